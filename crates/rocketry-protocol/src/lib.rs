@@ -23,16 +23,16 @@ mod message;
 pub mod properties;
 pub mod record;
 pub mod sys_flag;
-mod topic;
+pub mod topic;
 
 pub use code::{Language, RequestCode, ResponseCode};
 pub use command::{RemotingCommand, Serialization};
 pub use error::{DecodeError, EncodeError};
 pub use fields::{FieldReader, FieldWriter, Fields};
 pub use header::{ReadHeader, Request, WriteHeader};
-pub use message::{Message, MessageExt, MessageQueue};
+pub use message::{MAX_DECOMPRESSED_BYTES, Message, MessageExt, MessageQueue};
 pub use properties::Properties;
-pub use topic::{Group, NameError, Topic};
+pub use topic::{Group, NameError, NameFault, Topic};
 
 /// The protocol version this crate speaks: the ordinal of `V5_5_0` in Java's `MQVersion.Version`.
 pub const VERSION: i32 = 513;

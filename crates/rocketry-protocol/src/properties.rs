@@ -1,53 +1,105 @@
 //! Message properties: `name \x01 value \x02` repeated, kept as that one text.
+//!
+//! A message has a handful of properties, so that scanning a short text beats a hash table: building one, copying it from a
+//! received frame and writing it to the next cost one allocation at most.
 
-/// Properties in wire text form. Building a message appends; look-ups scan.
+pub mod name;
+
+/// Separates a name from its value.
+pub const NAME_VALUE_SEPARATOR: char = '\x01';
+/// Closes a pair.
+pub const PROPERTY_SEPARATOR: char = '\x02';
+/// Longest text a record can carry, in bytes.
+pub const MAX_BYTES: usize = i16::MAX as usize;
+
+/// Properties in wire text form: every pair closed by `\x02`, no name twice, no empty name or value.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties {
     text: String,
 }
 
-/// Wire names of well-known properties. Java: `MessageConst`.
-pub mod name {
-    /// Index keys, separated by one blank.
-    pub const KEYS: &str = "KEYS";
-    /// The tag.
-    pub const TAGS: &str = "TAGS";
-    /// The client's message id.
-    pub const UNIQ_KEY: &str = "UNIQ_KEY";
-    /// `false`: do not wait for flush and replication.
-    pub const WAIT: &str = "WAIT";
-    /// Delay level, 1..=18.
-    pub const DELAY: &str = "DELAY";
-}
-
 impl Properties {
-    /// Parses wire text with Java's tolerance (wire.md 9.5): bad segments are dropped.
+    /// Parses wire text with Java's tolerance: segments without name, value or separator are dropped, a later duplicate wins,
+    /// the first `\x01` of a segment separates and the rest of it is the value. Java: `MessageDecoder.string2messageProperties`.
     pub fn parse(text: &str) -> Self {
-        let _ = text;
-        todo!()
+        if is_canonical(text) {
+            return Self {
+                text: text.to_owned(),
+            };
+        }
+        let mut pairs: Vec<(&str, &str, usize)> = pairs_of(text)
+            .enumerate()
+            .map(|(position, (name, value))| (name, value, position))
+            .collect();
+        pairs.sort_unstable_by(|a, b| a.0.cmp(b.0).then(b.2.cmp(&a.2)));
+        pairs.dedup_by(|later, first| later.0 == first.0);
+        pairs.sort_unstable_by_key(|pair| pair.2);
+        let mut properties = Self {
+            text: String::with_capacity(text.len() + 1),
+        };
+        for (name, value, _) in pairs {
+            properties.append(name, value);
+        }
+        properties
+    }
+    /// Parses wire bytes; what is not UTF-8 is replaced, as Java does.
+    pub fn parse_bytes(bytes: &[u8]) -> Self {
+        Self::parse(&String::from_utf8_lossy(bytes))
+    }
+    /// No properties, with room for `bytes` of text.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+        }
     }
     /// The wire text, each pair closed by `\x02`.
     pub fn as_str(&self) -> &str {
         &self.text
     }
+    /// The wire text, for a frame that carries it on.
+    pub fn into_string(self) -> String {
+        self.text
+    }
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let _ = name;
-        todo!()
+        self.iter().find(|pair| pair.0 == name).map(|pair| pair.1)
     }
-    /// Sets `name`, replacing an earlier value; an empty value removes it.
+    /// Whether `name` is set.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+    /// Sets `name`, replacing an earlier value; an empty value removes it. A pair that the text cannot express (see
+    /// [`Properties::expressible`]) is left out, because it would change the meaning of its neighbours.
     pub fn set(&mut self, name: &str, value: &str) {
-        let _ = (name, value);
-        todo!()
+        if value.is_empty() {
+            self.remove(name);
+        } else if Self::expressible(name, value) {
+            match self.span(name) {
+                Some((start, end)) => self
+                    .text
+                    .replace_range(start + name.len() + 1..end - 1, value),
+                None => self.append(name, value),
+            }
+        }
     }
-    /// Removes `name`; returns whether it was there.
+    /// Whether the pair survives the text form: a name without separators, a value without `\x02`, neither of them empty.
+    pub fn expressible(name: &str, value: &str) -> bool {
+        !name.is_empty()
+            && !value.is_empty()
+            && !name.contains([NAME_VALUE_SEPARATOR, PROPERTY_SEPARATOR])
+            && !value.contains(PROPERTY_SEPARATOR)
+    }
+    /// Removes `name`; returns whether it was there. Java: `MessageDecoder.deleteProperty`.
     pub fn remove(&mut self, name: &str) -> bool {
-        let _ = name;
-        todo!()
+        let Some((start, end)) = self.span(name) else {
+            return false;
+        };
+        self.text.replace_range(start..end, "");
+        true
     }
     /// Pairs in text order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        std::iter::empty()
+        pairs_of(&self.text)
     }
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
@@ -57,9 +109,122 @@ impl Properties {
     pub fn len_bytes(&self) -> usize {
         self.text.len()
     }
+
+    fn append(&mut self, name: &str, value: &str) {
+        let needed = name.len() + value.len() + 2;
+        // room for the usual tag, keys and message id, so that building a message allocates once
+        self.text.reserve(if self.text.capacity() == 0 {
+            needed.max(USUAL_BYTES)
+        } else {
+            needed
+        });
+        self.text.push_str(name);
+        self.text.push(NAME_VALUE_SEPARATOR);
+        self.text.push_str(value);
+        self.text.push(PROPERTY_SEPARATOR);
+    }
+    /// Where the pair `name` lies, its closing separator included.
+    fn span(&self, name: &str) -> Option<(usize, usize)> {
+        let mut start = 0;
+        for pair in self.text.split_inclusive(PROPERTY_SEPARATOR) {
+            let end = start + pair.len();
+            if pair
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(NAME_VALUE_SEPARATOR))
+            {
+                return Some((start, end));
+            }
+            start = end;
+        }
+        None
+    }
 }
+
+/// Text of a message with an id and a few more properties.
+const USUAL_BYTES: usize = 120;
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Properties {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
+        let mut properties = Self::default();
+        for (name, value) in pairs {
+            properties.set(name, value);
+        }
+        properties
+    }
+}
+
 impl std::fmt::Debug for Properties {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+fn pairs_of(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(PROPERTY_SEPARATOR)
+        .filter_map(|pair| pair.split_once(NAME_VALUE_SEPARATOR))
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+}
+
+/// Whether `text` can be kept as it is. Answers no when there are more pairs than a message usually has, because the search for
+/// duplicates is quadratic.
+fn is_canonical(text: &str) -> bool {
+    const USUAL_PAIRS: usize = 24;
+    let mut names = [""; USUAL_PAIRS];
+    let mut known = 0;
+    for pair in text.split_inclusive(PROPERTY_SEPARATOR) {
+        let Some((name, value)) = pair
+            .strip_suffix(PROPERTY_SEPARATOR)
+            .and_then(|pair| pair.split_once(NAME_VALUE_SEPARATOR))
+        else {
+            return false;
+        };
+        let (seen, free) = names.split_at_mut(known);
+        let Some(slot) = free.first_mut() else {
+            return false;
+        };
+        if name.is_empty() || value.is_empty() || seen.contains(&name) {
+            return false;
+        }
+        *slot = name;
+        known += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_replaces_removes_and_keeps_neighbours() {
+        let mut properties = Properties::parse("xa\x011\x02a\x012\x02b\x013\x02");
+        properties.set("a", "two");
+        assert_eq!(properties.as_str(), "xa\x011\x02a\x01two\x02b\x013\x02");
+        properties.set("a", "");
+        assert_eq!(properties.as_str(), "xa\x011\x02b\x013\x02");
+        assert!(!properties.remove("a"));
+        properties.set("c", "4");
+        assert_eq!(properties.get("c"), Some("4"));
+        properties.set("evil", "1\x02x\x012");
+        properties.set("e\x01vil", "1");
+        assert_eq!(properties.as_str(), "xa\x011\x02b\x013\x02c\x014\x02");
+    }
+
+    #[test]
+    fn many_pairs_with_duplicates_keep_the_last() {
+        let text: String = (0..5000)
+            .map(|i| format!("n{}\x01{i}\x02", i % 100))
+            .collect();
+        let properties = Properties::parse(&text);
+        assert_eq!(properties.iter().count(), 100);
+        assert_eq!(properties.get("n7"), Some("4907"));
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_replaced() {
+        assert_eq!(
+            Properties::parse_bytes(b"a\x01\xff\x02").get("a"),
+            Some("\u{fffd}")
+        );
     }
 }

@@ -1,1 +1,57 @@
-//! Placeholder.
+//! RocketMQ client: producers, a plain queue reader and administration for Apache RocketMQ 4.x and 5.x, and for `rocketry serve`.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), rocketry::Error> {
+//! use rocketry::{Client, Message};
+//!
+//! let client = Client::connect("127.0.0.1:9876").await?;
+//! let producer = client.producer("orders").await?;
+//!
+//! // synchronous: returns when the broker has stored the message
+//! let result = producer.send(Message::new("TopicTest", "hello").tag("greeting")).await?;
+//! println!("{} in queue {} at {}", result.msg_id, result.queue.queue_id, result.queue_offset);
+//!
+//! // asynchronous: returns when the request is on its way; the ticket resolves with the answer
+//! let ticket = producer.enqueue(Message::new("TopicTest", "later")).await?;
+//! let result = ticket.await?;
+//!
+//! // one-way: nobody answers
+//! producer.send_oneway(Message::new("TopicTest", "whatever")).await?;
+//! # let _ = result;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Client`] is an explicit value: connections, routes and background tasks of one cluster. A process may hold several, of the
+//! same or of different clusters. It needs a Tokio runtime; [`blocking`] brings its own for code without async.
+//!
+//! Every failure is an [`Error`], which says what was tried, where and for how long, and whether the message may be stored.
+
+mod admin;
+pub mod blocking;
+mod client;
+mod clock;
+mod config;
+mod error;
+mod name_server;
+mod producer;
+mod reader;
+
+pub use rocketry_protocol::{
+    Group, Language, Message, MessageExt, MessageQueue, NameError, Properties, ResponseCode, Topic,
+    compress::Compression, properties::name as property,
+};
+
+pub use admin::{Admin, Boundary, QueueStats, TopicOptions};
+pub use client::{Client, Connect};
+pub use config::{AttemptBudget, ClientConfig, ProducerConfig};
+pub use error::{Attempt, Error, ErrorKind, Phase};
+pub use name_server::NameServers;
+pub use producer::{
+    LatencyPolicy, Producer, ProducerBuilder, Selection, Send, SendFuture, SendResult, SendStatus,
+    ShutdownReport, Unsent, by_hash, by_random, split_batch,
+};
+pub use reader::{Reader, ReaderBuilder, StartAt};
+
+/// What the operations of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

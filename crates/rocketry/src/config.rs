@@ -1,0 +1,347 @@
+//! Options of the client and the producer: plain values with defaults, checked once.
+
+use std::{net::IpAddr, time::Duration};
+
+use rocketry_protocol::{Language, ResponseCode, compress::Compression};
+
+use crate::{
+    error::{Error, ErrorKind},
+    producer::LatencyPolicy,
+};
+
+/// Options of a [`crate::Client`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// Last part of the client id. Default: process id and a number that no other client of the process has.
+    ///
+    /// Java: `ClientConfig.instanceName`, rewritten by `changeInstanceNameToPID`.
+    pub instance_name: Option<String>,
+    /// First part of the client id and of message ids. Default: the local address from which the first name server is reached.
+    ///
+    /// Java: `ClientConfig.clientIP`, which takes the first suitable interface instead.
+    pub client_ip: Option<IpAddr>,
+    /// Appended to the client id as `@name`. Java: `ClientConfig.unitName`.
+    pub unit_name: Option<String>,
+    /// Time between two route refreshes of every known topic. Default 30 s, bounds 10 ms ..= 1 h.
+    ///
+    /// Java: `ClientConfig.pollNameServerInterval`.
+    pub route_refresh: Duration,
+    /// Time between two heartbeats to every known master. Default 30 s, bounds 10 ms ..= 1 h; brokers forget a client after 120 s.
+    ///
+    /// Java: `ClientConfig.heartbeatBrokerInterval`.
+    pub heartbeat: Duration,
+    /// Limit of one route query, heartbeat or unregistration. Default 3 s, bounds 1 ms ..= 1 h.
+    ///
+    /// Java: `ClientConfig.mqClientApiTimeout`.
+    pub api_timeout: Duration,
+    /// Limit of one administrative call and of the offset queries. Default 6 s, bounds 1 ms ..= 1 h.
+    ///
+    /// Java: `MQAdminImpl.timeoutMillis`.
+    pub admin_timeout: Duration,
+    /// Limit of making one connection. Default 3 s, bounds 1 ms ..= 1 h.
+    ///
+    /// Java: `com.rocketmq.remoting.client.connect.timeout`.
+    pub connect_timeout: Duration,
+    /// The language that requests name. [`Language::OTHER`] serves brokers before 4.9.4, which do not know `RUST`.
+    pub language: Language,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            instance_name: None,
+            client_ip: None,
+            unit_name: None,
+            route_refresh: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(30),
+            api_timeout: Duration::from_secs(3),
+            admin_timeout: Duration::from_secs(6),
+            connect_timeout: Duration::from_secs(3),
+            language: Language::RUST,
+        }
+    }
+}
+
+impl ClientConfig {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let mut faults = Faults::default();
+        let hour = Duration::from_hours(1);
+        let ms = Duration::from_millis;
+        faults.duration("route_refresh", self.route_refresh, ms(10), hour);
+        faults.duration("heartbeat", self.heartbeat, ms(10), hour);
+        faults.duration("api_timeout", self.api_timeout, ms(1), hour);
+        faults.duration("admin_timeout", self.admin_timeout, ms(1), hour);
+        faults.duration("connect_timeout", self.connect_timeout, ms(1), hour);
+        if let Some(name) = &self.instance_name {
+            faults.client_id_part("instance_name", name);
+        }
+        if let Some(name) = &self.unit_name {
+            faults.client_id_part("unit_name", name);
+        }
+        faults.finish("configure the client")
+    }
+}
+
+/// How the time of one synchronous send is shared among its attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum AttemptBudget {
+    /// An attempt may use the remaining time divided by the attempts left, at least 300 ms, as long as another broker can be
+    /// tried: one silent broker does not eat the whole budget. A broker slower than its share is left, and the
+    /// message may then be stored twice (both copies carry the same message id).
+    #[default]
+    Divided,
+    /// An attempt may use all that remains, as in Java: one silent broker fails the send.
+    JavaExact,
+}
+
+/// Options of a [`crate::Producer`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ProducerConfig {
+    /// Time budget of one send: route, permits, connections and every attempt. Default 3 s, bounds 1 ms ..= 1 h.
+    ///
+    /// Java: `DefaultMQProducer.sendMsgTimeout`.
+    pub timeout: Duration,
+    /// How [`ProducerConfig::timeout`] is shared among attempts.
+    pub attempt_budget: AttemptBudget,
+    /// Cap of one attempt while another may follow. Default none.
+    ///
+    /// Java: `DefaultMQProducer.sendMsgMaxTimeoutPerRequest`.
+    pub attempt_timeout: Option<Duration>,
+    /// Further attempts of a synchronous send. Default 2, at most 100. Sends to a chosen queue are tried once.
+    ///
+    /// Java: `DefaultMQProducer.retryTimesWhenSendFailed`.
+    pub retries: u32,
+    /// Further attempts of an asynchronous send after transport failures. Default 2, at most 100.
+    ///
+    /// Java: `DefaultMQProducer.retryTimesWhenSendAsyncFailed`.
+    pub async_retries: u32,
+    /// Answers after which a synchronous send tries another broker. Default 1, 2, 14, 16, 17, 204, 205, 1500.
+    ///
+    /// Java: `DefaultMQProducer.retryResponseCodes`.
+    pub retry_codes: Vec<ResponseCode>,
+    /// Whether a synchronous send tries another broker when the message was stored without the requested durability. Default false.
+    ///
+    /// Java: `DefaultMQProducer.retryAnotherBrokerWhenNotStoreOK`.
+    pub retry_not_durable: bool,
+    /// Largest uncompressed body, and largest encoded batch, in bytes. Default 4 MiB, at most 16 MiB - 64 KiB. Brokers have a limit of their own.
+    ///
+    /// Java: `DefaultMQProducer.maxMessageSize`.
+    pub max_message_bytes: usize,
+    /// Type of compression; `None` sends every body plain. Default zlib, which every client reads.
+    ///
+    /// Java: `DefaultMQProducer.compressType`.
+    pub compression: Option<Compression>,
+    /// Bodies of at least this many bytes are compressed. Default 4096. A body that does not shrink is sent plain.
+    ///
+    /// Java: `DefaultMQProducer.compressMsgBodyOverHowmuch`.
+    pub compress_from_bytes: usize,
+    /// Level of zlib and Zstandard, 1 ..= 9. Default 5.
+    ///
+    /// Java: `DefaultMQProducer.compressLevel`.
+    pub compress_level: i32,
+    /// The topic whose settings a broker copies when it creates a topic. Default `TBW102`.
+    ///
+    /// Java: `DefaultMQProducer.createTopicKey`.
+    pub create_topic_key: String,
+    /// Largest number of queues of a topic that a broker creates on the first message. Default 4, bounds 1 ..= 65535.
+    ///
+    /// Java: `DefaultMQProducer.defaultTopicQueueNums`.
+    pub topic_queues: i32,
+    /// Whether requests use the short header names. Default true; false is for brokers before 3.2.6.
+    ///
+    /// Java: `org.apache.rocketmq.client.sendSmartMsg`.
+    pub short_headers: bool,
+    /// Flag of unit deployments, carried in the header. Java: `ClientConfig.unitMode`.
+    pub unit_mode: bool,
+    /// Most asynchronous sends in flight; further ones wait. Default 1024, bounds 1 ..= 1,000,000.
+    ///
+    /// Java: `DefaultMQProducer.backPressureForAsyncSendNum`, off by default there.
+    pub in_flight_messages: usize,
+    /// Most body bytes of asynchronous sends in flight; further ones wait. Default 100 MiB, at least 1 MiB.
+    ///
+    /// Java: `DefaultMQProducer.backPressureForAsyncSendSize`, off by default there.
+    pub in_flight_bytes: usize,
+    /// Whether brokers are avoided for a time after slow or failed attempts. Default false.
+    ///
+    /// Java: `DefaultMQProducer.sendLatencyFaultEnable`.
+    pub latency_fault_tolerance: bool,
+    /// For how long, by how slow they were.
+    ///
+    /// Java: `latencyMax`, `notAvailableDuration`.
+    pub latency_policy: LatencyPolicy,
+    /// Topics whose routes are fetched before the producer is handed out. Default none.
+    ///
+    /// Java: `DefaultMQProducer.topics`.
+    pub topics: Vec<String>,
+}
+
+impl Default for ProducerConfig {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(3),
+            attempt_budget: AttemptBudget::Divided,
+            attempt_timeout: None,
+            retries: 2,
+            async_retries: 2,
+            retry_codes: [1, 2, 14, 16, 17, 204, 205, 1500]
+                .map(ResponseCode)
+                .to_vec(),
+            retry_not_durable: false,
+            max_message_bytes: 4 * 1024 * 1024,
+            compression: Some(Compression::Zlib),
+            compress_from_bytes: 4096,
+            compress_level: 5,
+            create_topic_key: "TBW102".to_owned(),
+            topic_queues: 4,
+            short_headers: true,
+            unit_mode: false,
+            in_flight_messages: 1024,
+            in_flight_bytes: 100 * 1024 * 1024,
+            latency_fault_tolerance: false,
+            latency_policy: LatencyPolicy::default(),
+            topics: Vec::new(),
+        }
+    }
+}
+
+impl ProducerConfig {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let mut faults = Faults::default();
+        let hour = Duration::from_hours(1);
+        let ms = Duration::from_millis(1);
+        faults.duration("timeout", self.timeout, ms, hour);
+        if let Some(cap) = self.attempt_timeout {
+            faults.duration("attempt_timeout", cap, ms, hour);
+        }
+        faults.number("retries", self.retries, 0, 100);
+        faults.number("async_retries", self.async_retries, 0, 100);
+        faults.number(
+            "max_message_bytes",
+            self.max_message_bytes,
+            1,
+            16 * 1024 * 1024 - 64 * 1024,
+        );
+        faults.number("compress_level", self.compress_level, 1, 9);
+        faults.number("topic_queues", self.topic_queues, 1, 65535);
+        faults.number("in_flight_messages", self.in_flight_messages, 1, 1_000_000);
+        // the semaphore's permits are 32-bit
+        faults.number(
+            "in_flight_bytes",
+            self.in_flight_bytes,
+            1024 * 1024,
+            u32::MAX as usize >> 3,
+        );
+        if let Err(error) = rocketry_protocol::Topic::new(&self.create_topic_key) {
+            faults.add(format!("create_topic_key: {error}"));
+        }
+        if let Err(fault) = self.latency_policy.check() {
+            faults.add(fault);
+        }
+        faults.finish("configure the producer")
+    }
+}
+
+/// Collects everything that is wrong, so that one run shows all of it.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, fault: String) {
+        self.0.push(fault);
+    }
+    fn duration(&mut self, name: &str, value: Duration, min: Duration, max: Duration) {
+        if value < min || value > max {
+            self.add(format!(
+                "{name} is {value:?}, allowed are {min:?} to {max:?}"
+            ));
+        }
+    }
+    fn number<N: PartialOrd + std::fmt::Display>(&mut self, name: &str, value: N, min: N, max: N) {
+        if value < min || value > max {
+            self.add(format!("{name} is {value}, allowed are {min} to {max}"));
+        }
+    }
+    fn client_id_part(&mut self, name: &str, value: &str) {
+        if value.trim().is_empty() || value.contains('@') || value.chars().any(char::is_control) {
+            self.add(format!(
+                "{name} is {value:?}, it must not be blank nor contain '@' or control characters"
+            ));
+        }
+    }
+    fn finish(self, action: &'static str) -> Result<(), Error> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::new(
+                ErrorKind::InvalidArgument,
+                action,
+                self.0.join("; "),
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Java's defaults (`ClientConfig`, `DefaultMQProducer` of 5.5.0), so that a change of one is a decision.
+    #[test]
+    fn defaults_are_javas() {
+        let client = ClientConfig::default();
+        assert_eq!(client.route_refresh, Duration::from_millis(30000));
+        assert_eq!(client.heartbeat, Duration::from_millis(30000));
+        assert_eq!(client.api_timeout, Duration::from_millis(3000));
+        assert_eq!(client.connect_timeout, Duration::from_millis(3000));
+        let producer = ProducerConfig::default();
+        assert_eq!(producer.timeout, Duration::from_millis(3000));
+        assert_eq!(producer.retries, 2);
+        assert_eq!(producer.async_retries, 2);
+        assert_eq!(
+            producer.retry_codes.iter().map(|c| c.0).collect::<Vec<_>>(),
+            [1, 2, 14, 16, 17, 204, 205, 1500]
+        );
+        assert_eq!(producer.max_message_bytes, 4_194_304);
+        assert_eq!(producer.compress_from_bytes, 4096);
+        assert_eq!(producer.compress_level, 5);
+        assert_eq!(producer.compression, Some(Compression::Zlib));
+        assert_eq!(producer.create_topic_key, "TBW102");
+        assert_eq!(producer.topic_queues, 4);
+        assert_eq!(producer.in_flight_messages, 1024);
+        assert_eq!(producer.in_flight_bytes, 104_857_600);
+        assert!(!producer.retry_not_durable && !producer.latency_fault_tolerance);
+        assert!(producer.short_headers);
+        assert!(client.check().is_ok() && producer.check().is_ok());
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let producer = ProducerConfig {
+            timeout: Duration::ZERO,
+            retries: 101,
+            topic_queues: 0,
+            create_topic_key: "a b".to_owned(),
+            ..ProducerConfig::default()
+        };
+        let text = producer.check().unwrap_err().to_string();
+        for name in [
+            "timeout is 0ns",
+            "retries is 101",
+            "topic_queues is 0",
+            "create_topic_key",
+        ] {
+            assert!(text.contains(name), "{name} missing in {text}");
+        }
+        let client = ClientConfig {
+            instance_name: Some("a@b".to_owned()),
+            ..ClientConfig::default()
+        };
+        assert_eq!(
+            client.check().unwrap_err().kind(),
+            ErrorKind::InvalidArgument
+        );
+    }
+}

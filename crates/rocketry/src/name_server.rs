@@ -1,0 +1,186 @@
+//! Name servers: the address list, and a query that fails over along it.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+
+/// The addresses of a cluster's name servers.
+///
+/// Text has the form `host:port;host:port`; commas and blanks separate as well, an `http://` in front is dropped, and an
+/// address without a port gets 9876. IPv6 addresses stand in brackets: `[::1]:9876`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameServers {
+    addresses: Vec<Arc<str>>,
+    fault: Option<String>,
+}
+
+/// The port a name server listens on unless told otherwise.
+const DEFAULT_PORT: u16 = 9876;
+
+impl NameServers {
+    /// Reads a list as text. A fault is reported when the list is used.
+    pub fn new(list: &str) -> Self {
+        let mut servers = Self::default();
+        for (index, entry) in list
+            .split([';', ',', ' ', '\t', '\n', '\r'])
+            .filter(|entry| !entry.is_empty())
+            .enumerate()
+        {
+            match parse_address(entry) {
+                Ok(address) => {
+                    if !servers.addresses.iter().any(|known| **known == *address) {
+                        servers.addresses.push(address.into());
+                    }
+                }
+                Err(reason) => {
+                    servers.fault.get_or_insert_with(|| {
+                        format!("name server address {} ({entry:?}): {reason}", index + 1)
+                    });
+                }
+            }
+        }
+        servers
+    }
+
+    /// The list in the environment variable `NAMESRV_ADDR`, else `127.0.0.1:9876`.
+    pub fn from_env() -> Self {
+        std::env::var("NAMESRV_ADDR")
+            .ok()
+            .filter(|list| !list.trim().is_empty())
+            .map_or_else(|| Self::new("127.0.0.1:9876"), |list| Self::new(&list))
+    }
+
+    /// The addresses in the order given, each `host:port`.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.addresses.iter().map(|address| &**address)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.fault.as_ref().map_or(Ok(()), |fault| {
+            Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "configure the client",
+                fault.clone(),
+            )
+            .with_hint("write name servers as host:port;host:port"))
+        })
+    }
+}
+
+impl From<&str> for NameServers {
+    fn from(list: &str) -> Self {
+        Self::new(list)
+    }
+}
+impl From<String> for NameServers {
+    fn from(list: String) -> Self {
+        Self::new(&list)
+    }
+}
+impl From<&String> for NameServers {
+    fn from(list: &String) -> Self {
+        Self::new(list)
+    }
+}
+impl From<std::net::SocketAddr> for NameServers {
+    fn from(address: std::net::SocketAddr) -> Self {
+        Self::new(&address.to_string())
+    }
+}
+
+impl std::fmt::Display for NameServers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, address) in self.addresses.iter().enumerate() {
+            if index > 0 {
+                f.write_str(";")?;
+            }
+            f.write_str(address)?;
+        }
+        Ok(())
+    }
+}
+
+/// Java: `ClientConfig.getNamesrvAddr` with `NameServerAddressUtils.NAMESRV_ENDPOINT_PATTERN`.
+fn parse_address(entry: &str) -> Result<String, &'static str> {
+    let entry = match entry.split_once("://") {
+        Some(("http" | "https", rest)) => rest.trim_end_matches('/'),
+        Some(_) => return Err("only http:// may stand in front of an address"),
+        None => entry,
+    };
+    let (host, port) = if let Some(rest) = entry.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or("the bracket is not closed")?;
+        host.split('%')
+            .next()
+            .unwrap_or(host)
+            .parse::<std::net::Ipv6Addr>()
+            .map_err(|_| "not an IPv6 address between the brackets")?;
+        match rest.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if rest.is_empty() => (host, None),
+            None => return Err("unexpected text after the bracket"),
+        }
+    } else {
+        match entry.rsplit_once(':') {
+            Some((host, _)) if host.contains(':') => {
+                return Err("an IPv6 address needs brackets, as in [::1]:9876");
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (entry, None),
+        }
+    };
+    if host.is_empty() || host.contains(['/', '@', '[', ']']) {
+        return Err("the host is missing or malformed");
+    }
+    let port = match port {
+        None => DEFAULT_PORT,
+        Some(text) => match text.parse::<u16>() {
+            Ok(port) if port > 0 => port,
+            _ => return Err("the port must be a number from 1 to 65535"),
+        },
+    };
+    Ok(if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_in_every_common_form() {
+        let of = |list: &str| NameServers::new(list).to_string();
+        assert_eq!(of("a:1;b:2"), "a:1;b:2");
+        assert_eq!(of("a:1, b:2\nc"), "a:1;b:2;c:9876");
+        // P-011
+        assert_eq!(of("http://host:9876"), "host:9876");
+        assert_eq!(of("http://host:9876/"), "host:9876");
+        assert_eq!(
+            of("[::1]:9876;[fe80::1%eth0]"),
+            "[::1]:9876;[fe80::1%eth0]:9876"
+        );
+        assert_eq!(of("a:1;a:1"), "a:1");
+        assert_eq!(of(" ; "), "");
+        assert!(NameServers::new("a:1").check().is_ok());
+    }
+
+    #[test]
+    fn a_bad_entry_is_named_with_its_position() {
+        for (list, part) in [
+            ("a:1;b:x", "address 2 (\"b:x\"): the port must be"),
+            ("a:0", "the port must be"),
+            ("a:70000", "the port must be"),
+            ("::1", "needs brackets"),
+            ("[::1", "not closed"),
+            ("[x]:1", "not an IPv6"),
+            (":9876", "the host is missing"),
+            ("ftp://a:1", "only http://"),
+        ] {
+            let error = NameServers::new(list).check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains(part), "{list}: {error}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What a send returns.
+
+use std::{borrow::Cow, sync::Arc};
+
+use rocketry_protocol::MessageQueue;
+
+/// How safely the broker holds the message. Java: `SendStatus`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SendStatus {
+    /// Stored as the broker is configured to.
+    Ok,
+    /// Stored by the master, but not flushed to disk in time.
+    FlushDiskTimeout,
+    /// Stored by the master, but not copied to a slave in time.
+    FlushSlaveTimeout,
+    /// Stored by the master, but there is no slave to copy it to.
+    SlaveNotAvailable,
+}
+
+impl SendStatus {
+    /// Java's name: `SEND_OK`, `FLUSH_DISK_TIMEOUT`, ...
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "SEND_OK",
+            Self::FlushDiskTimeout => "FLUSH_DISK_TIMEOUT",
+            Self::FlushSlaveTimeout => "FLUSH_SLAVE_TIMEOUT",
+            Self::SlaveNotAvailable => "SLAVE_NOT_AVAILABLE",
+        }
+    }
+}
+
+impl std::fmt::Display for SendStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The broker's receipt. Java: `SendResult`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "a status other than `Ok` means that the message is stored without the requested durability"]
+pub struct SendResult {
+    /// How safely the message is stored.
+    pub status: SendStatus,
+    /// The message id (`UNIQ_KEY`); of a batch, the ids of its messages joined by commas.
+    pub msg_id: String,
+    /// Id made of the broker's address and the log offset; of a batch, several joined by commas.
+    pub offset_msg_id: String,
+    /// Where the message is stored. The broker may have chosen another queue than the producer.
+    pub queue: MessageQueue,
+    /// Position in the queue; of a batch, of its first message.
+    pub queue_offset: i64,
+    /// Transaction id, from 5.x brokers.
+    pub transaction_id: Option<String>,
+    /// Handle to recall a timer message with, from 5.x brokers.
+    pub recall_handle: Option<String>,
+    /// The broker's region; `DefaultRegion` when it names none.
+    pub region_id: Cow<'static, str>,
+    /// Whether the broker wants the message traced.
+    pub trace_on: bool,
+}
+
+/// What [`crate::Producer::shutdown`] had to leave unsent.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Sends that were in flight when the deadline passed. Each has failed with [`crate::ErrorKind::Closed`].
+    pub unsent: Vec<Unsent>,
+}
+
+impl ShutdownReport {
+    /// Whether nothing was in flight when the deadline passed.
+    pub fn is_clean(&self) -> bool {
+        self.unsent.is_empty()
+    }
+}
+
+/// A send that shutdown ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unsent {
+    /// The message's topic.
+    pub topic: Arc<str>,
+    /// The message id; empty when the message had none yet.
+    pub msg_id: String,
+    /// Whether a broker may have stored it.
+    pub maybe_stored: bool,
+}

@@ -1,2 +1,76 @@
-//! Repository chores.
-fn main() {}
+//! Repository chores: `cargo xtask --help`.
+
+mod clock;
+mod interop;
+mod output;
+mod process;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A chore's result; its errors are read by a person, never matched on.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Repository chores; they need nothing but cargo unless they say so.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run the real Apache RocketMQ 5.5.0 and its Java and Go clients against ours (needs Java, Maven and Go)
+    Interop(interop::Options),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args.chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        // Leaving this block drops the chore, and with it every process it started.
+        tokio::select! {
+            result = start(chore) => result,
+            signal = interrupted() => Err(format!("stopped by {}", signal?).into()),
+        }
+    })
+}
+
+async fn start(chore: Chore) -> Result {
+    match chore {
+        Chore::Interop(options) => interop::run(options).await,
+    }
+}
+
+async fn interrupted() -> Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    tokio::select! {
+        _ = interrupt.recv() => Ok("an interrupt"),
+        _ = terminate.recv() => Ok("a request to terminate"),
+    }
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}

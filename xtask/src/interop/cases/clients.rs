@@ -1,0 +1,164 @@
+//! Foreign producers and tools against our server.
+
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::Case;
+use crate::Result;
+use crate::interop::driver::{Ack, read_acks};
+use crate::interop::text::{lines, same_lines};
+use crate::interop::world::{Target, World};
+use crate::process::run_ok;
+
+const JAVA_MODES: [&str; 7] = ["sync", "async", "oneway", "batch", "zlib", "lz4", "zstd"];
+const GO_MODES: [&str; 3] = ["sync", "async", "oneway"];
+const GO: Duration = Duration::from_mins(2);
+/// As `interop/java/Produce.java` groups messages.
+const JAVA_BATCH: usize = 50;
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for mode in JAVA_MODES {
+        cases.push(Case::new(
+            format!("clients/java-{mode}/rocketry-consume"),
+            move |world| Box::pin(java_produces(world, mode)),
+        ));
+    }
+    for mode in GO_MODES {
+        cases.push(Case::new(
+            format!("clients/go-{mode}/rocketry-consume"),
+            move |world| Box::pin(go_produces(world, mode)),
+        ));
+    }
+    cases.push(Case::new("mqadmin/topicList", |world| {
+        Box::pin(topic_list(world))
+    }));
+    cases.push(Case::new("mqadmin/topicRoute", |world| {
+        Box::pin(topic_route(world))
+    }));
+    cases.push(Case::new("mqadmin/clusterList", |world| {
+        Box::pin(cluster_list(world))
+    }));
+    cases
+}
+
+async fn java_produces(world: &mut World, mode: &str) -> Result {
+    let ns = world.namesrv(Target::Ours).await?;
+    let topic = format!("java_{mode}");
+    let text = world.text.clone();
+    let acks = world.driver()?.produce(&ns, &topic, mode, &text).await?;
+    let expected = match mode {
+        "oneway" => 0,
+        "batch" => world.lines.len().div_ceil(JAVA_BATCH),
+        _ => world.lines.len(),
+    };
+    acknowledged(&acks, expected, mode != "batch")?;
+    read_back(world, &ns, &topic).await
+}
+
+async fn go_produces(world: &mut World, mode: &str) -> Result {
+    let ns = world.namesrv(Target::Ours).await?;
+    let topic = format!("go_{mode}");
+    let acks = world.dir("go")?.join(format!("acks-{mode}.tsv"));
+    let mut command = Command::new(&world.tools.go_driver);
+    command
+        .args(["-ns", &ns, "-topic", &topic, "-mode", mode, "-file"])
+        .arg(&world.text)
+        .arg("-acks")
+        .arg(&acks);
+    run_ok(&mut command, GO).await?;
+    let expected = if mode == "oneway" {
+        0
+    } else {
+        world.lines.len()
+    };
+    acknowledged(&read_acks(&acks)?, expected, true)?;
+    read_back(world, &ns, &topic).await
+}
+
+/// Every acknowledgement names a place of its own, and the places of a queue are 0, 1, 2, …
+fn acknowledged(acks: &[Ack], expected: usize, one_message_each: bool) -> Result {
+    if acks.len() != expected {
+        return Err(format!("{expected} acknowledgements expected, {} came", acks.len()).into());
+    }
+    let mut places: Vec<_> = acks
+        .iter()
+        .map(|ack| (&ack.broker, ack.queue_id, ack.queue_offset))
+        .collect();
+    places.sort_unstable();
+    let mut previous: Option<(&String, i32, i64)> = None;
+    for place in places {
+        let next = match previous {
+            Some((broker, queue_id, offset)) if (broker, queue_id) == (place.0, place.1) => {
+                if one_message_each && place.2 != offset + 1 || place.2 <= offset {
+                    return Err(
+                        format!("after {broker} {queue_id} {offset} comes {place:?}").into(),
+                    );
+                }
+                place
+            }
+            _ if place.2 == 0 => place,
+            _ => {
+                return Err(
+                    format!("the first acknowledged offset of a new queue is {place:?}").into(),
+                );
+            }
+        };
+        previous = Some(next);
+    }
+    Ok(())
+}
+
+async fn read_back(world: &World, ns: &str, topic: &str) -> Result {
+    let read = world
+        .rocketry
+        .consume(ns, topic, world.lines.len(), "raw")
+        .await?;
+    same_lines(&world.lines, &lines(&read).collect::<Vec<_>>())
+}
+
+async fn topic_list(world: &mut World) -> Result {
+    let ns = world.sent(Target::Ours, "text_sync", "sync").await?;
+    let printed = world.driver()?.admin(&format!("topicList -n {ns}")).await?;
+    contains_all(&printed, &["text_sync", "TBW102"])
+}
+
+async fn topic_route(world: &mut World) -> Result {
+    let ns = world.sent(Target::Ours, "text_sync", "sync").await?;
+    let broker = world.broker_of_ours()?;
+    let printed = world
+        .driver()?
+        .admin(&format!("topicRoute -n {ns} -t text_sync"))
+        .await?;
+    contains_all(
+        &printed,
+        &[
+            "broker-a",
+            "DefaultCluster",
+            &broker,
+            "readQueueNums",
+            "writeQueueNums",
+        ],
+    )
+}
+
+async fn cluster_list(world: &mut World) -> Result {
+    let ns = world.namesrv(Target::Ours).await?;
+    let broker = world.broker_of_ours()?;
+    let printed = world
+        .driver()?
+        .admin(&format!("clusterList -n {ns}"))
+        .await?;
+    // The line holds cluster, name, id, address and version; the version comes from the broker's runtime information.
+    contains_all(&printed, &["DefaultCluster", "broker-a", &broker, "V5_5_0"])
+}
+
+fn contains_all(printed: &str, wanted: &[&str]) -> Result {
+    for text in wanted {
+        if !printed.contains(text) {
+            return Err(format!("mqadmin does not print `{text}` but:\n{printed}").into());
+        }
+    }
+    Ok(())
+}

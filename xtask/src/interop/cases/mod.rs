@@ -1,0 +1,41 @@
+//! The cases, by what they hold together.
+
+mod clients;
+mod registration;
+mod store;
+mod texts;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::Result;
+use crate::interop::world::World;
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result> + 'a>>;
+
+/// One line of the report.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) run: Box<dyn for<'a> Fn(&'a mut World) -> Running<'a>>,
+}
+
+impl Case {
+    fn new(
+        name: impl Into<String>,
+        run: impl for<'a> Fn(&'a mut World) -> Running<'a> + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+}
+
+/// All cases, in the order in which they run.
+pub(crate) fn all() -> Vec<Case> {
+    let mut cases = texts::cases();
+    cases.extend(clients::cases());
+    cases.extend(registration::cases());
+    cases.extend(store::cases());
+    cases
+}

@@ -1,0 +1,268 @@
+//! A store directory that changes hands: written by one broker, opened by the other, after a clean stop and after a kill.
+
+use std::path::{Path, PathBuf};
+
+use super::Case;
+use crate::Result;
+use crate::interop::driver::Reader;
+use crate::interop::text::{Received, bodies, lines, same_lines, unbroken_queues};
+use crate::interop::world::World;
+use crate::interop::{Broker, BrokerConfig, NameServer, Serve, ServeOptions};
+
+const TOPIC: &str = "store_text";
+const BATCH_TOPIC: &str = "store_batch";
+const COMPRESSED_TOPIC: &str = "store_zlib";
+
+/// How the first owner leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stop,
+    Kill,
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (end, name) in [(End::Stop, "stopped"), (End::Kill, "killed")] {
+        cases.push(Case::new(
+            format!("store/ours-{name}-opens-in-apache"),
+            move |world| Box::pin(ours_in_apache(world, end)),
+        ));
+        cases.push(Case::new(
+            format!("store/apache-{name}-opens-in-ours"),
+            move |world| Box::pin(apache_in_ours(world, end)),
+        ));
+    }
+    cases.push(Case::new("store/group-goes-on-in-apache", |world| {
+        Box::pin(group_in_apache(world))
+    }));
+    cases.push(Case::new("store/group-goes-on-in-ours", |world| {
+        Box::pin(group_in_ours(world))
+    }));
+    cases
+}
+
+/// We write, Apache opens, reads everything and appends; then we open again and read both parts.
+async fn ours_in_apache(world: &mut World, end: End) -> Result {
+    let dir = world.dir(&format!("ours-in-apache-{end:?}"))?;
+    let data = dir.join("data");
+    let (text, sent) = (world.text.clone(), world.lines.clone());
+    let serve = serve(world, &dir, &data).await?;
+    world
+        .rocketry
+        .send_file(&serve.namesrv, TOPIC, &text, "async")
+        .await?;
+    let ns = serve.namesrv.clone();
+    world
+        .driver()?
+        .produce(&ns, BATCH_TOPIC, "batch", &text)
+        .await?;
+    match end {
+        End::Stop => serve.stop().await?,
+        End::Kill => serve.kill().await?,
+    }
+
+    let system = System::start(world, &dir, &data).await?;
+    for topic in [TOPIC, BATCH_TOPIC] {
+        let read = java_pull(world, &system.ns, topic).await?;
+        same_lines(&sent, &bodies(&read))
+            .map_err(|error| format!("{topic} in Apache's broker: {error}"))?;
+    }
+    world
+        .driver()?
+        .produce(&system.ns, TOPIC, "sync", &text)
+        .await?;
+    let read = java_pull(world, &system.ns, TOPIC).await?;
+    same_lines(&twice(&sent), &bodies(&read))
+        .map_err(|error| format!("after Apache's appends: {error}"))?;
+    system.stop().await?;
+
+    let serve = self::serve(world, &dir, &data).await?;
+    let read = world
+        .rocketry
+        .consume(&serve.namesrv, TOPIC, 2 * sent.len(), "raw")
+        .await?;
+    same_lines(&twice(&sent), &lines(&read).collect::<Vec<_>>())
+        .map_err(|error| format!("back in ours: {error}"))?;
+    serve.stop().await
+}
+
+/// Apache writes, we open, read everything and append; then Apache opens again and reads both parts.
+async fn apache_in_ours(world: &mut World, end: End) -> Result {
+    let dir = world.dir(&format!("apache-in-ours-{end:?}"))?;
+    let data = dir.join("data");
+    let (text, sent) = (world.text.clone(), world.lines.clone());
+    let system = System::start(world, &dir, &data).await?;
+    for (topic, mode) in [
+        (TOPIC, "sync"),
+        (BATCH_TOPIC, "batch"),
+        (COMPRESSED_TOPIC, "zlib"),
+    ] {
+        world
+            .driver()?
+            .produce(&system.ns, topic, mode, &text)
+            .await?;
+    }
+    match end {
+        End::Stop => system.stop().await?,
+        End::Kill => system.kill().await?,
+    }
+
+    let serve = serve(world, &dir, &data).await?;
+    let ns = serve.namesrv.clone();
+    for topic in [TOPIC, BATCH_TOPIC, COMPRESSED_TOPIC] {
+        let read = world
+            .rocketry
+            .consume(&ns, topic, sent.len(), "raw")
+            .await?;
+        same_lines(&sent, &lines(&read).collect::<Vec<_>>())
+            .map_err(|error| format!("{topic} in ours: {error}"))?;
+    }
+    world.rocketry.send_file(&ns, TOPIC, &text, "async").await?;
+    let read = java_pull(world, &ns, TOPIC).await?;
+    same_lines(&twice(&sent), &bodies(&read))
+        .map_err(|error| format!("after our appends: {error}"))?;
+    serve.stop().await?;
+
+    let system = System::start(world, &dir, &data).await?;
+    let read = java_pull(world, &system.ns, TOPIC).await?;
+    same_lines(&twice(&sent), &bodies(&read))
+        .map_err(|error| format!("back in Apache's broker: {error}"))?;
+    system.stop().await
+}
+
+/// A group that consumed everything on ours receives from Apache's broker only what came later.
+async fn group_in_apache(world: &mut World) -> Result {
+    let dir = world.dir("group-in-apache")?;
+    let data = dir.join("data");
+    let (text, sent) = (world.text.clone(), world.lines.clone());
+    let serve = serve(world, &dir, &data).await?;
+    let ns = serve.namesrv.clone();
+    world.driver()?.produce(&ns, TOPIC, "async", &text).await?;
+    push(world, &ns, &sent)
+        .await
+        .map_err(|error| format!("on ours: {error}"))?;
+    serve.stop().await?;
+
+    let system = System::start(world, &dir, &data).await?;
+    world
+        .driver()?
+        .produce(&system.ns, TOPIC, "async", &text)
+        .await?;
+    push(world, &system.ns, &sent)
+        .await
+        .map_err(|error| format!("on Apache's broker: {error}"))?;
+    system.stop().await
+}
+
+/// The other way round.
+async fn group_in_ours(world: &mut World) -> Result {
+    let dir = world.dir("group-in-ours")?;
+    let data = dir.join("data");
+    let (text, sent) = (world.text.clone(), world.lines.clone());
+    let system = System::start(world, &dir, &data).await?;
+    world
+        .driver()?
+        .produce(&system.ns, TOPIC, "async", &text)
+        .await?;
+    push(world, &system.ns, &sent)
+        .await
+        .map_err(|error| format!("on Apache's broker: {error}"))?;
+    system.stop().await?;
+
+    let serve = serve(world, &dir, &data).await?;
+    let ns = serve.namesrv.clone();
+    world.driver()?.produce(&ns, TOPIC, "async", &text).await?;
+    push(world, &ns, &sent)
+        .await
+        .map_err(|error| format!("on ours: {error}"))?;
+    serve.stop().await
+}
+
+/// One push consumer of the topic's group reads exactly `expected`: a group that began anew would be given older lines first,
+/// whose offsets do not go on from the last run's.
+async fn push(world: &mut World, ns: &str, expected: &[Vec<u8>]) -> Result {
+    let read = world
+        .driver()?
+        .consume(Reader::Push, ns, TOPIC, expected.len())
+        .await?;
+    unbroken_queues(&read)?;
+    same_lines(expected, &bodies(&read))
+}
+
+async fn java_pull(world: &mut World, ns: &str, topic: &str) -> Result<Vec<Received>> {
+    let count = world.lines.len();
+    let read = world
+        .driver()?
+        .consume(Reader::Pull, ns, topic, count)
+        .await?;
+    unbroken_queues(&read)?;
+    Ok(read)
+}
+
+fn twice(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    [lines, lines].concat()
+}
+
+async fn serve(world: &World, dir: &Path, data: &Path) -> Result<Serve> {
+    Serve::start(
+        &world.rocketry,
+        data,
+        &dir.join("serve.log"),
+        &ServeOptions::default(),
+    )
+    .await
+}
+
+/// Apache's name server and broker over a given directory.
+struct System {
+    broker: Broker,
+    name_server: NameServer,
+    ns: String,
+}
+
+impl System {
+    async fn start(world: &mut World, dir: &Path, store: &Path) -> Result<Self> {
+        let name_server = NameServer::start(&world.tools.class_path, &dir.join("namesrv")).await?;
+        let ns = name_server.addr().to_owned();
+        let config = BrokerConfig {
+            namesrv: ns.clone(),
+            name: "broker-a".to_owned(),
+            cluster: "DefaultCluster".to_owned(),
+            store: store.to_owned(),
+            commit_log_file_bytes: commit_log_file_bytes(store)?.unwrap_or(1024 * 1024),
+            heap_mib: 384,
+        };
+        let broker = world.start_broker(&dir.join("broker"), &config).await?;
+        Ok(Self {
+            broker,
+            name_server,
+            ns,
+        })
+    }
+
+    async fn stop(self) -> Result {
+        self.broker.stop().await?;
+        self.name_server.stop().await
+    }
+
+    async fn kill(self) -> Result {
+        self.broker.kill().await?;
+        self.name_server.stop().await
+    }
+}
+
+/// The size of the commit log's files in an existing store: Java refuses to open a store with another size configured.
+fn commit_log_file_bytes(store: &Path) -> Result<Option<u64>> {
+    let dir: PathBuf = store.join("commitlog");
+    if !dir.is_dir() {
+        return Ok(None);
+    }
+    let mut sizes = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            sizes.push(entry.metadata()?.len());
+        }
+    }
+    Ok(sizes.into_iter().max())
+}

@@ -1,0 +1,172 @@
+//! What the cases share: one Java driver, one Apache system, one server of ours, the text; each started when first needed.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::Result;
+use crate::interop::apache::registered;
+use crate::interop::driver::Driver;
+use crate::interop::{
+    Broker, BrokerConfig, NameServer, Rocketry, Serve, ServeOptions, Tools, text,
+};
+
+/// Small enough to roll during a run, so that messages cross a file boundary.
+const COMMIT_LOG_FILE_BYTES: u64 = 1024 * 1024;
+
+/// One of the two systems that messages are sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// `rocketry serve`.
+    Ours,
+    /// Apache's name server and broker.
+    Apache,
+}
+
+/// Apache's name server with one broker.
+#[derive(Debug)]
+struct Apache {
+    broker: Broker,
+    name_server: NameServer,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) tools: Tools,
+    pub(crate) rocketry: Rocketry,
+    /// The text to send, one message a line.
+    pub(crate) text: PathBuf,
+    /// Its non-empty lines.
+    pub(crate) lines: Vec<Vec<u8>>,
+    dir: PathBuf,
+    driver: Option<Driver>,
+    apache: Option<Apache>,
+    serve: Option<Serve>,
+    /// Topics that already hold the text.
+    sent: HashSet<(Target, String)>,
+}
+
+impl World {
+    pub(crate) fn new(tools: Tools, rocketry: Rocketry, dir: PathBuf) -> Result<Self> {
+        let text = dir.join("text");
+        let lines = text::write_real_text(&text)?;
+        Ok(Self {
+            tools,
+            rocketry,
+            text,
+            lines,
+            dir,
+            driver: None,
+            apache: None,
+            serve: None,
+            sent: HashSet::new(),
+        })
+    }
+
+    /// An empty directory below the run's.
+    pub(crate) fn dir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.dir.join(name);
+        std::fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+
+    /// The Java driver.
+    pub(crate) fn driver(&mut self) -> Result<&mut Driver> {
+        if self.driver.is_none() {
+            self.driver = Some(Driver::start(&self.tools.class_path, &self.dir("driver")?)?);
+        }
+        Ok(self.driver.as_mut().ok_or("no driver")?)
+    }
+
+    /// The address of a target's name server; starts the target if needed.
+    pub(crate) async fn namesrv(&mut self, target: Target) -> Result<String> {
+        match target {
+            Target::Ours => {
+                if self.serve.is_none() {
+                    let dir = self.dir("ours")?;
+                    let (data, log) = (dir.join("data"), dir.join("serve.log"));
+                    self.serve = Some(
+                        Serve::start(&self.rocketry, &data, &log, &ServeOptions::default()).await?,
+                    );
+                }
+                Ok(self.serve.as_ref().ok_or("no server")?.namesrv.clone())
+            }
+            Target::Apache => {
+                if self.apache.is_none() {
+                    self.apache = Some(self.start_apache("apache").await?);
+                }
+                Ok(self
+                    .apache
+                    .as_ref()
+                    .ok_or("no Apache system")?
+                    .name_server
+                    .addr()
+                    .to_owned())
+            }
+        }
+    }
+
+    /// The address of our broker, once it runs.
+    pub(crate) fn broker_of_ours(&self) -> Result<String> {
+        Ok(self
+            .serve
+            .as_ref()
+            .ok_or("our server is not started")?
+            .broker
+            .clone())
+    }
+
+    async fn start_apache(&mut self, name: &str) -> Result<Apache> {
+        let dir = self.dir(name)?;
+        let name_server = NameServer::start(&self.tools.class_path, &dir.join("namesrv")).await?;
+        let config = BrokerConfig {
+            namesrv: name_server.addr().to_owned(),
+            name: "broker-a".to_owned(),
+            cluster: "DefaultCluster".to_owned(),
+            store: dir.join("store"),
+            commit_log_file_bytes: COMMIT_LOG_FILE_BYTES,
+            heap_mib: 384,
+        };
+        let broker = self.start_broker(&dir.join("broker"), &config).await?;
+        Ok(Apache {
+            broker,
+            name_server,
+        })
+    }
+
+    /// A broker of Apache's that is registered with the name server of `config`.
+    pub(crate) async fn start_broker(
+        &mut self,
+        dir: &Path,
+        config: &BrokerConfig,
+    ) -> Result<Broker> {
+        let broker = Broker::start(&self.tools.class_path, dir, config).await?;
+        registered(self.driver()?, &config.namesrv, &config.name).await?;
+        Ok(broker)
+    }
+
+    /// Makes sure that `topic` of `target` holds the text, sent by `rocketry send` in `mode`.
+    pub(crate) async fn sent(&mut self, target: Target, topic: &str, mode: &str) -> Result<String> {
+        let ns = self.namesrv(target).await?;
+        if !self.sent.contains(&(target, topic.to_owned())) {
+            self.rocketry
+                .send_file(&ns, topic, &self.text, mode)
+                .await?;
+            self.sent.insert((target, topic.to_owned()));
+        }
+        Ok(ns)
+    }
+
+    /// Stops everything in order; an unclean stop of ours is an error.
+    pub(crate) async fn stop(mut self) -> Result {
+        self.driver = None;
+        if let Some(apache) = self.apache.take() {
+            apache.broker.stop().await?;
+            apache.name_server.stop().await?;
+        }
+        if let Some(serve) = self.serve.take() {
+            serve.stop().await?;
+        }
+        Ok(())
+    }
+}

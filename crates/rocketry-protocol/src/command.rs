@@ -3,9 +3,16 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    DecodeError, EncodeError, Fields, Language, ReadHeader, Request, RequestCode, ResponseCode,
-    WriteHeader,
+    DecodeError, EncodeError, FieldWriter, Fields, Language, ReadHeader, Request, RequestCode,
+    ResponseCode, VERSION, WriteHeader,
+    fields::{binary, json},
+    frame::{MAX_FRAME_BYTES, WORD_BYTES},
 };
+
+/// Room that is set aside for the fields of a typed header: enough for a send without long properties.
+const FIELDS_BYTES: usize = 256;
+/// Largest header: its length has 24 bits on the wire.
+const MAX_HEADER_BYTES: usize = 0xff_ffff;
 
 /// How the header of a frame is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -14,7 +21,8 @@ pub enum Serialization {
     /// JSON text: what every peer understands and the default of Java.
     #[default]
     Json,
-    /// RocketMQ's binary header. Cannot carry codes above 32767, and turns empty strings into null.
+    /// RocketMQ's binary header. Turns empty texts into null, and cannot carry codes above 32767: frames with such codes
+    /// (all of POP) are written as JSON instead, which every reader accepts frame by frame.
     Binary,
 }
 
@@ -43,31 +51,51 @@ pub struct RemotingCommand {
 
 impl RemotingCommand {
     /// A request with typed header fields and without a body.
-    pub fn request<R: Request>(request: &R) -> Self {
-        let _ = request;
-        todo!()
+    pub fn request<R: Request + ?Sized>(request: &R) -> Self {
+        Self::new(R::CODE.0, 0).with_header(request)
     }
     /// A request without header fields.
     pub fn bare_request(code: RequestCode) -> Self {
-        let _ = code;
-        todo!()
+        Self::new(code.0, 0)
     }
     /// A response with `code`; [`RemotingCommand::answering`] ties it to its request.
     pub fn response(code: ResponseCode) -> Self {
-        let _ = code;
-        todo!()
+        Self::new(code.0, 1)
+    }
+    fn new(code: i32, flag: i32) -> Self {
+        Self {
+            code,
+            language: Some(Language::RUST),
+            version: VERSION,
+            opaque: 0,
+            flag,
+            remark: None,
+            fields: None,
+            body: Bytes::new(),
+            serialization: Serialization::default(),
+        }
     }
     /// Takes over opaque and serialisation from the request that this response answers.
     #[must_use]
-    pub fn answering(self, request: &Self) -> Self {
-        let _ = request;
-        todo!()
+    pub fn answering(mut self, request: &Self) -> Self {
+        self.opaque = request.opaque;
+        self.serialization = request.serialization;
+        self
     }
     /// Adds the fields of `header` (an empty map when it has none, as Java does for a header object without values).
     #[must_use]
-    pub fn with_header<H: WriteHeader + ?Sized>(self, header: &H) -> Self {
-        let _ = header;
-        todo!()
+    pub fn with_header<H: WriteHeader + ?Sized>(mut self, header: &H) -> Self {
+        let fields = self
+            .fields
+            .get_or_insert_with(|| Fields::with_capacity(FIELDS_BYTES));
+        header.write(&mut FieldWriter::new(fields));
+        self
+    }
+    /// Sets one more header field.
+    #[must_use]
+    pub fn with_field(mut self, key: &str, value: &str) -> Self {
+        self.fields.get_or_insert_default().push(key, value);
+        self
     }
     /// Sets the body.
     #[must_use]
@@ -114,28 +142,120 @@ impl RemotingCommand {
     pub fn field(&self, key: &str) -> Option<&str> {
         self.fields.as_ref()?.get(key)
     }
-    /// Appends the whole frame, length words included.
+    /// Appends the whole frame, length words included. Allocates nothing but what `out` grows by.
     ///
     /// # Errors
     /// A header or frame beyond its limit; `out` is left as it was.
     pub fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let _ = out;
-        todo!()
+        out.reserve(self.size_hint() + self.body.len());
+        self.encode_head(out)?;
+        out.extend_from_slice(&self.body);
+        Ok(())
     }
     /// Appends all of the frame but the body, whose length is counted: for writers that send the body from where it lies.
     ///
     /// # Errors
     /// As [`RemotingCommand::encode`].
     pub fn encode_head(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let _ = out;
-        todo!()
+        let start = out.len();
+        out.reserve(self.size_hint());
+        let written = self.write_head(start, out);
+        if written.is_err() {
+            out.truncate(start);
+        }
+        written
     }
+
+    fn write_head(&self, start: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
+        if let Some(fields) = &self.fields {
+            fields.check_sizes()?;
+        }
+        out.extend_from_slice(&[0; 2 * WORD_BYTES]);
+        let header_start = out.len();
+        let kind = match self.serialization {
+            Serialization::Binary if binary::carries(self.code) => {
+                binary::write(self, out)?;
+                1
+            }
+            Serialization::Binary | Serialization::Json => {
+                json::write(self, out);
+                0
+            }
+        };
+        let header_bytes = out.len() - header_start;
+        let header_word = u32::try_from(header_bytes)
+            .ok()
+            .filter(|_| header_bytes <= MAX_HEADER_BYTES)
+            .ok_or_else(|| header_too_long(header_bytes))?;
+        let frame_bytes = 2 * WORD_BYTES + header_bytes + self.body.len();
+        let length = u32::try_from(frame_bytes - WORD_BYTES)
+            .ok()
+            .filter(|_| frame_bytes <= MAX_FRAME_BYTES)
+            .ok_or(EncodeError::TooLong {
+                what: "frame",
+                bytes: frame_bytes,
+                limit: MAX_FRAME_BYTES,
+            })?;
+        let words = (u64::from(length) << 32) | (kind << 24) | u64::from(header_word);
+        if let Some(place) = out.get_mut(start..header_start) {
+            place.copy_from_slice(&words.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// About what the frame takes without its body, so that `out` grows once.
+    fn size_hint(&self) -> usize {
+        const FIXED_BYTES: usize = 160;
+        FIXED_BYTES
+            + self.remark.as_ref().map_or(0, String::len)
+            + self.fields.as_ref().map_or(0, Fields::encoded_len)
+    }
+
     /// Reads a frame as [`crate::frame::split`] returns it. The body shares the frame's memory.
     ///
     /// # Errors
     /// A header that does not parse; the connection should be closed, as Java does.
     pub fn decode(frame: Bytes) -> Result<Self, DecodeError> {
-        let _ = frame;
-        todo!()
+        let Some((word, rest)) = frame.split_first_chunk::<WORD_BYTES>() else {
+            return Err(DecodeError::Truncated {
+                what: "header length",
+                need: WORD_BYTES as u64,
+                have: frame.len() as u64,
+            });
+        };
+        let [kind, length @ ..] = *word;
+        let [high, middle, low] = length.map(usize::from);
+        let header_bytes = (high << 16) | (middle << 8) | low;
+        let header = rest
+            .get(..header_bytes)
+            .ok_or_else(|| DecodeError::Truncated {
+                what: "header",
+                need: header_bytes as u64,
+                have: rest.len() as u64,
+            })?;
+        let mut command = match kind {
+            0 => json::read(header)?,
+            1 => binary::read(header)?,
+            _ => {
+                return Err(DecodeError::OutOfBounds {
+                    what: "header serialisation",
+                    value: i64::from(kind),
+                    min: 0,
+                    max: 1,
+                });
+            }
+        };
+        if rest.len() > header_bytes {
+            command.body = frame.slice(WORD_BYTES + header_bytes..);
+        }
+        Ok(command)
+    }
+}
+
+pub(crate) fn header_too_long(bytes: usize) -> EncodeError {
+    EncodeError::TooLong {
+        what: "header",
+        bytes,
+        limit: MAX_HEADER_BYTES,
     }
 }

@@ -75,3 +75,12 @@ pub enum EncodeError {
         reason: &'static str,
     },
 }
+
+/// A readable piece of a peer's text, for error messages.
+pub(crate) fn excerpt(text: &str) -> String {
+    const EXCERPT_CHARS: usize = 80;
+    match text.char_indices().nth(EXCERPT_CHARS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}

@@ -1,8 +1,54 @@
-//! One operation per file: its request, its reply, and the code that names it.
+//! Typed header fields: one request and one reply per operation, and the code that names it.
 //!
-//! Hot headers borrow from the frame (`SendMessageRequest<'a>`), the others own their text.
+//! Requests borrow their text, from the caller when they are written and from the frame when they are read. Replies own
+//! theirs. Operations without header fields have no type here: see [`crate::RemotingCommand::bare_request`]. To add an
+//! operation, copy a neighbour.
+//!
+//! Not part of any type, and ignored by readers: the fields that Java's header classes inherit (`ns`, `nsd`, `oway`, `lo`)
+//! and what client hooks add. [`crate::RemotingCommand::field`] reads them.
 
 use crate::{DecodeError, FieldReader, FieldWriter, RequestCode};
+
+#[macro_use]
+mod define;
+
+mod auth;
+mod broker;
+mod consumer;
+mod group;
+mod kv_config;
+mod membership;
+mod offset;
+mod pop;
+mod pull_message;
+mod query_message;
+mod register;
+mod reply;
+mod route;
+mod send_back;
+mod send_message;
+mod statistics;
+mod topic;
+mod transaction;
+
+pub use auth::*;
+pub use broker::*;
+pub use consumer::*;
+pub use group::*;
+pub use kv_config::*;
+pub use membership::*;
+pub use offset::*;
+pub use pop::*;
+pub use pull_message::*;
+pub use query_message::*;
+pub use register::*;
+pub use reply::*;
+pub use route::*;
+pub use send_back::*;
+pub use send_message::*;
+pub use statistics::*;
+pub use topic::*;
+pub use transaction::*;
 
 /// Typed fields that can be written into a header.
 pub trait WriteHeader {

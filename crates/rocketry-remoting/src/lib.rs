@@ -1,1 +1,34 @@
-//! Placeholder.
+//! One duplex RocketMQ remoting connection over Tokio, for clients and servers alike.
+//!
+//! A [`Connection`] carries requests in both directions over any byte stream. Frames of many callers leave in one write, all
+//! frames of one read are handled together, and everything that can wait is bounded in number, bytes and time.
+//!
+//! - [`Connections`] is the client's side: one connection per address, opened when it is first needed;
+//! - [`Listener`] is the server's side: it accepts, limits and ends connections;
+//! - [`Handler`] takes the requests that the peer sends, [`Responder`] answers them, now or later;
+//! - [`Deadline`] is how long a caller is willing to wait, as a point in time that is handed down;
+//! - [`Error`] says what failed, where, after how long, and whether the peer may have got the request.
+//!
+//! What this crate never does: it does not look into headers or bodies, does not retry, and knows no message.
+
+mod connect;
+mod connection;
+mod connections;
+mod deadline;
+mod error;
+mod handler;
+mod listener;
+mod options;
+mod outbound;
+mod pending;
+mod reader;
+mod watch;
+mod writer;
+
+pub use connection::{Connection, Reply};
+pub use connections::Connections;
+pub use deadline::Deadline;
+pub use error::{CloseReason, Error, ErrorKind, Stage};
+pub use handler::{Handler, Responder, Unsupported};
+pub use listener::Listener;
+pub use options::{ConnectOptions, ConnectionInfo, ConnectionOptions, ListenerOptions};

@@ -1,0 +1,771 @@
+//! One connection: calls and one-way requests out, requests of the peer in.
+//!
+//! Three tasks serve it: `reader` splits and dispatches what arrives, `writer` sends what callers have appended, `watch` owns the
+//! other two and everything that depends on time. Callers meet them in [`Shared`]: an outbound batch and a table of pending
+//! calls, each behind its own lock that is held for one append or one look-up.
+
+use std::{
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rocketry_protocol::{EncodeError, RemotingCommand, ResponseCode};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::{AcquireError, Notify, Semaphore, SemaphorePermit, TryAcquireError},
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    deadline::Deadline,
+    error::{CloseReason, Error, Stage},
+    handler::Handler,
+    options::{ConnectionInfo, ConnectionOptions},
+    outbound::Batch,
+    pending::{Outcome, Pending},
+    reader, watch, writer,
+};
+
+/// A handle to one connection. Clones share it; when the last handle is gone, [`Reply`] and
+/// [`Responder`](crate::Responder) values included, the connection writes what is queued and closes.
+#[derive(Clone)]
+pub struct Connection(Arc<Owner>);
+
+/// Closes the connection when the last handle is dropped; the tasks hold [`Shared`] only.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close(CloseReason::Unused);
+    }
+}
+
+impl Connection {
+    /// Serves `stream` on the current runtime. The first bytes of both directions are frames.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn start<S>(
+        stream: S,
+        info: ConnectionInfo,
+        options: &ConnectionOptions,
+        handler: Arc<dyn Handler>,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (reader, writer) = tokio::io::split(stream);
+        Self::start_halves(reader, writer, info, options, handler)
+    }
+
+    /// As [`Connection::start`], without the lock that a general stream needs between its two halves.
+    pub(crate) fn start_tcp(
+        stream: TcpStream,
+        info: ConnectionInfo,
+        options: &ConnectionOptions,
+        handler: Arc<dyn Handler>,
+    ) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self::start_halves(reader, writer, info, options, handler)
+    }
+
+    fn start_halves<R, W>(
+        reader: R,
+        writer: W,
+        info: ConnectionInfo,
+        options: &ConnectionOptions,
+        handler: Arc<dyn Handler>,
+    ) -> Self
+    where
+        R: AsyncRead + Send + 'static,
+        W: AsyncWrite + Send + 'static,
+    {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let owner = Arc::new_cyclic(|owner| Owner(Arc::new(Shared::new(id, info, options, owner))));
+        let shared = &owner.0;
+        let reading = tokio::spawn(reader::run(
+            Arc::clone(shared),
+            reader,
+            Arc::clone(&handler),
+        ));
+        let writing = tokio::spawn(writer::run(Arc::clone(shared), writer));
+        tokio::spawn(watch::run(Arc::clone(shared), reading, writing, handler));
+        Self(owner)
+    }
+
+    /// Sends a request and waits for its response. The opaque is filled in.
+    ///
+    /// Waits, within `deadline`, while as many calls are in flight or bytes are queued as the options allow. Dropping the future
+    /// gives up the place in the table at once; the request may be executed nevertheless.
+    ///
+    /// # Errors
+    /// Timeout, Closed, Overloaded, Encode.
+    pub async fn call(
+        &self,
+        command: RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<RemotingCommand, Error> {
+        self.begin(command, deadline).await?.await
+    }
+
+    /// The first half of [`Connection::call`]: hands the request over and returns the future of its response.
+    ///
+    /// Requests of one task are sent in the order of their `begin`.
+    ///
+    /// # Errors
+    /// As [`Connection::call`], from before the response.
+    pub async fn begin(
+        &self,
+        command: RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<Reply, Error> {
+        let shared = self.shared();
+        let started = Instant::now();
+        let permit = shared.permit(&shared.calls, started, deadline).await?;
+        let room = shared.room(command.body.len(), started, deadline).await?;
+        let reads_before = shared.silence_counts(started, deadline);
+        let inserted = shared
+            .pending
+            .lock()
+            .insert(deadline.instant(), reads_before);
+        let Some(inserted) = inserted else {
+            // The permits are as many as the table's places.
+            return Err(Error::overloaded(shared.addr()));
+        };
+        permit.forget();
+        if inserted.expires_earlier {
+            shared.tick.notify_one();
+        }
+        let mut reply = Reply {
+            connection: self.clone(),
+            opaque: inserted.opaque,
+            position: 0,
+            started,
+            done: false,
+        };
+        let mut command = command;
+        command.opaque = inserted.opaque;
+        match shared.append(command, Frame::Call(room)) {
+            Ok(position) => {
+                reply.position = position;
+                Ok(reply)
+            }
+            Err(error) => Err(shared.append_error(error, started)),
+        }
+    }
+
+    /// Sends a request that the peer must not answer, and returns as soon as it is queued: the bound on queued bytes and requests
+    /// is waited for, the socket is not. [`Connection::flushed`] tells when it has been written.
+    ///
+    /// Java: `NettyRemotingClient.invokeOneway`.
+    ///
+    /// # Errors
+    /// Timeout, Closed, Overloaded, Encode.
+    pub async fn oneway(&self, command: RemotingCommand, deadline: Deadline) -> Result<(), Error> {
+        let shared = self.shared();
+        let started = Instant::now();
+        let permit = shared.permit(&shared.oneways, started, deadline).await?;
+        let room = shared.room(command.body.len(), started, deadline).await?;
+        let mut command = command.with_oneway();
+        command.opaque = shared.oneway_opaque();
+        match shared.append(command, Frame::Oneway(room)) {
+            Ok(_) => {
+                // Given back by the writer.
+                permit.forget();
+                Ok(())
+            }
+            Err(error) => Err(shared.append_error(error, started)),
+        }
+    }
+
+    /// Waits until everything queued so far has been handed to the operating system.
+    ///
+    /// # Errors
+    /// Timeout; Closed if the connection ended before.
+    pub async fn flushed(&self, deadline: Deadline) -> Result<(), Error> {
+        let shared = self.shared();
+        let started = Instant::now();
+        let target = shared.outbound.lock().appended;
+        let flushed = shared.progress_until(|| shared.written.load(Ordering::SeqCst) >= target);
+        match timeout_at(deadline.instant(), flushed).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(shared.closed_error(started.elapsed())),
+            Err(_) => Err(Error::timeout(
+                Stage::Write,
+                shared.addr(),
+                started.elapsed(),
+            )),
+        }
+    }
+
+    /// Stops reading and waits until every request taken is answered and every answer written, or until `deadline`; returns
+    /// whether that came about.
+    pub(crate) async fn drain(&self, deadline: Deadline) -> bool {
+        let shared = self.shared();
+        shared.draining.cancel();
+        let drained = shared.progress_until(|| {
+            shared.unanswered.load(Ordering::SeqCst) == 0
+                && shared.written.load(Ordering::SeqCst) >= shared.outbound.lock().appended
+        });
+        timeout_at(deadline.instant(), drained).await == Ok(true)
+    }
+
+    /// Ends the connection: calls in flight fail now, what is queued is still written (see
+    /// [`ConnectionOptions::linger`]). Without effect if it has ended before.
+    pub fn close(&self, reason: &str) {
+        self.shared().close(CloseReason::Local(reason.into()));
+    }
+
+    /// Whether new requests would fail.
+    pub fn is_closed(&self) -> bool {
+        self.shared().closed.get().is_some()
+    }
+
+    /// Why the connection ended; `None` while it has not.
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        self.shared().closed.get().map(|closed| &closed.reason)
+    }
+
+    /// Waits for the end: the socket is closed, all tasks have ended and [`Handler::closed`] has returned.
+    pub async fn closed(&self) {
+        self.shared().ended.cancelled().await;
+    }
+
+    /// A number that no other connection of this process has.
+    pub fn id(&self) -> u64 {
+        self.shared().id
+    }
+
+    /// The peer's socket address.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.info().peer
+    }
+
+    /// This side's socket address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.info().local
+    }
+
+    /// Both ends.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.shared().info
+    }
+
+    /// Calls in flight, whether queued, sent, or answered but not yet taken by their caller.
+    pub fn in_flight(&self) -> usize {
+        self.shared().pending.lock().len()
+    }
+
+    /// Responses that came for no waiting call since the connection started: late or unknown.
+    pub fn unmatched_responses(&self) -> u64 {
+        self.shared().unmatched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakConnection {
+        WeakConnection(Arc::downgrade(self.shared()))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.id())
+            .field("name", &self.info().name)
+            .field("peer", &self.info().peer)
+            .field("closed", &self.close_reason())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Does not keep the connection open.
+#[derive(Debug)]
+pub(crate) struct WeakConnection(Weak<Shared>);
+
+impl WeakConnection {
+    /// A handle, even if the last other one is gone but the tasks have not ended yet.
+    pub(crate) fn upgrade(&self) -> Option<Connection> {
+        self.0.upgrade().map(|shared| shared.handle())
+    }
+}
+
+/// The response to come of one call. Dropping it gives up the call's place in the table.
+#[must_use = "the response is only waited for when this is awaited"]
+pub struct Reply {
+    connection: Connection,
+    opaque: i32,
+    /// Where the frame began in all the bytes sent.
+    position: u64,
+    started: Instant,
+    done: bool,
+}
+
+impl Reply {
+    fn result(&self, outcome: Outcome) -> Result<RemotingCommand, Error> {
+        let shared = self.connection.shared();
+        match outcome {
+            Outcome::Replied(response) => Ok(response),
+            Outcome::TimedOut => {
+                // What is queued may still be written, so this is not certain even if nothing was sent yet.
+                let elapsed = self.started.elapsed();
+                Err(Error::timeout(Stage::Response, shared.addr(), elapsed)
+                    .maybe_delivered_if(true))
+            }
+            Outcome::Closed => Err(shared
+                .closed_error(self.started.elapsed())
+                .maybe_delivered_if(self.position < shared.discarded_from())),
+        }
+    }
+}
+
+impl Future for Reply {
+    type Output = Result<RemotingCommand, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let shared = self.connection.shared();
+        let polled = shared.pending.lock().poll(self.opaque, cx.waker());
+        let Poll::Ready(outcome) = polled else {
+            return Poll::Pending;
+        };
+        shared.calls.add_permits(1);
+        self.done = true;
+        Poll::Ready(self.result(outcome))
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if !self.done {
+            let shared = self.connection.shared();
+            shared.pending.lock().remove(self.opaque);
+            shared.calls.add_permits(1);
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("opaque", &self.opaque)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What callers and the three tasks of one connection share.
+pub(crate) struct Shared {
+    pub(crate) id: u64,
+    pub(crate) info: ConnectionInfo,
+    pub(crate) options: ConnectionOptions,
+    owner: Weak<Owner>,
+
+    pub(crate) outbound: Mutex<Outbound>,
+    pub(crate) pending: Mutex<Pending>,
+    /// Places in `pending`. Forgotten when taken, given back by [`Reply`].
+    calls: Semaphore,
+    /// One-way requests in `outbound`; given back by the writer.
+    oneways: Semaphore,
+    /// Bytes of own requests in `outbound`; given back by the writer.
+    room: Semaphore,
+    /// Requests of the peer without an answer.
+    pub(crate) unanswered: AtomicUsize,
+    oneway_opaques: AtomicU64,
+
+    /// All bytes the operating system has taken.
+    pub(crate) written: AtomicU64,
+    /// Reads that brought bytes.
+    pub(crate) reads: AtomicU64,
+    pub(crate) unmatched: AtomicU64,
+    pub(crate) activity: watch::Activity,
+    /// Something happened that the watching task has to plan for.
+    pub(crate) tick: Notify,
+    /// Bytes were written or a request was answered; only told while `progress_waiters` is not zero.
+    progress: Notify,
+    progress_waiters: AtomicUsize,
+
+    closed: OnceLock<Closed>,
+    /// No new work.
+    pub(crate) stop: CancellationToken,
+    /// Drop the socket now.
+    pub(crate) abort: CancellationToken,
+    /// Take no more requests from the peer.
+    pub(crate) draining: CancellationToken,
+    /// All is over.
+    pub(crate) ended: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Closed {
+    reason: CloseReason,
+    /// Frames that begin here or later were never given to the socket.
+    discarded_from: u64,
+}
+
+/// Frames on their way to the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    pub(crate) queued: Batch,
+    /// Bytes of responses that are queued or being written.
+    pub(crate) response_bytes: usize,
+    /// All bytes ever queued.
+    pub(crate) appended: u64,
+    /// The writer, while it waits for work.
+    pub(crate) writer: Option<Waker>,
+    pub(crate) closed: bool,
+}
+
+/// What a frame is, and the outbound bytes reserved for it.
+enum Frame<'a> {
+    Call(SemaphorePermit<'a>),
+    Oneway(SemaphorePermit<'a>),
+    Response,
+}
+
+enum AppendError {
+    Closed,
+    Encode(EncodeError),
+}
+
+impl Shared {
+    fn new(
+        id: u64,
+        info: ConnectionInfo,
+        options: &ConnectionOptions,
+        owner: &Weak<Owner>,
+    ) -> Self {
+        let max_calls = options.max_calls.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            id,
+            info,
+            options: options.clone(),
+            owner: Weak::clone(owner),
+            outbound: Mutex::default(),
+            pending: Mutex::new(Pending::new(max_calls)),
+            calls: Semaphore::new(max_calls),
+            oneways: Semaphore::new(options.max_oneways.clamp(1, Semaphore::MAX_PERMITS)),
+            room: Semaphore::new(options.max_outbound_bytes.clamp(1, MAX_ROOM as usize)),
+            unanswered: AtomicUsize::new(0),
+            oneway_opaques: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            unmatched: AtomicU64::new(0),
+            activity: watch::Activity::new(Instant::now()),
+            tick: Notify::new(),
+            progress: Notify::new(),
+            progress_waiters: AtomicUsize::new(0),
+            closed: OnceLock::new(),
+            stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// A handle for the tasks to pass on. If all others are gone, the connection is closing and the handle keeps nothing open.
+    pub(crate) fn handle(self: &Arc<Self>) -> Connection {
+        let owner = self.owner.upgrade();
+        Connection(owner.unwrap_or_else(|| Arc::new(Owner(Arc::clone(self)))))
+    }
+
+    pub(crate) fn addr(&self) -> Arc<str> {
+        Arc::clone(&self.info.name)
+    }
+
+    /// Ends the connection, unless it has ended before. See [`CloseReason::is_graceful`] for what happens to queued frames.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let graceful = reason.is_graceful();
+        let writer = {
+            let mut outbound = self.outbound.lock();
+            if outbound.closed {
+                return;
+            }
+            outbound.closed = true;
+            let mut discarded_from = u64::MAX;
+            if !graceful {
+                discarded_from = outbound.appended - outbound.queued.len() as u64;
+                outbound.queued.clear();
+            }
+            // The flag above admits one closer only.
+            let _ = self.closed.set(Closed {
+                reason,
+                discarded_from,
+            });
+            outbound.writer.take()
+        };
+        if let Some(Closed { reason, .. }) = self.closed.get() {
+            tracing::debug!(connection = self.id, peer = %self.info.name, %reason, "connection closing");
+        }
+        self.stop.cancel();
+        if !graceful {
+            self.abort.cancel();
+        }
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        self.calls.close();
+        self.oneways.close();
+        self.room.close();
+        let mut wakers = Vec::new();
+        self.pending.lock().fail_all(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        self.progressed();
+    }
+
+    fn closed_error(&self, elapsed: Duration) -> Error {
+        let reason = self.closed.get().map(|closed| closed.reason.clone());
+        let reason = reason.unwrap_or(CloseReason::Aborted);
+        Error::closed(self.addr(), elapsed, reason)
+    }
+
+    fn discarded_from(&self) -> u64 {
+        self.closed
+            .get()
+            .map_or(u64::MAX, |closed| closed.discarded_from)
+    }
+
+    /// One of a bounded number of requests.
+    async fn permit<'a>(
+        &'a self,
+        semaphore: &'a Semaphore,
+        started: Instant,
+        deadline: Deadline,
+    ) -> Result<SemaphorePermit<'a>, Error> {
+        match semaphore.try_acquire() {
+            Ok(permit) => Ok(permit),
+            Err(TryAcquireError::NoPermits) if deadline.instant() <= started => {
+                Err(Error::overloaded(self.addr()))
+            }
+            Err(_) => {
+                self.wait(semaphore.acquire(), Stage::Permit, started, deadline)
+                    .await
+            }
+        }
+    }
+
+    /// Room for a request in the outbound buffer: its body and a usual header. What a header needs beyond that is taken when it
+    /// has been encoded.
+    async fn room(
+        &self,
+        body_bytes: usize,
+        started: Instant,
+        deadline: Deadline,
+    ) -> Result<SemaphorePermit<'_>, Error> {
+        let all = self.options.max_outbound_bytes.clamp(1, MAX_ROOM as usize);
+        let bytes = (body_bytes + USUAL_HEADER_BYTES).min(all);
+        let bytes = u32::try_from(bytes).unwrap_or(MAX_ROOM);
+        if deadline.instant() <= started {
+            let elapsed = started.elapsed();
+            return Err(Error::timeout(Stage::Write, self.addr(), elapsed));
+        }
+        match self.room.try_acquire_many(bytes) {
+            Ok(permit) => Ok(permit),
+            Err(_) => {
+                self.wait(
+                    self.room.acquire_many(bytes),
+                    Stage::Write,
+                    started,
+                    deadline,
+                )
+                .await
+            }
+        }
+    }
+
+    async fn wait<'a>(
+        &self,
+        acquire: impl Future<Output = Result<SemaphorePermit<'a>, AcquireError>>,
+        stage: Stage,
+        started: Instant,
+        deadline: Deadline,
+    ) -> Result<SemaphorePermit<'a>, Error> {
+        match timeout_at(deadline.instant(), acquire).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_closed)) => Err(self.closed_error(started.elapsed())),
+            Err(_) => Err(Error::timeout(stage, self.addr(), started.elapsed())),
+        }
+    }
+
+    /// The count of reads to compare with when the call times out; `None` if it has too little time to judge the peer by it.
+    fn silence_counts(&self, started: Instant, deadline: Deadline) -> Option<u64> {
+        let left = deadline.instant().saturating_duration_since(started);
+        (self.options.close_when_silent && left > SHORT_CALL)
+            .then(|| self.reads.load(Ordering::Relaxed))
+    }
+
+    /// Encodes `command` into the outbound buffer, wakes the writer if it waits, and returns where the frame begins.
+    fn append(&self, command: RemotingCommand, frame: Frame<'_>) -> Result<u64, AppendError> {
+        let (position, writer, backlog) = {
+            let mut guard = self.outbound.lock();
+            let outbound = &mut *guard;
+            if outbound.closed {
+                return Err(AppendError::Closed);
+            }
+            let position = outbound.appended;
+            let size = outbound.queued.push(command).map_err(AppendError::Encode)?;
+            outbound.appended += size as u64;
+            let mut backlog = None;
+            match frame {
+                Frame::Call(room) => outbound.queued.room += self.charge(room, size),
+                Frame::Oneway(room) => {
+                    outbound.queued.room += self.charge(room, size);
+                    outbound.queued.oneways += 1;
+                }
+                Frame::Response => {
+                    outbound.queued.response_bytes += size;
+                    outbound.response_bytes += size;
+                    if outbound.response_bytes > self.options.response_limit_bytes {
+                        backlog = Some(outbound.response_bytes);
+                    }
+                }
+            }
+            (position, outbound.writer.take(), backlog)
+        };
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        if let Some(bytes) = backlog {
+            let limit = self.options.response_limit_bytes;
+            self.close(CloseReason::Backlog { bytes, limit });
+        }
+        Ok(position)
+    }
+
+    /// Keeps the permits of `room` until the frame is written, with as many more as are free if the frame is larger; this keeps
+    /// long headers within the bound. Returns how many have to be given back.
+    fn charge(&self, room: SemaphorePermit<'_>, size: usize) -> usize {
+        let reserved = room.num_permits();
+        room.forget();
+        let missing = size.saturating_sub(reserved);
+        if missing == 0 {
+            return reserved;
+        }
+        reserved + self.room.forget_permits(missing)
+    }
+
+    fn append_error(&self, error: AppendError, started: Instant) -> Error {
+        match error {
+            AppendError::Closed => self.closed_error(started.elapsed()),
+            AppendError::Encode(error) => Error::encode(self.addr(), started.elapsed(), error),
+        }
+    }
+
+    /// Nobody waits for the number, but logs of both sides can be matched by it.
+    fn oneway_opaque(&self) -> i32 {
+        let count = self.oneway_opaques.fetch_add(1, Ordering::Relaxed);
+        i32::try_from(count & 0x7fff_ffff).unwrap_or(0)
+    }
+
+    /// The writer has handed `batch` to the socket.
+    pub(crate) fn wrote(&self, batch: &Batch) {
+        if batch.room > 0 {
+            self.room.add_permits(batch.room);
+        }
+        if batch.oneways > 0 {
+            self.oneways.add_permits(batch.oneways);
+        }
+        if batch.response_bytes > 0 {
+            let mut outbound = self.outbound.lock();
+            outbound.response_bytes -= batch.response_bytes;
+        }
+        self.progressed();
+    }
+
+    pub(crate) fn respond(&self, response: RemotingCommand) {
+        let opaque = response.opaque;
+        let serialization = response.serialization;
+        if let Err(AppendError::Encode(error)) = self.append(response, Frame::Response) {
+            tracing::warn!(connection = self.id, peer = %self.info.name, %error, "a response cannot be encoded");
+            let mut fallback = RemotingCommand::response(ResponseCode::SYSTEM_ERROR)
+                .with_remark(format!("the response cannot be encoded: {error}"));
+            fallback.opaque = opaque;
+            fallback.flag = 1;
+            fallback.serialization = serialization;
+            // An error text always fits; if the connection is closed there is nobody to tell.
+            let _ = self.append(fallback, Frame::Response);
+        }
+    }
+
+    pub(crate) fn took_request(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn finished_request(&self) {
+        self.unanswered.fetch_sub(1, Ordering::SeqCst);
+        self.progressed();
+    }
+
+    /// Whether the reader has to pause for the peer to take its responses, or for the server to make them.
+    pub(crate) fn is_choked(&self, high_water: usize) -> bool {
+        self.unanswered.load(Ordering::SeqCst) >= self.options.max_unanswered.max(1)
+            || self.outbound.lock().response_bytes > high_water
+    }
+
+    /// Tells those in [`Shared::progress_until`] to look again.
+    fn progressed(&self) {
+        if self.progress_waiters.load(Ordering::SeqCst) > 0 {
+            self.progress.notify_waiters();
+        }
+    }
+
+    /// Waits until `condition` holds; `false` if the connection was closed or aborted before. Cancel-safe.
+    pub(crate) async fn progress_until(&self, condition: impl Fn() -> bool) -> bool {
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        if condition() {
+            return true;
+        }
+        self.progress_waiters.fetch_add(1, Ordering::SeqCst);
+        let _waiting = Waiting(&self.progress_waiters);
+        loop {
+            let mut told = std::pin::pin!(self.progress.notified());
+            told.as_mut().enable();
+            if condition() {
+                return true;
+            }
+            if self.abort.is_cancelled() {
+                return false;
+            }
+            tokio::select! {
+                () = told => {}
+                () = self.abort.cancelled() => {}
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("id", &self.id)
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes of header for which room is reserved before it is encoded.
+const USUAL_HEADER_BYTES: usize = 512;
+
+/// Most outbound bytes that can be bounded.
+const MAX_ROOM: u32 = 1 << 30;
+
+/// Calls with less time than this say nothing about the peer when they time out. Java: `NettyRemotingClient.invokeSync`.
+const SHORT_CALL: Duration = Duration::from_millis(100);

@@ -1,0 +1,282 @@
+//! The client's connections: one per address, opened on first use and again after it ended.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use rocketry_protocol::RemotingCommand;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    connect,
+    connection::{Connection, Reply, WeakConnection},
+    deadline::Deadline,
+    error::{ConnectFailure, Error, Stage},
+    handler::Handler,
+    options::{ConnectOptions, ConnectionInfo},
+};
+
+/// Address -> [`Connection`]. Clones share the table. Java: `NettyRemotingClient.channelTables`.
+///
+/// When the last clone is dropped, the connections close once their calls in flight have ended; [`Connections::close_all`] waits.
+#[derive(Clone)]
+pub struct Connections(Arc<Inner>);
+
+struct Inner {
+    options: ConnectOptions,
+    handler: Arc<dyn Handler>,
+    table: Mutex<Table>,
+    connecting: TaskTracker,
+    closing: CancellationToken,
+}
+
+#[derive(Default)]
+struct Table {
+    slots: HashMap<Arc<str>, Slot>,
+    /// Connections that were replaced and may still have calls in flight.
+    retired: Vec<WeakConnection>,
+    closed: bool,
+}
+
+enum Slot {
+    /// Someone connects; all who need the connection wait for the same attempt.
+    Connecting(watch::Receiver<Option<Connected>>),
+    Ready(Connection),
+}
+
+type Connected = Result<Connection, Arc<ConnectFailure>>;
+
+impl Connections {
+    /// An empty table. `handler` takes the requests that arrive on any of the connections.
+    pub fn new(options: ConnectOptions, handler: Arc<dyn Handler>) -> Self {
+        Self(Arc::new(Inner {
+            options,
+            handler,
+            table: Mutex::default(),
+            connecting: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }))
+    }
+
+    /// Sends a request to `addr` (`host:port`) and waits for its response; connects first if need be. See [`Connection::call`].
+    ///
+    /// # Errors
+    /// Connect, Timeout, Closed, Overloaded, Encode.
+    pub async fn call(
+        &self,
+        addr: &str,
+        command: RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<RemotingCommand, Error> {
+        let connection = self.get(addr, deadline).await?;
+        connection.call(command, deadline).await
+    }
+
+    /// As [`Connections::call`], but returns once the request is handed over. See [`Connection::begin`].
+    ///
+    /// # Errors
+    /// Connect, Timeout, Closed, Overloaded, Encode.
+    pub async fn begin(
+        &self,
+        addr: &str,
+        command: RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<Reply, Error> {
+        let connection = self.get(addr, deadline).await?;
+        connection.begin(command, deadline).await
+    }
+
+    /// Sends a one-way request to `addr`; connects first if need be. See [`Connection::oneway`].
+    ///
+    /// # Errors
+    /// Connect, Timeout, Closed, Overloaded, Encode.
+    pub async fn oneway(
+        &self,
+        addr: &str,
+        command: RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let connection = self.get(addr, deadline).await?;
+        connection.oneway(command, deadline).await
+    }
+
+    /// The live connection to `addr`, which is opened if there is none.
+    ///
+    /// All who ask meanwhile wait for the same attempt, each until its own deadline; the attempt goes on without those who gave
+    /// up, for the connect timeout at most. Must be called on a Tokio runtime, which then drives the connection.
+    ///
+    /// # Errors
+    /// Connect; Timeout with [`Stage::Connect`].
+    pub async fn get(&self, addr: &str, deadline: Deadline) -> Result<Connection, Error> {
+        let mut attempt = match self.0.find_or_connect(addr) {
+            Ok(Found::Ready(connection)) => return Ok(connection),
+            Ok(Found::Connecting(attempt)) => attempt,
+            Err(failure) => {
+                return Err(Error::connect(
+                    addr.into(),
+                    std::time::Duration::ZERO,
+                    Arc::new(failure),
+                ));
+            }
+        };
+        let started = Instant::now();
+        let connected =
+            match timeout_at(deadline.instant(), attempt.wait_for(Option::is_some)).await {
+                Ok(Ok(connected)) => connected.clone(),
+                // The attempt's task is gone without a result: its runtime was shut down.
+                Ok(Err(_)) => None,
+                Err(_) => {
+                    return Err(Error::timeout(
+                        Stage::Connect,
+                        addr.into(),
+                        started.elapsed(),
+                    ));
+                }
+            };
+        connected
+            .unwrap_or_else(|| Err(Arc::new(ConnectFailure::PoolClosed)))
+            .map_err(|failure| Error::connect(addr.into(), started.elapsed(), failure))
+    }
+
+    /// Takes `connection` out of the table, so that the next request to its address opens a new one; returns whether it was there.
+    ///
+    /// Calls in flight on it go on, and it closes after the last of them. This is how a client follows a peer that says it is
+    /// going away (response code 1500): all callers retire the same connection and then share its replacement.
+    pub fn retire(&self, connection: &Connection) -> bool {
+        let mut table = self.0.table.lock();
+        let name = connection.info().name();
+        let is_current = matches!(table.slots.get(name), Some(Slot::Ready(current)) if current.id() == connection.id());
+        if is_current {
+            table.slots.remove(name);
+            table.retire(connection);
+        }
+        is_current
+    }
+
+    /// Ends all connections and waits until their tasks have ended; what is queued is still written, calls in flight fail.
+    /// Requests made afterwards fail.
+    pub async fn close_all(&self) {
+        self.0.closing.cancel();
+        let open = {
+            let mut table = self.0.table.lock();
+            table.closed = true;
+            let Table { slots, retired, .. } = &mut *table;
+            let current = slots.drain().filter_map(|(_, slot)| match slot {
+                Slot::Ready(connection) => Some(connection),
+                Slot::Connecting(_) => None,
+            });
+            let retired = retired.drain(..).filter_map(|weak| weak.upgrade());
+            current.chain(retired).collect::<Vec<_>>()
+        };
+        for connection in &open {
+            connection.close("the client was closed");
+        }
+        for connection in &open {
+            connection.closed().await;
+        }
+        self.0.connecting.close();
+        self.0.connecting.wait().await;
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections")
+            .field("options", &self.0.options)
+            .field("addresses", &self.0.table.lock().slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+enum Found {
+    Ready(Connection),
+    Connecting(watch::Receiver<Option<Connected>>),
+}
+
+impl Inner {
+    fn find_or_connect(self: &Arc<Self>, addr: &str) -> Result<Found, ConnectFailure> {
+        let mut table = self.table.lock();
+        match table.slots.get(addr) {
+            Some(Slot::Ready(connection)) if !connection.is_closed() => {
+                return Ok(Found::Ready(connection.clone()));
+            }
+            // An attempt whose task is gone left no result and never will.
+            Some(Slot::Connecting(attempt)) if attempt.has_changed().is_ok() => {
+                return Ok(Found::Connecting(attempt.clone()));
+            }
+            _ => {}
+        }
+        if table.closed {
+            return Err(ConnectFailure::PoolClosed);
+        }
+        table.sweep();
+        let (result, attempt) = watch::channel(None);
+        let addr: Arc<str> = addr.into();
+        table
+            .slots
+            .insert(Arc::clone(&addr), Slot::Connecting(attempt.clone()));
+        let inner = Arc::clone(self);
+        self.connecting.spawn(async move {
+            let connected = tokio::select! {
+                biased;
+                () = inner.closing.cancelled() => Err(ConnectFailure::PoolClosed),
+                stream = connect::connect(&addr, &inner.options) => stream.and_then(|stream| {
+                    let info = match (stream.peer_addr(), stream.local_addr()) {
+                        (Ok(peer), Ok(local)) => ConnectionInfo::new(peer, local).named(Arc::clone(&addr)),
+                        // The peer is gone already.
+                        (Err(error), _) | (_, Err(error)) => return Err(ConnectFailure::Lost(error)),
+                    };
+                    Ok(inner.admit(stream, info))
+                }),
+            };
+            // The table first: who sees the failure may try again at once.
+            let connected = connected.map_err(|failure| {
+                inner.table.lock().slots.remove(&addr);
+                Arc::new(failure)
+            });
+            if let Err(failure) = &connected {
+                tracing::debug!(%addr, %failure, "cannot connect");
+            }
+            result.send_replace(Some(connected));
+        });
+        Ok(Found::Connecting(attempt))
+    }
+
+    /// Starts serving a connected socket and puts it into the table.
+    fn admit(&self, stream: tokio::net::TcpStream, info: ConnectionInfo) -> Connection {
+        let addr = Arc::clone(&info.name);
+        let connection = Connection::start_tcp(
+            stream,
+            info,
+            &self.options.connection,
+            Arc::clone(&self.handler),
+        );
+        let mut table = self.table.lock();
+        if table.closed {
+            // `close_all` waits for this task, and the connection ends with its last handle.
+            connection.close("the client was closed");
+            table.retire(&connection);
+        } else {
+            table.slots.insert(addr, Slot::Ready(connection.clone()));
+        }
+        connection
+    }
+}
+
+impl Table {
+    /// Drops what has ended, so that addresses which are no longer used do not pile up.
+    fn sweep(&mut self) {
+        self.slots.retain(|_, slot| match slot {
+            Slot::Ready(connection) => !connection.is_closed(),
+            Slot::Connecting(_) => true,
+        });
+        self.retired.retain(|weak| weak.upgrade().is_some());
+    }
+
+    fn retire(&mut self, connection: &Connection) {
+        self.retired.push(connection.downgrade());
+    }
+}

@@ -1,0 +1,241 @@
+//! Accepting connections: limits, and an orderly end.
+
+use std::{collections::HashMap, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use rocketry_protocol::RemotingCommand;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    connect,
+    connection::Connection,
+    deadline::Deadline,
+    handler::{Handler, Responder},
+    options::{ConnectionInfo, ListenerOptions},
+};
+
+/// A port on which peers connect. Dropping it stops accepting and closes its connections; [`Listener::shutdown`] waits for that.
+pub struct Listener {
+    local: SocketAddr,
+    open: Arc<Open>,
+    stop: CancellationToken,
+    accepting: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Listener {
+    /// Listens on `addr` (port 0: any free one) and serves every connection with `handler` on the current runtime.
+    ///
+    /// A port that a server has just left can be taken at once (`SO_REUSEADDR`).
+    ///
+    /// # Errors
+    /// Those of the operating system, an address in use above all.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn bind(
+        addr: SocketAddr,
+        options: ListenerOptions,
+        handler: Arc<dyn Handler>,
+    ) -> io::Result<Self> {
+        let socket = if addr.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // On Windows the option would let two servers share the port.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        let listener = socket.listen(options.backlog)?;
+        let local = listener.local_addr()?;
+        let open = Arc::new(Open {
+            handler,
+            connections: Mutex::default(),
+        });
+        let stop = CancellationToken::new();
+        let accepting = tokio::spawn(accept(listener, options, Arc::clone(&open), stop.clone()));
+        Ok(Self {
+            local,
+            open,
+            stop,
+            accepting: Mutex::new(Some(accepting)),
+        })
+    }
+
+    /// The address it listens on, with the port that the operating system chose.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.open.connections.lock().len()
+    }
+
+    /// Stops accepting; connections stay. Returns when the port is free.
+    pub async fn stop_accepting(&self) {
+        self.stop.cancel();
+        let accepting = self.accepting.lock().take();
+        if let Some(accepting) = accepting {
+            // It ends by itself; a panic in it has been reported by the runtime.
+            let _ = accepting.await;
+        }
+    }
+
+    /// Stops accepting and reading, waits until every request taken is answered and every answer written, or until `deadline`,
+    /// then closes all connections and waits for their end. A deadline in the past closes without waiting for answers.
+    ///
+    /// Parked long polls count as unanswered: whoever parked them should answer them first.
+    pub async fn shutdown(&self, deadline: Deadline) {
+        self.stop_accepting().await;
+        let connections: Vec<_> = self.open.connections.lock().values().cloned().collect();
+        let mut draining = tokio::task::JoinSet::new();
+        for connection in connections {
+            draining.spawn(async move {
+                connection.drain(deadline).await;
+                connection.close("the server is shutting down");
+                connection.closed().await;
+            });
+        }
+        draining.join_all().await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.open.close_all();
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("local", &self.local)
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    options: ListenerOptions,
+    open: Arc<Open>,
+    stop: CancellationToken,
+) {
+    let handler: Arc<dyn Handler> = Arc::clone(&open) as _;
+    let mut refused = Refused::default();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let count = open.connections.lock().len();
+                if count >= options.max_connections {
+                    refused.log(count, peer);
+                    continue;
+                }
+                open.serve(stream, peer, &options, &handler);
+            }
+            Err(error) => {
+                // Mostly too many open files: another connection has to end before the next one can be accepted.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = sleep(ACCEPT_PAUSE) => {}
+                }
+            }
+        }
+    }
+}
+
+/// The open connections. Stands between them and the user's handler to learn of their end.
+struct Open {
+    handler: Arc<dyn Handler>,
+    connections: Mutex<HashMap<u64, Connection>>,
+}
+
+impl Open {
+    fn serve(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        options: &ListenerOptions,
+        handler: &Arc<dyn Handler>,
+    ) {
+        let tuned = connect::tune(&stream, options.connection.write_timeout);
+        let local = match tuned.and_then(|()| stream.local_addr()) {
+            Ok(local) => local,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "the peer left while it was being accepted");
+                return;
+            }
+        };
+        let info = ConnectionInfo::new(peer, local);
+        // Held while the connection starts, so that its end cannot be noted before its beginning.
+        let mut connections = self.connections.lock();
+        let connection =
+            Connection::start_tcp(stream, info, &options.connection, Arc::clone(handler));
+        connections.insert(connection.id(), connection);
+    }
+
+    fn close_all(&self) {
+        for connection in self.connections.lock().values() {
+            connection.close("the server is shutting down");
+        }
+    }
+}
+
+impl Handler for Open {
+    fn handle(&self, request: RemotingCommand, responder: Responder) {
+        self.handler.handle(request, responder);
+    }
+
+    fn opened(&self, connection: &Connection) {
+        self.handler.opened(connection);
+    }
+
+    fn closed(&self, connection: &Connection) {
+        let entry = self.connections.lock().remove(&connection.id());
+        drop(entry);
+        self.handler.closed(connection);
+    }
+}
+
+/// Peers that keep knocking must not fill the log.
+#[derive(Default)]
+struct Refused {
+    logged: Option<Instant>,
+    since: u64,
+}
+
+impl Refused {
+    fn log(&mut self, open: usize, peer: SocketAddr) {
+        self.since += 1;
+        let now = Instant::now();
+        if self
+            .logged
+            .is_none_or(|logged| now - logged >= REFUSED_LOG_INTERVAL)
+        {
+            tracing::warn!(
+                open,
+                %peer,
+                refused = self.since,
+                "connection refused: as many are open as max_connections allows"
+            );
+            self.logged = Some(now);
+            self.since = 0;
+        }
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,0 +1,152 @@
+//! Limits and times of connections, of connecting and of listening.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use rocketry_protocol::frame::MAX_FRAME_BYTES;
+
+/// Limits and times of one connection. [`Default`] suits a client, [`ConnectionOptions::server`] a server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ConnectionOptions {
+    /// Largest frame the peer may send, length word included, in bytes; a larger one ends the connection. Default 16 MiB.
+    /// Java: `com.rocketmq.remoting.frameMaxLength`.
+    pub max_frame_bytes: usize,
+    /// Bytes of own requests that may wait for the socket. Callers beyond it wait within their deadline. One frame may overshoot.
+    /// Default 8 MiB.
+    pub max_outbound_bytes: usize,
+    /// Calls that may wait for a response at once; further callers wait within their deadline. Default 65,535, at least 1.
+    /// Java: `com.rocketmq.remoting.clientAsyncSemaphoreValue`, there for all connections of a client together.
+    pub max_calls: usize,
+    /// One-way requests that may wait for the socket at once. Default 65,535, at least 1.
+    /// Java: `com.rocketmq.remoting.clientOnewaySemaphoreValue`.
+    pub max_oneways: usize,
+    /// Requests of the peer that may be unanswered at once, parked long polls included; beyond it the connection is not read.
+    /// Default 65,536, at least 1.
+    pub max_unanswered: usize,
+    /// Bytes of responses waiting for the socket above which the connection is not read, until half of them have left.
+    /// Default 4 MiB. Java: `com.rocketmq.remoting.write.buffer.high.water.mark`.
+    pub response_high_water_bytes: usize,
+    /// Bytes of responses waiting for the socket at which a peer that does not read is given up. Default 64 MiB.
+    pub response_limit_bytes: usize,
+    /// Close after this long without a byte in either direction; `None` keeps an idle connection. Default 120 s.
+    /// Java: `com.rocketmq.remoting.client.channel.maxIdleTimeSeconds`.
+    pub idle_timeout: Option<Duration>,
+    /// Close when the peer takes no byte for this long although some wait for it. Default 30 s. Java waits without end.
+    pub write_timeout: Duration,
+    /// Close when a call times out and nothing at all arrived since it was handed over, provided it had more than 100 ms.
+    /// Default true. Java: `com.rocketmq.remoting.client.closeSocketIfTimeout`, which also closes connections that are alive.
+    pub close_when_silent: bool,
+    /// How long a connection that this side closes may take to write what is queued and to see the peer close. Default 500 ms.
+    pub linger: Duration,
+}
+
+impl Default for ConnectionOptions {
+    fn default() -> Self {
+        Self {
+            max_frame_bytes: MAX_FRAME_BYTES,
+            max_outbound_bytes: 8 * 1024 * 1024,
+            max_calls: 65_535,
+            max_oneways: 65_535,
+            max_unanswered: 65_536,
+            response_high_water_bytes: 4 * 1024 * 1024,
+            response_limit_bytes: 64 * 1024 * 1024,
+            idle_timeout: Some(Duration::from_mins(2)),
+            write_timeout: Duration::from_secs(30),
+            close_when_silent: true,
+            linger: Duration::from_millis(500),
+        }
+    }
+}
+
+impl ConnectionOptions {
+    /// As [`Default`], but a call to a client that times out does not end the client's connection.
+    pub fn server() -> Self {
+        Self {
+            close_when_silent: false,
+            ..Self::default()
+        }
+    }
+}
+
+/// How [`Connections`](crate::Connections) opens connections.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// Longest time for resolving the name and connecting, over all its addresses. Default 3 s.
+    /// Java: `com.rocketmq.remoting.client.connect.timeout`.
+    pub connect_timeout: Duration,
+    /// For every connection that is opened.
+    pub connection: ConnectionOptions,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            connection: ConnectionOptions::default(),
+        }
+    }
+}
+
+/// How [`Listener`](crate::Listener) accepts connections.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListenerOptions {
+    /// Connections open at once; one more is accepted, closed and logged. Default 16,384.
+    pub max_connections: usize,
+    /// Connections that the operating system may hold ready to be accepted. Default 1,024, as in Java.
+    pub backlog: u32,
+    /// For every connection that is accepted.
+    pub connection: ConnectionOptions,
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 16_384,
+            backlog: 1024,
+            connection: ConnectionOptions::server(),
+        }
+    }
+}
+
+/// Who is at the two ends of a connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionInfo {
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) name: Arc<str>,
+}
+
+impl ConnectionInfo {
+    /// From the addresses of the socket.
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            peer,
+            local,
+            name: peer.to_string().into(),
+        }
+    }
+
+    /// With the peer's name as the user wrote it, for errors and logs.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The peer's socket address.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// This side's socket address.
+    pub const fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The peer as the user wrote it, or its socket address.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}

@@ -1,0 +1,147 @@
+//! Frames that wait for the socket: callers append under a short lock, the writer takes everything at once.
+
+use std::io::IoSlice;
+
+use bytes::{Bytes, BytesMut};
+use rocketry_protocol::{EncodeError, RemotingCommand};
+
+/// Bodies from this size on are written from where they lie instead of being copied.
+pub(crate) const LARGE_BODY_BYTES: usize = 16 * 1024;
+
+/// Buffer space that is kept from one batch to the next.
+const KEEP_BYTES: usize = 256 * 1024;
+
+/// Frames in order, and what has to be given back once they are written.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// All bytes but large bodies.
+    inline: BytesMut,
+    chunks: Vec<Chunk>,
+    chunk_bytes: usize,
+    written: Cursor,
+    /// Permits for outbound bytes that the frames hold.
+    pub(crate) room: usize,
+    /// One-way requests among the frames.
+    pub(crate) oneways: usize,
+    /// Bytes of responses among the frames.
+    pub(crate) response_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// Where in `inline` the body belongs.
+    at: usize,
+    body: Bytes,
+}
+
+/// How far a batch is written.
+#[derive(Debug, Default, Clone, Copy)]
+struct Cursor {
+    inline: usize,
+    chunk: usize,
+    in_chunk: usize,
+}
+
+impl Batch {
+    pub(crate) fn len(&self) -> usize {
+        self.inline.len() + self.chunk_bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inline.is_empty()
+    }
+
+    /// Encodes `command` at the end and returns the frame's size.
+    pub(crate) fn push(&mut self, mut command: RemotingCommand) -> Result<usize, EncodeError> {
+        let before = self.inline.len();
+        if command.body.len() < LARGE_BODY_BYTES {
+            command.encode(&mut self.inline)?;
+            return Ok(self.inline.len() - before);
+        }
+        command.encode_head(&mut self.inline)?;
+        let body = std::mem::take(&mut command.body);
+        let size = self.inline.len() - before + body.len();
+        self.chunk_bytes += body.len();
+        self.chunks.push(Chunk {
+            at: self.inline.len(),
+            body,
+        });
+        Ok(size)
+    }
+
+    /// The next bytes to write, in order, into as many of `slices` as are needed; returns how many that were.
+    pub(crate) fn unwritten<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let Cursor {
+            mut inline,
+            chunk,
+            mut in_chunk,
+        } = self.written;
+        let mut chunks = self.chunks.get(chunk..).unwrap_or_default().iter();
+        let mut used = 0;
+        let mut slots = slices.iter_mut();
+        let mut put = |bytes: &'a [u8]| {
+            if bytes.is_empty() {
+                return true;
+            }
+            let Some(slot) = slots.next() else {
+                return false;
+            };
+            *slot = IoSlice::new(bytes);
+            used += 1;
+            true
+        };
+        loop {
+            let next = chunks.next();
+            let end = next.map_or(self.inline.len(), |chunk| chunk.at);
+            if !put(self.inline.get(inline..end).unwrap_or_default()) {
+                return used;
+            }
+            inline = end;
+            let Some(chunk) = next else { return used };
+            if !put(chunk.body.get(in_chunk..).unwrap_or_default()) {
+                return used;
+            }
+            in_chunk = 0;
+        }
+    }
+
+    /// Marks `bytes` more as written.
+    pub(crate) fn advance(&mut self, mut bytes: usize) {
+        let at = &mut self.written;
+        while bytes > 0 {
+            let chunk = self.chunks.get(at.chunk);
+            let inline_end = chunk.map_or(self.inline.len(), |chunk| chunk.at);
+            let step = bytes.min(inline_end.saturating_sub(at.inline));
+            at.inline += step;
+            bytes -= step;
+            let Some(chunk) = chunk else { return };
+            let step = bytes.min(chunk.body.len() - at.in_chunk);
+            at.in_chunk += step;
+            bytes -= step;
+            if at.inline == inline_end && at.in_chunk == chunk.body.len() {
+                at.chunk += 1;
+                at.in_chunk = 0;
+            }
+        }
+    }
+
+    /// Whether everything is written.
+    pub(crate) fn is_written(&self) -> bool {
+        self.written.inline == self.inline.len() && self.written.chunk == self.chunks.len()
+    }
+
+    /// Empties the batch for its next use; a buffer that grew large is given back.
+    pub(crate) fn clear(&mut self) {
+        let mut inline = std::mem::take(&mut self.inline);
+        let mut chunks = std::mem::take(&mut self.chunks);
+        inline.clear();
+        chunks.clear();
+        *self = Self::default();
+        if inline.capacity() <= KEEP_BYTES {
+            self.inline = inline;
+        }
+        if chunks.capacity() <= KEEP_BYTES / size_of::<Chunk>() {
+            self.chunks = chunks;
+        }
+    }
+}

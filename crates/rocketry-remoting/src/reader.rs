@@ -1,0 +1,190 @@
+//! The reading task: bytes -> frames -> waiting calls and the handler.
+
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::Waker,
+};
+
+use bytes::BytesMut;
+use rocketry_protocol::{RemotingCommand, frame};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    time::Instant,
+};
+
+use crate::{
+    connection::Shared,
+    error::CloseReason,
+    handler::{Handler, Responder},
+    watch::CloseOnDrop,
+};
+
+/// Reads until the connection ends, for whichever reason, and then reads on into the void until the peer closes too: a socket
+/// that is closed with unread bytes resets the connection, and the peer may lose what was sent to it last.
+pub(crate) async fn run<R>(shared: Arc<Shared>, io: R, handler: Arc<dyn Handler>)
+where
+    R: AsyncRead + Send + 'static,
+{
+    let mut io = pin!(io);
+    let _guard = CloseOnDrop(Arc::clone(&shared));
+    handler.opened(&shared.handle());
+    let mut inbound = Inbound {
+        shared: Arc::clone(&shared),
+        handler,
+        buffer: BytesMut::new(),
+        read_bytes: MIN_READ_BYTES,
+        responses: Vec::new(),
+        wakers: Vec::new(),
+    };
+    let reason = inbound.read_until_closed(&mut io).await;
+    drop(inbound);
+    if let Some(reason) = reason {
+        shared.close(reason);
+    }
+    let mut void = BytesMut::with_capacity(MIN_READ_BYTES);
+    let discard = async {
+        while matches!(io.read_buf(&mut void).await, Ok(1..)) {
+            void.clear();
+        }
+    };
+    tokio::select! {
+        () = shared.abort.cancelled() => {}
+        () = discard => {}
+    }
+}
+
+struct Inbound {
+    shared: Arc<Shared>,
+    handler: Arc<dyn Handler>,
+    buffer: BytesMut,
+    /// How much is read at once: more when reads are full, less when they are nearly empty.
+    read_bytes: usize,
+    /// Responses of one read, so that the table is locked once for all of them.
+    responses: Vec<RemotingCommand>,
+    wakers: Vec<Waker>,
+}
+
+impl Inbound {
+    /// `None` when this side has closed.
+    async fn read_until_closed<R>(&mut self, io: &mut std::pin::Pin<&mut R>) -> Option<CloseReason>
+    where
+        R: AsyncRead,
+    {
+        let shared = Arc::clone(&self.shared);
+        let mut stopped = pin!(shared.stop.cancelled());
+        let high_water = shared.options.response_high_water_bytes;
+        loop {
+            if shared.draining.is_cancelled() {
+                stopped.await;
+                return None;
+            }
+            if shared.is_choked(high_water) {
+                tokio::select! {
+                    biased;
+                    () = &mut stopped => return None,
+                    _ = shared.progress_until(|| !shared.is_choked(high_water / 2)) => {}
+                }
+                continue;
+            }
+            self.reserve();
+            let room = self.buffer.capacity() - self.buffer.len();
+            let read = tokio::select! {
+                biased;
+                () = &mut stopped => return None,
+                () = shared.draining.cancelled() => continue,
+                read = io.read_buf(&mut self.buffer) => read,
+            };
+            match read {
+                Ok(0) => return Some(CloseReason::Peer),
+                Ok(bytes) => {
+                    shared.reads.fetch_add(1, Ordering::Relaxed);
+                    shared.activity.read(Instant::now());
+                    self.adapt(bytes, room);
+                    if let Err(reason) = self.dispatch() {
+                        return Some(reason);
+                    }
+                }
+                Err(error) => return Some(CloseReason::io(&error)),
+            }
+        }
+    }
+
+    /// Makes room for the next read. A frame of which only the length is known gets no more room than bytes of it have arrived.
+    fn reserve(&mut self) {
+        let wanted = self.read_bytes.max(self.buffer.len().min(MAX_GROWTH_BYTES));
+        if self.buffer.capacity() - self.buffer.len() < wanted / 2 {
+            self.buffer.reserve(wanted);
+        }
+    }
+
+    fn adapt(&mut self, bytes: usize, room: usize) {
+        if bytes == room {
+            self.read_bytes = (self.read_bytes * 2).min(MAX_READ_BYTES);
+        } else if bytes < self.read_bytes / 8 {
+            self.read_bytes = (self.read_bytes / 2).max(MIN_READ_BYTES);
+        }
+    }
+
+    /// Handles all whole frames in the buffer. The good frames before a bad one are handled.
+    fn dispatch(&mut self) -> Result<(), CloseReason> {
+        let max_frame_bytes = self.shared.options.max_frame_bytes;
+        let end = loop {
+            let command = match frame::split(&mut self.buffer, max_frame_bytes) {
+                Ok(None) => break Ok(()),
+                Ok(Some(frame)) => RemotingCommand::decode(frame),
+                Err(error) => Err(error),
+            };
+            match command {
+                Ok(command) if command.is_response() => {
+                    self.responses.push(command);
+                    if self.responses.len() >= MAX_RESPONSES {
+                        self.complete();
+                    }
+                }
+                Ok(request) => {
+                    let responder = Responder::new(self.shared.handle(), &request);
+                    self.handler.handle(request, responder);
+                }
+                Err(error) => {
+                    tracing::warn!(peer = %self.shared.info.name, %error, "malformed frame, closing the connection");
+                    break Err(CloseReason::Malformed(error));
+                }
+            }
+        };
+        self.complete();
+        end
+    }
+
+    fn complete(&mut self) {
+        if self.responses.is_empty() {
+            return;
+        }
+        let mut unmatched = 0;
+        {
+            let mut pending = self.shared.pending.lock();
+            for response in self.responses.drain(..) {
+                match pending.complete(response) {
+                    Ok(waker) => self.wakers.extend(waker),
+                    Err(_) => unmatched += 1,
+                }
+            }
+        }
+        if unmatched > 0 {
+            self.shared
+                .unmatched
+                .fetch_add(unmatched, Ordering::Relaxed);
+            tracing::debug!(peer = %self.shared.info.name, unmatched, "responses that nobody waits for");
+        }
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+const MIN_READ_BYTES: usize = 8 * 1024;
+const MAX_READ_BYTES: usize = 128 * 1024;
+
+/// Most room that a partial frame gets ahead of its bytes.
+const MAX_GROWTH_BYTES: usize = 1024 * 1024;
+
+/// Responses that are completed under one lock.
+const MAX_RESPONSES: usize = 256;

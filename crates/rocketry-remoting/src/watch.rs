@@ -1,0 +1,173 @@
+//! The watching task: everything about a connection that depends on time, and its end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{connection::Shared, error::CloseReason, handler::Handler};
+
+/// When bytes moved last, in milliseconds since the connection started.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    start: Instant,
+    read_ms: AtomicU64,
+    wrote_ms: AtomicU64,
+    /// Since when the socket takes no bytes; [`MOVING`] while it does.
+    stalled_ms: AtomicU64,
+}
+
+const MOVING: u64 = u64::MAX;
+
+impl Activity {
+    pub(crate) fn new(start: Instant) -> Self {
+        Self {
+            start,
+            read_ms: AtomicU64::new(0),
+            wrote_ms: AtomicU64::new(0),
+            stalled_ms: AtomicU64::new(MOVING),
+        }
+    }
+
+    pub(crate) fn read(&self, now: Instant) {
+        self.read_ms.store(self.ms(now), Ordering::Relaxed);
+    }
+
+    pub(crate) fn wrote(&self, now: Instant) {
+        self.wrote_ms.store(self.ms(now), Ordering::Relaxed);
+    }
+
+    /// Whether the stall begins just now.
+    pub(crate) fn stalled(&self, now: Instant) -> bool {
+        let begins = self.stalled_ms.load(Ordering::Relaxed) == MOVING;
+        if begins {
+            self.stalled_ms.store(self.ms(now), Ordering::Relaxed);
+        }
+        begins
+    }
+
+    pub(crate) fn unstalled(&self) {
+        self.stalled_ms.store(MOVING, Ordering::Relaxed);
+    }
+
+    /// The last time that bytes moved.
+    fn last(&self) -> Instant {
+        let read_ms = self.read_ms.load(Ordering::Relaxed);
+        let wrote_ms = self.wrote_ms.load(Ordering::Relaxed);
+        self.start + Duration::from_millis(read_ms.max(wrote_ms))
+    }
+
+    fn stalled_since(&self) -> Option<Instant> {
+        let ms = self.stalled_ms.load(Ordering::Relaxed);
+        (ms != MOVING).then(|| self.start + Duration::from_millis(ms))
+    }
+
+    fn ms(&self, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.start);
+        u64::try_from(elapsed.as_millis()).unwrap_or(MOVING - 1)
+    }
+}
+
+/// Expires calls and closes what is idle or stuck, until the connection is closed; then sees to it that its tasks end.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    reading: JoinHandle<()>,
+    writing: JoinHandle<()>,
+    handler: Arc<dyn Handler>,
+) {
+    let end = EndOnDrop(Arc::clone(&shared));
+    while !shared.stop.is_cancelled() {
+        let now = Instant::now();
+        let expiry = expire(&shared, now);
+        let next = [expiry, check_idle(&shared, now), check_stall(&shared, now)];
+        let next = next.into_iter().flatten().min();
+        tokio::select! {
+            () = shared.stop.cancelled() => {}
+            () = shared.tick.notified() => {}
+            () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
+        }
+    }
+    // A call may have entered the table after `close` had failed all that were in it, and before it found the door shut; it
+    // leaves by itself. Nothing has to be expired from here on.
+    let ended = async {
+        // A panic has been reported by the runtime, and has closed the connection.
+        let _ = tokio::join!(reading, writing);
+    };
+    let mut ended = std::pin::pin!(ended);
+    if timeout(shared.options.linger, ended.as_mut())
+        .await
+        .is_err()
+    {
+        shared.abort.cancel();
+        ended.await;
+    }
+    handler.closed(&shared.handle());
+    drop(end);
+}
+
+/// Ends calls whose time is up; returns when to look again.
+fn expire(shared: &Shared, now: Instant) -> Option<Instant> {
+    let mut wakers = Vec::new();
+    let reads = shared.reads.load(Ordering::Relaxed);
+    let (expired, waiting) = {
+        let mut pending = shared.pending.lock();
+        (pending.expire(now, reads, &mut wakers), pending.len())
+    };
+    wakers.into_iter().for_each(Waker::wake);
+    if expired.silent {
+        shared.close(CloseReason::Silent);
+    }
+    // Each look costs a walk over the table: with many waiters rather end some a few milliseconds late than walk all the time.
+    let pause = Duration::from_micros(waiting as u64 / WALK_PER_MICROSECOND);
+    expired.next.map(|next| next.max(now + pause))
+}
+
+fn check_idle(shared: &Shared, now: Instant) -> Option<Instant> {
+    let timeout = shared.options.idle_timeout?;
+    let end = shared.activity.last() + timeout;
+    if end <= now {
+        shared.close(CloseReason::Idle(timeout));
+    }
+    Some(end)
+}
+
+fn check_stall(shared: &Shared, now: Instant) -> Option<Instant> {
+    let timeout = shared.options.write_timeout;
+    let end = shared.activity.stalled_since()? + timeout;
+    if end <= now {
+        shared.close(CloseReason::WriteTimeout(timeout));
+    }
+    Some(end)
+}
+
+/// Closes the connection if its task is dropped or panics instead of ending.
+pub(crate) struct CloseOnDrop(pub(crate) Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        // Without effect after an orderly end.
+        self.0.close(CloseReason::Aborted);
+    }
+}
+
+/// Those who wait for the end must not wait for a runtime that is gone.
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.close(CloseReason::Aborted);
+        self.0.abort.cancel();
+        self.0.ended.cancel();
+    }
+}
+
+const WALK_PER_MICROSECOND: u64 = 16;

@@ -65,7 +65,7 @@ impl Compression {
         }
         match self {
             Self::Zlib => decompress_zlib(body, max_bytes),
-            Self::Lz4 => read_bounded("LZ4", FrameDecoder::new(body), body.len(), max_bytes),
+            Self::Lz4 => read_bounded("LZ4", FrameDecoder::new(Whole(body)), body.len(), max_bytes),
             Self::Zstd => decompress_zstd(body, max_bytes),
         }
     }
@@ -153,6 +153,18 @@ fn decompress_zstd(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError
 #[cfg(not(feature = "zstd"))]
 fn decompress_zstd(_body: &[u8], _max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
     Err(malformed("Zstandard needs the feature `zstd`".to_owned()))
+}
+
+/// A reader whose end is an error: the LZ4 decoder takes an end between two blocks for the end of the frame.
+struct Whole<'a>(&'a [u8]);
+
+impl Read for Whole<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        if self.0.is_empty() && !buf.is_empty() {
+            return Err(std::io::Error::other("it ends early"));
+        }
+        self.0.read(buf)
+    }
 }
 
 fn read_bounded(

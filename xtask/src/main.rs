@@ -1,6 +1,7 @@
 //! Repository chores: `cargo xtask --help`.
 
 mod clock;
+mod fuzz;
 mod interop;
 mod output;
 mod process;
@@ -23,6 +24,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// Feed every decoder with mutations of the golden vectors; any panic is a failure
+    FuzzSmoke(fuzz::Options),
     /// Run the real Apache RocketMQ 5.5.0 and its Java and Go clients against ours (needs Java, Maven and Go)
     Interop(interop::Options),
 }
@@ -53,6 +56,9 @@ fn run(chore: Chore) -> Result {
 
 async fn start(chore: Chore) -> Result {
     match chore {
+        Chore::FuzzSmoke(options) => {
+            tokio::task::spawn_blocking(move || fuzz::run(&options)).await?
+        }
         Chore::Interop(options) => interop::run(options).await,
     }
 }

@@ -117,7 +117,7 @@ func send(p rocketmq.Producer, topic, mode string, lines [][]byte, results *bufi
 			return fmt.Errorf("no such mode: %s", mode)
 		}
 	}
-	for range asyncInFlight {
+	for i := 0; i < asyncInFlight; i++ {
 		permits <- struct{}{}
 	}
 	mutex.Lock()

@@ -1,5 +1,7 @@
 //! Repository chores: `cargo xtask --help`.
 
+mod bench;
+mod ci;
 mod clock;
 mod fuzz;
 mod interop;
@@ -24,6 +26,14 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// All checks: format, lints, documentation, tests, quickstart, fuzz-smoke, interop
+    Ci(ci::Options),
+    /// Compare sends to ours and to Apache's broker with a bare echo of the same frames (needs Java and Maven)
+    Bench(bench::Options),
+    #[command(hide = true)]
+    EchoServe(bench::EchoServe),
+    #[command(hide = true)]
+    EchoDrive(bench::EchoDrive),
     /// Feed every decoder with mutations of the golden vectors; any panic is a failure
     FuzzSmoke(fuzz::Options),
     /// Run the real Apache RocketMQ 5.5.0 and its Java and Go clients against ours (needs Java, Maven and Go)
@@ -56,6 +66,10 @@ fn run(chore: Chore) -> Result {
 
 async fn start(chore: Chore) -> Result {
     match chore {
+        Chore::Ci(options) => ci::run(options).await,
+        Chore::Bench(options) => bench::run(options).await,
+        Chore::EchoServe(options) => tokio::task::spawn_blocking(move || bench::echo_serve(&options)).await?,
+        Chore::EchoDrive(options) => tokio::task::spawn_blocking(move || bench::echo_drive(&options)).await?,
         Chore::FuzzSmoke(options) => {
             tokio::task::spawn_blocking(move || fuzz::run(&options)).await?
         }

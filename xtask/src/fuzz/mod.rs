@@ -2,7 +2,11 @@
 
 mod mutate;
 mod seeds;
-#[expect(unreachable_pub, clippy::expect_used, reason = "public in the fuzz crate; a broken expectation is a finding")]
+#[expect(
+    unreachable_pub,
+    clippy::expect_used,
+    reason = "public in the fuzz crate; a broken expectation is a finding"
+)]
 #[path = "../../../fuzz/src/targets.rs"]
 mod targets;
 
@@ -60,7 +64,9 @@ pub(crate) fn run(options: &Options) -> Result {
     }
     if let Some(input) = &options.input {
         let data = std::fs::read(input)?;
-        chosen.iter().for_each(|target| (target.run)(&data));
+        for target in chosen {
+            (target.run)(&data);
+        }
         return Ok(());
     }
     let mut work = Vec::new();

@@ -64,8 +64,8 @@ impl Mutator {
             }
             5 | 6 => {
                 let word = self.random.choice(WORDS).unwrap_or_default().to_be_bytes();
-                let narrow = self.random.choice([4, 2, 1]).unwrap_or(4);
-                for (byte, new) in input.iter_mut().skip(at).zip(&word[4 - narrow..]) {
+                let wider = self.random.choice([0, 2, 3]).unwrap_or(0); // a length word of 4, 2 or 1 bytes
+                for (byte, new) in input.iter_mut().skip(at).zip(word.iter().skip(wider)) {
                     *byte = *new;
                 }
             }

@@ -42,7 +42,7 @@ pub(crate) async fn prepare() -> Result<Tools> {
     }
     if !missing.is_empty() {
         return Err(format!(
-            "interop needs {} on the PATH: a JDK (17 or newer), Maven and Go (1.22 or newer) run the real system beside ours; \
+            "interop needs {} on the PATH: a JDK (17 or newer), Maven and Go (1.19 or newer) run the real system beside ours; \
              on Debian: apt-get install -y maven default-jdk-headless golang-go",
             missing.join(", ")
         )

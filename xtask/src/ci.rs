@@ -31,11 +31,26 @@ fn steps(options: &Options) -> Vec<Step> {
     };
     let mut steps = vec![
         step("fmt", "fmt --all --check"),
-        step("clippy", "clippy --workspace --all-targets --quiet -- -D warnings"),
-        Step { env: Some(("RUSTDOCFLAGS", "-D warnings")), ..step("doc", "doc --workspace --no-deps --quiet") },
+        step(
+            "clippy",
+            "clippy --workspace --all-targets --quiet -- -D warnings",
+        ),
+        Step {
+            env: Some(("RUSTDOCFLAGS", "-D warnings")),
+            ..step("doc", "doc --workspace --no-deps --quiet")
+        },
         step("test", "test --workspace"),
-        step("quickstart", "run --quiet --package rocketry-cli --bin rocketry -- quickstart"),
-        step("fuzz-smoke", &format!("run --quiet --package xtask -- fuzz-smoke --seconds {}", options.fuzz_seconds)),
+        step(
+            "quickstart",
+            "run --quiet --package rocketry-cli --bin rocketry -- quickstart",
+        ),
+        step(
+            "fuzz-smoke",
+            &format!(
+                "run --quiet --package xtask -- fuzz-smoke --seconds {}",
+                options.fuzz_seconds
+            ),
+        ),
     ];
     if !options.without_interop {
         steps.push(step("interop", "run --quiet --package xtask -- interop"));
@@ -49,17 +64,34 @@ pub(crate) async fn run(options: Options) -> Result {
     let mut summary = Vec::new();
     let mut failed = Vec::new();
     for step in steps(&options) {
-        output::line(format_args!("== {}: cargo {}", step.name, step.arguments.join(" ")));
+        output::line(format_args!(
+            "== {}: cargo {}",
+            step.name,
+            step.arguments.join(" ")
+        ));
         let started = clock::now();
         let mut command = Command::new(&cargo);
-        command.current_dir(root()).args(&step.arguments).envs(step.env).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .current_dir(root())
+            .args(&step.arguments)
+            .envs(step.env)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         let status = command.status().await?;
         let result = if status.success() { "ok" } else { "FAILED" };
-        summary.push(format!("{result:6} {:10} {:6.1} s", step.name, started.elapsed().as_secs_f64()));
+        summary.push(format!(
+            "{result:6} {:10} {:6.1} s",
+            step.name,
+            started.elapsed().as_secs_f64()
+        ));
         if !status.success() {
             failed.push(step.name);
         }
     }
     output::line(format_args!("== summary\n{}", summary.join("\n")));
-    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("failed: {}", failed.join(", ")).into())
+    }
 }

@@ -68,8 +68,12 @@ async fn start(chore: Chore) -> Result {
     match chore {
         Chore::Ci(options) => ci::run(options).await,
         Chore::Bench(options) => bench::run(options).await,
-        Chore::EchoServe(options) => tokio::task::spawn_blocking(move || bench::echo_serve(&options)).await?,
-        Chore::EchoDrive(options) => tokio::task::spawn_blocking(move || bench::echo_drive(&options)).await?,
+        Chore::EchoServe(options) => {
+            tokio::task::spawn_blocking(move || bench::echo_serve(&options)).await?
+        }
+        Chore::EchoDrive(options) => {
+            tokio::task::spawn_blocking(move || bench::echo_drive(&options)).await?
+        }
         Chore::FuzzSmoke(options) => {
             tokio::task::spawn_blocking(move || fuzz::run(&options)).await?
         }

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rocketry_protocol::header::send_message::{SendMessageReply, SendMessageRequest};
+use rocketry_protocol::header::{SendMessageReply, SendMessageRequest};
 use rocketry_protocol::{RemotingCommand, ResponseCode};
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use crate::{Result, clock, output};
 
 /// Bytes read at once: several hundred small frames.
 const READ: usize = 256 * 1024;
+const UNIQUE_ID: &str = "7F000001000100000000000000000001";
 
 /// The bytes of a `SEND_MESSAGE_V2` frame with a body of `size` bytes, as a client writes it.
 fn request_frame(size: usize) -> Result<BytesMut> {
@@ -27,7 +28,7 @@ fn request_frame(size: usize) -> Result<BytesMut> {
         default_topic: "TBW102",
         default_topic_queue_nums: 4,
         born_timestamp: 1_700_000_000_000,
-        properties: "UNIQ_KEY\u{1}7F0000010001000000000000000000000001\u{2}WAIT\u{1}true\u{2}",
+        properties: &format!("UNIQ_KEY\u{1}{UNIQUE_ID}\u{2}WAIT\u{1}true\u{2}"),
         broker_name: Some("broker-a"),
         ..SendMessageRequest::default()
     };
@@ -39,12 +40,9 @@ fn request_frame(size: usize) -> Result<BytesMut> {
 
 /// The bytes of the answer to it.
 fn reply_frame() -> Result<BytesMut> {
-    let reply = SendMessageReply {
-        msg_id: "7F00000100002A9F0000000000ABCDEF".to_owned(),
-        queue_id: 3,
-        queue_offset: 1_000_000,
-        ..SendMessageReply::default()
-    };
+    let offset_id = "7F00000100002A9F0000000000ABCDEF".to_owned();
+    let mut reply = SendMessageReply::new(offset_id, 3, 1_000_000);
+    reply.transaction_id = Some(UNIQUE_ID.to_owned());
     let command = RemotingCommand::response(ResponseCode::SUCCESS).with_header(&reply);
     let mut frame = BytesMut::new();
     command.encode(&mut frame)?;
@@ -122,7 +120,8 @@ pub(super) fn drive(options: Drive) -> Result<Value> {
             if let Some(sent) = under_way.pop_front()
                 && answered > options.warmup
             {
-                latencies_us.push(u64::try_from(now.duration_since(sent).as_micros()).unwrap_or(u64::MAX));
+                latencies_us
+                    .push(u64::try_from(now.duration_since(sent).as_micros()).unwrap_or(u64::MAX));
             }
             if answered == options.warmup {
                 started = now;
@@ -138,7 +137,11 @@ pub(super) fn drive(options: Drive) -> Result<Value> {
     latencies_us.sort_unstable();
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let sent = latencies_us.len() as f64;
-    let at = |per_mille: usize| latencies_us.get(latencies_us.len() * per_mille / 1000).copied();
+    let at = |per_mille: usize| {
+        latencies_us
+            .get(latencies_us.len() * per_mille / 1000)
+            .copied()
+    };
     Ok(json!({
         "sent": latencies_us.len(),
         "seconds": seconds,

@@ -73,9 +73,20 @@ pub(crate) fn echo_serve(options: &EchoServe) -> Result {
 }
 
 pub(crate) fn echo_drive(options: &EchoDrive) -> Result {
-    let EchoDrive { addr, size, in_flight, seconds } = *options;
+    let EchoDrive {
+        addr,
+        size,
+        in_flight,
+        seconds,
+    } = *options;
     let duration = Duration::from_secs(seconds);
-    output::line(echo::drive(echo::Drive { addr, size, in_flight, warmup: WARM, duration })?);
+    output::line(echo::drive(echo::Drive {
+        addr,
+        size,
+        in_flight,
+        warmup: WARM,
+        duration,
+    })?);
     Ok(())
 }
 
@@ -130,7 +141,11 @@ pub(crate) async fn run(options: Options) -> Result {
             for &in_flight in &options.in_flight {
                 let point = Point { in_flight, size };
                 for &system in &systems {
-                    let warm = if round == 0 && system == System::Apache { WARM_JVM } else { WARM };
+                    let warm = if round == 0 && system == System::Apache {
+                        WARM_JVM
+                    } else {
+                        WARM
+                    };
                     let figures = measure(&servers, system, point, warm, options.seconds)
                         .await
                         .map_err(|error| format!("{}, {point:?}: {error}", system.name()))?;
@@ -139,9 +154,18 @@ pub(crate) async fn run(options: Options) -> Result {
                         point.in_flight,
                         point.size,
                         system.name(),
-                        figures.get("msgs_per_second").and_then(Value::as_f64).unwrap_or_default()
+                        figures
+                            .get("msgs_per_second")
+                            .and_then(Value::as_f64)
+                            .unwrap_or_default()
                     ));
-                    runs.push(table::Run { round, system: system.name(), in_flight, size, figures });
+                    runs.push(table::Run {
+                        round,
+                        system: system.name(),
+                        in_flight,
+                        size,
+                        figures,
+                    });
                 }
             }
         }
@@ -151,20 +175,40 @@ pub(crate) async fn run(options: Options) -> Result {
     servers.stop().await?;
     let file = root().join(&options.json);
     let all: Vec<_> = runs.iter().map(table::Run::json).collect();
-    let text = serde_json::to_string_pretty(&json!({ "machine": machine, "serve_resident_bytes_after": idle, "runs": all }))?;
+    let text = serde_json::to_string_pretty(
+        &json!({ "machine": machine, "serve_resident_bytes_after": idle, "runs": all }),
+    )?;
     std::fs::write(&file, text + "\n")?;
     std::fs::remove_dir_all(&dir)?;
-    output::line(format_args!("\n{machine}\n\n{}\nall figures: {}", table::markdown(&runs), file.display()));
+    output::line(format_args!(
+        "\n{machine}\n\n{}\nall figures: {}",
+        table::markdown(&runs),
+        file.display()
+    ));
     Ok(())
 }
 
 async fn start(options: &Options, dir: &Path) -> Result<Servers> {
     let rocketry = Rocketry::find(options.bin.clone(), true).await?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run_ok(Command::new(cargo).current_dir(root()).args(["build", "--quiet", "--release", "--package", "xtask"]), BUILD)
-        .await?;
-    let serve =
-        Serve::start(&rocketry, &dir.join("data"), &dir.join("serve.log"), &ServeOptions::default()).await?;
+    run_ok(
+        Command::new(cargo).current_dir(root()).args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "xtask",
+        ]),
+        BUILD,
+    )
+    .await?;
+    let serve = Serve::start(
+        &rocketry,
+        &dir.join("data"),
+        &dir.join("serve.log"),
+        &ServeOptions::default(),
+    )
+    .await?;
     let apache = if options.without_apache {
         None
     } else {
@@ -182,8 +226,14 @@ async fn start(options: &Options, dir: &Path) -> Result<Servers> {
         broker_is_known(&rocketry, name_server.addr()).await?;
         Some((name_server, broker))
     };
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(Servers { rocketry, xtask: target.join("release/xtask"), serve, apache })
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(Servers {
+        rocketry,
+        xtask: target.join("release/xtask"),
+        serve,
+        apache,
+    })
 }
 
 /// Waits for the first registration by creating the topic: a send before it finds no route.
@@ -212,13 +262,37 @@ impl Servers {
     }
 }
 
-async fn measure(servers: &Servers, system: System, point: Point, warm: u64, seconds: u64) -> Result<Value> {
+async fn measure(
+    servers: &Servers,
+    system: System,
+    point: Point,
+    warm: u64,
+    seconds: u64,
+) -> Result<Value> {
     match system {
         System::Floor => floor(&servers.xtask, point, seconds).await,
-        System::Ours => produce(servers, &servers.serve.namesrv, servers.serve.pid(), point, warm, seconds).await,
+        System::Ours => {
+            produce(
+                servers,
+                &servers.serve.namesrv,
+                servers.serve.pid(),
+                point,
+                warm,
+                seconds,
+            )
+            .await
+        }
         System::Apache => {
             let (name_server, broker) = servers.apache.as_ref().ok_or("no Apache broker")?;
-            produce(servers, name_server.addr(), broker.pid(), point, warm, seconds).await
+            produce(
+                servers,
+                name_server.addr(),
+                broker.pid(),
+                point,
+                warm,
+                seconds,
+            )
+            .await
         }
     }
 }
@@ -233,7 +307,15 @@ async fn floor(xtask: &Path, point: Point, seconds: u64) -> Result<Value> {
     let addr = ready.trim_start_matches("ready ").to_owned();
     let before = server.pid().map(cpu_seconds).transpose()?;
     let mut command = Command::new(xtask);
-    command.args(["echo-drive", "--addr", &addr, "--size", &size, "--in-flight", &point.in_flight.to_string()]);
+    command.args([
+        "echo-drive",
+        "--addr",
+        &addr,
+        "--size",
+        &size,
+        "--in-flight",
+        &point.in_flight.to_string(),
+    ]);
     command.args(["--seconds", &seconds.to_string()]);
     let done = run_ok(&mut command, READY + Duration::from_secs(seconds)).await?;
     let figures = serde_json::from_slice(&done.stdout)?;
@@ -242,12 +324,39 @@ async fn floor(xtask: &Path, point: Point, seconds: u64) -> Result<Value> {
     Ok(figures)
 }
 
-async fn produce(servers: &Servers, ns: &str, pid: Option<u32>, point: Point, warm: u64, seconds: u64) -> Result<Value> {
+async fn produce(
+    servers: &Servers,
+    ns: &str,
+    pid: Option<u32>,
+    point: Point,
+    warm: u64,
+    seconds: u64,
+) -> Result<Value> {
     let before = pid.map(cpu_seconds).transpose()?;
     let mut command = servers.rocketry.command();
-    command.args(["bench", "produce", TOPIC, "--namesrv", ns, "--mode", "sync", "--output", "json"]);
-    command.args(["--concurrency", &point.in_flight.to_string(), "--size", &point.size.to_string()]);
-    command.args(["--duration", &format!("{seconds}s"), "--warmup", &warm.to_string()]);
+    command.args([
+        "bench",
+        "produce",
+        TOPIC,
+        "--namesrv",
+        ns,
+        "--mode",
+        "sync",
+        "--output",
+        "json",
+    ]);
+    command.args([
+        "--concurrency",
+        &point.in_flight.to_string(),
+        "--size",
+        &point.size.to_string(),
+    ]);
+    command.args([
+        "--duration",
+        &format!("{seconds}s"),
+        "--warmup",
+        &warm.to_string(),
+    ]);
     let done = run_ok(&mut command, BUILD).await?;
     let figures: Value = serde_json::from_slice(&done.stdout)?;
     if figures.get("failed").and_then(Value::as_u64) != Some(0) {
@@ -257,9 +366,16 @@ async fn produce(servers: &Servers, ns: &str, pid: Option<u32>, point: Point, wa
 }
 
 /// Adds the server's processor time per message, warm-up included: its process does not know the phases of the client.
-fn with_server_cpu(mut figures: Value, before: Option<f64>, pid: Option<u32>, warm: u64) -> Result<Value> {
+fn with_server_cpu(
+    mut figures: Value,
+    before: Option<f64>,
+    pid: Option<u32>,
+    warm: u64,
+) -> Result<Value> {
     let after = pid.map(cpu_seconds).transpose()?;
-    if let (Some(before), Some(after), Some(sent)) = (before, after, figures.get("sent").and_then(Value::as_u64)) {
+    if let (Some(before), Some(after), Some(sent)) =
+        (before, after, figures.get("sent").and_then(Value::as_u64))
+    {
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let per_message = (after - before) * 1e6 / (sent + warm) as f64;
         if let Some(object) = figures.as_object_mut() {
@@ -272,15 +388,27 @@ fn with_server_cpu(mut figures: Value, before: Option<f64>, pid: Option<u32>, wa
 /// Processor, cores and versions, in one line.
 async fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let mut versions = Vec::new();
     for (program, argument) in [("rustc", "--version"), ("java", "--version")] {
         if let Ok(done) = run_ok(Command::new(program).arg(argument), READY).await {
-            versions.extend(String::from_utf8_lossy(&done.stdout).lines().next().map(str::to_owned));
+            versions.extend(
+                String::from_utf8_lossy(&done.stdout)
+                    .lines()
+                    .next()
+                    .map(str::to_owned),
+            );
         }
     }
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let model = model.trim_start_matches([':', ' ', '\t']);
-    format!("{cores} cores, {model}, Linux {}, {}", kernel.trim(), versions.join(", "))
+    format!(
+        "{cores} cores, {model}, Linux {}, {}",
+        kernel.trim(),
+        versions.join(", ")
+    )
 }

@@ -40,8 +40,14 @@ pub(super) fn markdown(runs: &[Run]) -> String {
     }
     for (size, in_flight) in points {
         let of = |system: &str, figure: &str| {
-            let values = runs.iter().filter(|run| (run.size, run.in_flight, run.system) == (size, in_flight, system));
-            median(values.filter_map(|run| run.figures.get(figure)?.as_f64()).collect())
+            let values = runs
+                .iter()
+                .filter(|run| (run.size, run.in_flight, run.system) == (size, in_flight, system));
+            median(
+                values
+                    .filter_map(|run| run.figures.get(figure)?.as_f64())
+                    .collect(),
+            )
         };
         let rate = |system| of(system, "msgs_per_second");
         let (p99, client, server) = ("p99_us", "cpu_us_per_msg", "server_cpu_us_per_msg");
@@ -109,6 +115,9 @@ mod tests {
             run(2, "rocketry", 500.0),
         ];
         let table = markdown(&runs);
-        assert!(table.contains("| 16 | 128 B | 200 | 100 | 0.50 | - | - | 7 / 7 / - |"), "{table}");
+        assert!(
+            table.contains("| 16 | 128 B | 200 | 100 | 0.50 | - | - | 7 / 7 / - |"),
+            "{table}"
+        );
     }
 }

@@ -14,7 +14,7 @@ use crate::process::Running;
 /// A JVM that shares two cores with a build.
 const BOOT: Duration = Duration::from_mins(2);
 /// The broker's first registration is seen within about 12 s of its start.
-const REGISTER: Duration = Duration::from_secs(60);
+const REGISTER: Duration = Duration::from_mins(1);
 /// Java's reflection into its own direct buffers.
 const OPENS: [&str; 5] = [
     "--add-opens=java.base/java.nio=ALL-UNNAMED",

@@ -333,39 +333,39 @@ codes! {
         /// Where timer messages wait.
         SWITCH_TIMER_ENGINE = 5001,
         /// Take messages of any queue for a time.
-        POP_MESSAGE = 200050,
+        POP_MESSAGE = 200_050,
         /// A popped message is done.
-        ACK_MESSAGE = 200051,
+        ACK_MESSAGE = 200_051,
         /// Look at messages without taking them.
-        PEEK_MESSAGE = 200052,
+        PEEK_MESSAGE = 200_052,
         /// A popped message is kept longer, or given back.
-        CHANGE_MESSAGE_INVISIBLETIME = 200053,
+        CHANGE_MESSAGE_INVISIBLETIME = 200_053,
         /// Wait until there are messages to pop.
-        NOTIFICATION = 200054,
+        NOTIFICATION = 200_054,
         /// Number of waiting pops.
-        POLLING_INFO = 200055,
+        POLLING_INFO = 200_055,
         /// From the KV revive mode back to the file mode.
-        POP_ROLLBACK = 200056,
+        POP_ROLLBACK = 200_056,
         /// Take messages of lite topics.
-        POP_LITE_MESSAGE = 200070,
+        POP_LITE_MESSAGE = 200_070,
         /// Change subscriptions of lite topics.
-        LITE_SUBSCRIPTION_CTL = 200071,
+        LITE_SUBSCRIPTION_CTL = 200_071,
         /// Broker to consumer: a lite subscription ended.
-        NOTIFY_UNSUBSCRIBE_LITE = 200073,
+        NOTIFY_UNSUBSCRIBE_LITE = 200_073,
         /// Lite topics of a broker.
-        GET_BROKER_LITE_INFO = 200074,
+        GET_BROKER_LITE_INFO = 200_074,
         /// Lite topics of a topic.
-        GET_PARENT_TOPIC_INFO = 200075,
+        GET_PARENT_TOPIC_INFO = 200_075,
         /// One lite topic.
-        GET_LITE_TOPIC_INFO = 200076,
+        GET_LITE_TOPIC_INFO = 200_076,
         /// Lite subscriptions of one client.
-        GET_LITE_CLIENT_INFO = 200077,
+        GET_LITE_CLIENT_INFO = 200_077,
         /// Lite subscriptions of one group.
-        GET_LITE_GROUP_INFO = 200078,
+        GET_LITE_GROUP_INFO = 200_078,
         /// Deliver lite messages again.
-        TRIGGER_LITE_DISPATCH = 200079,
+        TRIGGER_LITE_DISPATCH = 200_079,
         /// Several popped messages are done.
-        BATCH_ACK_MESSAGE = 200151,
+        BATCH_ACK_MESSAGE = 200_151,
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Serialization {
 }
 
 /// One request or response. Java: `RemotingCommand`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemotingCommand {
     /// [`RequestCode`] of a request, [`ResponseCode`] of a response.
     pub code: i32,
@@ -226,13 +226,11 @@ impl RemotingCommand {
         let [kind, length @ ..] = *word;
         let [high, middle, low] = length.map(usize::from);
         let header_bytes = (high << 16) | (middle << 8) | low;
-        let header = rest
-            .get(..header_bytes)
-            .ok_or_else(|| DecodeError::Truncated {
-                what: "header",
-                need: header_bytes as u64,
-                have: rest.len() as u64,
-            })?;
+        let header = rest.get(..header_bytes).ok_or(DecodeError::Truncated {
+            what: "header",
+            need: header_bytes as u64,
+            have: rest.len() as u64,
+        })?;
         let mut command = match kind {
             0 => json::read(header)?,
             1 => binary::read(header)?,

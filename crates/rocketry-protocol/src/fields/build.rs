@@ -1,6 +1,6 @@
 //! Building a map from a peer's entries, in time near linear in their size whatever they are.
 
-use super::{Entry, Fields, entries_of, fingerprint};
+use super::{Fields, entries_of, entry_at, fingerprint};
 use crate::DecodeError;
 
 /// From this many entries on, repeated keys are no longer looked for one by one but removed by sorting at the end.
@@ -98,16 +98,22 @@ impl Builder {
 
 /// Keeps the last entry of each key.
 fn without_repeats(fields: &Fields) -> Fields {
-    let mut kept: Vec<Entry<'_>> = fields.entries().collect();
-    kept.sort_unstable_by(|a, b| a.key.cmp(b.key).then(b.start.cmp(&a.start)));
-    kept.dedup_by(|earlier, last| earlier.key == last.key);
-    kept.sort_unstable_by_key(|entry| entry.start);
+    // Places only, read again when compared: a peer's frame full of tiny entries must not cost many times its size.
+    let key = |start: usize| entry_at(&fields.raw, start).map(|entry| entry.key);
+    let mut kept = Vec::with_capacity(fields.count);
+    kept.extend(fields.entries().map(|entry| entry.start));
+    kept.sort_unstable_by(|&a, &b| key(a).cmp(&key(b)).then(b.cmp(&a)));
+    kept.dedup_by(|earlier, last| key(*earlier) == key(*last));
+    kept.sort_unstable();
     let mut unique = Fields {
         seen: fields.seen,
         count: kept.len(),
         ..Fields::with_capacity(fields.raw.len())
     };
-    for entry in kept {
+    for entry in kept
+        .into_iter()
+        .filter_map(|start| entry_at(&fields.raw, start))
+    {
         unique.nulls |= entry.value.is_none();
         let bytes = fields.raw.get(entry.start..entry.end);
         unique.raw.extend_from_slice(bytes.unwrap_or_default());
@@ -165,7 +171,7 @@ mod tests {
     #[test]
     fn a_key_longer_than_its_length_field_is_refused() {
         let mut builder = Builder::with_capacity(0);
-        builder.key().extend_from_slice(&[b'k'; 32_768]);
+        builder.key().resize(2 + 32_768, b'k');
         assert!(builder.value().is_err());
     }
 }

@@ -73,7 +73,26 @@ macro_rules! headers {
         $name:ident $(<$life:lifetime>)? {
             $($(#[$field_meta:meta])* $field:ident: $type:ty = $key:literal $(or $default:expr)?),* $(,)?
         } $($code:ident => $reply:ty)?;
-    )*) => {$(
+    )*) => {
+        #[test]
+        #[allow(elided_lifetimes_in_paths, reason = "not all of the types borrow")]
+        fn what_is_read_is_written() {
+            crate::header::tests::check(&[$(
+                crate::header::tests::Probe {
+                    header: stringify!($name),
+                    fields: &[$($key),*],
+                    rewrite: |fields| {
+                        let reader = crate::FieldReader::new(Some(fields));
+                        let header = <$name as crate::ReadHeader<'_>>::read(&reader)?;
+                        let mut written = crate::Fields::default();
+                        crate::WriteHeader::write(&header, &mut crate::FieldWriter::new(&mut written));
+                        Ok(written)
+                    },
+                },
+            )*]);
+        }
+
+        $(
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name $(<$life>)? {
@@ -93,7 +112,8 @@ macro_rules! headers {
 
         headers!(@read $name $(<$life>)? { $($field: $type = $key $(or $default)?),* });
         headers!(@request $name $(<$life>)?; $($code $reply)?);
-    )*};
+        )*
+    };
     (@read $name:ident <$life:lifetime> $fields:tt) => {
         impl<$life> crate::ReadHeader<$life> for $name<$life> {
             fn read(fields: &crate::FieldReader<$life>) -> Result<Self, crate::DecodeError> {

@@ -85,3 +85,6 @@ impl ReadHeader<'_> for NoFields {
         Ok(Self)
     }
 }
+
+#[cfg(test)]
+mod tests;

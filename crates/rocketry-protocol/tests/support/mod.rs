@@ -1,12 +1,19 @@
 //! The golden vectors: JSON files with bytes and values that the Java classes of RocketMQ produced.
 
+#![allow(dead_code, reason = "each test program uses a part of this")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "part of tests, which fail by panicking and report by printing"
+)]
+
 use std::{fmt::Display, path::PathBuf};
 
 use serde_json::Value;
 
 /// The file `name`, from the folder named by `ROCKETRY_VECTORS` or else from the one beside the tests. A file that is not
 /// there is reported by name and left out.
-pub fn vectors(name: &str) -> Option<Value> {
+pub(crate) fn vectors(name: &str) -> Option<Value> {
     let folder = std::env::var_os("ROCKETRY_VECTORS").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"),
         PathBuf::from,
@@ -22,7 +29,7 @@ pub fn vectors(name: &str) -> Option<Value> {
 }
 
 /// Runs `check` on every case of `section`, and fails at the end with the ids of all cases that failed.
-pub fn for_each_case(
+pub(crate) fn for_each_case(
     file: &Value,
     section: &str,
     check: impl Fn(&Value) -> Result<(), Box<dyn std::error::Error>>,
@@ -47,7 +54,7 @@ pub fn for_each_case(
 }
 
 /// Fails a case when two values differ.
-pub fn same<T: PartialEq + std::fmt::Debug>(
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
     what: impl Display,
     ours: T,
     golden: T,
@@ -60,7 +67,7 @@ pub fn same<T: PartialEq + std::fmt::Debug>(
 }
 
 /// The bytes of a hexadecimal text; null is none.
-pub fn hex(value: &Value) -> Vec<u8> {
+pub(crate) fn hex(value: &Value) -> Vec<u8> {
     let text = text_or_empty(value);
     assert!(text.len().is_multiple_of(2), "odd number of digits: {text}");
     (0..text.len())
@@ -70,6 +77,6 @@ pub fn hex(value: &Value) -> Vec<u8> {
 }
 
 /// The text of a JSON string, empty for anything else.
-pub fn text_or_empty(value: &Value) -> &str {
+pub(crate) fn text_or_empty(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

@@ -97,15 +97,12 @@ impl<'a> Scanner<'a> {
     /// A string's content, a number or a boolean, appended to `out`.
     pub(super) fn scalar(&mut self, out: &mut Vec<u8>) -> Result<(), DecodeError> {
         self.blanks()?;
-        match self.peek() {
-            Some(b'"' | b'\'') => {
-                let quote = self.open_string()?;
-                self.rest_of_string(quote, out)
-            }
-            _ => {
-                out.extend_from_slice(self.word()?);
-                Ok(())
-            }
+        if let Some(b'"' | b'\'') = self.peek() {
+            let quote = self.open_string()?;
+            self.rest_of_string(quote, out)
+        } else {
+            out.extend_from_slice(self.word()?);
+            Ok(())
         }
     }
 

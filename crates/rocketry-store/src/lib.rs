@@ -1,1 +1,96 @@
-//! Placeholder.
+//! Apache RocketMQ data directories: commit log, consume queues, configuration, recovery.
+//!
+//! A directory written by this crate opens in Apache RocketMQ 5.5.0, and one written by it opens here. [`Store::open`] gives one
+//! [`Writer`], which appends, and a [`Reader`], which any number of threads may clone.
+//!
+//! No network, no async runtime, no clock: the time of day enters as an argument.
+
+mod checkpoint;
+mod commit_log;
+mod consume_queue;
+mod dispatch;
+mod error;
+mod file_cache;
+mod flush;
+pub mod fs;
+mod layout;
+pub mod metadata;
+mod number;
+mod options;
+mod queue_table;
+mod reader;
+mod recovery;
+mod shared;
+mod unit_files;
+mod writer;
+
+use std::{path::Path, sync::Arc};
+
+pub use crate::{
+    error::{AppendError, ReadError, StoreError, WriteError, WriteErrorKind},
+    flush::Flusher,
+    fs::FileSystem,
+    layout::Layout,
+    metadata::Metadata,
+    options::{FlushMode, StoreOptions},
+    reader::{Boundary, Filter, QueueRange, ReadLimits, ReadOutcome, ReadStatus, Reader},
+    recovery::Recovery,
+    writer::{Appended, Arrival, NewMessage, Writer},
+};
+use crate::{fs::RealFileSystem, shared::Shared};
+
+/// Opens data directories.
+#[derive(Debug)]
+pub struct Store;
+
+impl Store {
+    /// Opens the data directory `dir`, created if it does not exist, and recovers it. `now_ms` is the time of day.
+    ///
+    /// The directory is locked until the writer is closed or dropped: against a Java broker, another process, and another open in
+    /// this one.
+    ///
+    /// # Errors
+    /// A directory that is in use, is not a store, has files of wrong sizes or lengths, or cannot be read or written. Everything is
+    /// checked before anything but the lock file is written.
+    pub fn open(
+        dir: &Path,
+        options: StoreOptions,
+        now_ms: i64,
+    ) -> Result<(Writer, Reader, Recovery), StoreError> {
+        Self::open_on(Arc::new(RealFileSystem), dir, options, now_ms)
+    }
+
+    /// [`Store::open`] on another disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(
+        fs: Arc<dyn FileSystem>,
+        dir: &Path,
+        options: StoreOptions,
+        now_ms: i64,
+    ) -> Result<(Writer, Reader, Recovery), StoreError> {
+        options.check()?;
+        let layout = Layout::new(dir);
+        layout.claim(&*fs)?;
+        let lock = layout.take_lock(&*fs)?;
+        let metadata = Metadata::open(&fs, &layout)?;
+        let batch_topics = metadata.batch_topics(&*fs, &layout)?;
+        let recovered = recovery::recover(&fs, &layout, options, batch_topics)?;
+        let mut report = recovered.report;
+        report.notes.extend(metadata.take_notes());
+        let shared = Arc::new(Shared::new(
+            fs,
+            layout,
+            recovered.options,
+            recovered.log,
+            recovered.queues,
+            Arc::new(metadata),
+            recovered.newest,
+            lock,
+        ));
+        let flusher = Flusher::new(Arc::clone(&shared), recovered.checkpoint, now_ms);
+        let writer = Writer::new(Arc::clone(&shared), flusher, recovered.dispatcher);
+        Ok((writer, Reader::new(shared), report))
+    }
+}

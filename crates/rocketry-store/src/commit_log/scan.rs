@@ -1,0 +1,159 @@
+//! Record after record from an offset on, each checked, until the log ends (server.md 15.3).
+
+use std::io;
+
+use rocketry_protocol::{
+    hash::crc32,
+    record::{MAGIC_BLANK, MAGIC_V1, MAGIC_V2, Record},
+};
+
+use super::CommitLog;
+use crate::number::{i32_at, signed, size};
+
+/// Bytes read at once.
+const CHUNK: usize = 1 << 20;
+
+/// What lies at a log offset.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    /// A valid record of `len` bytes.
+    Record {
+        /// The record.
+        record: Record<'a>,
+        /// Its bytes, TOTALSIZE.
+        len: u32,
+    },
+    /// Nothing valid: the log ends here. All zeros, or the reason why the bytes are no record.
+    End(Option<String>),
+}
+
+/// Reads records in log order. Checks more than Java: next to magic, lengths and body CRC also the record's own offset, topic, queue
+/// id and property text, so that a record torn behind its body is seen as torn.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    log: &'a CommitLog,
+    /// End of the last existing file.
+    files_end: u64,
+    at: u64,
+    buf: Vec<u8>,
+    buf_at: u64,
+    bytes_read: u64,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(log: &'a CommitLog, files_end: u64, at: u64) -> Self {
+        Self {
+            log,
+            files_end,
+            at,
+            buf: Vec::new(),
+            buf_at: at,
+            bytes_read: 0,
+        }
+    }
+
+    /// Where the next record begins; after [`Step::End`] the end of the log.
+    pub(crate) fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Bytes read from the files so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// The next record, or the end.
+    pub(crate) fn step(&mut self) -> io::Result<Step<'_>> {
+        let (len, left) = loop {
+            if self.at >= self.files_end {
+                return Ok(Step::End(None));
+            }
+            let file_end = self.log.file_start(self.at) + self.log.file_bytes();
+            let left = size(file_end - self.at);
+            if left < 8 {
+                return Ok(Step::End(Some(format!("{left} bytes left in the file"))));
+            }
+            let head = self.fill(8, left)?;
+            let (len, magic) = (
+                i32_at(head, 0).unwrap_or_default(),
+                i32_at(head, 4).unwrap_or_default(),
+            );
+            match magic {
+                MAGIC_BLANK => self.at = file_end,
+                MAGIC_V1 | MAGIC_V2 => break (len, left),
+                0 if len == 0 => return Ok(Step::End(None)),
+                _ => return Ok(Step::End(Some(format!("magic word {magic:#010x}")))),
+            }
+        };
+        let Some(len) = u32::try_from(len).ok().filter(|len| *len as usize <= left) else {
+            return Ok(Step::End(Some(format!(
+                "record of {len} bytes with {left} bytes left in the file"
+            ))));
+        };
+        let at = self.at;
+        let bytes = self.fill(len as usize, left)?;
+        match check(bytes, at) {
+            Ok(record) => {
+                // the record borrows the buffer, not the position
+                Ok(Step::Record { record, len })
+            }
+            Err(reason) => Ok(Step::End(Some(reason))),
+        }
+    }
+
+    /// Steps behind the record that [`Scanner::step`] returned.
+    pub(crate) fn advance(&mut self, len: u32) {
+        self.at += u64::from(len);
+    }
+
+    /// The `need` bytes at the position, of which `left` are in the file.
+    fn fill(&mut self, need: usize, left: usize) -> io::Result<&[u8]> {
+        let have = self.at.checked_sub(self.buf_at).map(size);
+        let inside = have.is_some_and(|from| from + need <= self.buf.len());
+        if !inside {
+            let want = need.max(CHUNK).min(left);
+            self.buf.resize(want, 0);
+            self.log.read(&mut self.buf, self.at)?;
+            self.buf_at = self.at;
+            self.bytes_read += want as u64;
+        }
+        let from = size(self.at - self.buf_at);
+        self.buf
+            .get(from..from + need)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// Parses and checks one whole record at log offset `at`.
+pub(crate) fn check(bytes: &[u8], at: u64) -> Result<Record<'_>, String> {
+    let (record, len) = Record::parse(bytes).map_err(|error| error.to_string())?;
+    if len != bytes.len() {
+        return Err(format!(
+            "record fields take {len} bytes, its size says {}",
+            bytes.len()
+        ));
+    }
+    if record.physical_offset != signed(at) {
+        return Err(format!(
+            "record names offset {} as its own",
+            record.physical_offset
+        ));
+    }
+    if record.topic.is_empty() || record.queue_id < 0 {
+        return Err(format!(
+            "topic {:?}, queue {}",
+            record.topic, record.queue_id
+        ));
+    }
+    if std::str::from_utf8(record.properties).is_err() {
+        return Err("properties are not UTF-8".to_owned());
+    }
+    if !record.body.is_empty() && crc32(record.body) != record.body_crc {
+        return Err(format!(
+            "body CRC {:#x}, stored {:#x}",
+            crc32(record.body),
+            record.body_crc
+        ));
+    }
+    Ok(record)
+}

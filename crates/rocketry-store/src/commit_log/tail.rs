@@ -1,0 +1,119 @@
+//! The end of the log: records are encoded into one buffer and written with one call.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use rocketry_protocol::record::MAGIC_BLANK;
+
+use super::{BLANK_BYTES, CommitLog};
+use crate::number::size;
+
+/// Buffered bytes that make the tail write before it is asked to: bounds the memory of a large batch.
+const WRITE_AT_BYTES: usize = 1 << 20;
+/// Capacity that is given back after a large record.
+const KEEP_BYTES: usize = 4 << 20;
+
+/// The writer's end of the log.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    log: Arc<CommitLog>,
+    /// Encoded and not written yet; lies in one file.
+    buf: Vec<u8>,
+    /// Log offset of the buffer's first byte.
+    buf_at: u64,
+    /// Writes may have touched the log up to here since the last commit.
+    dirty_to: u64,
+}
+
+impl Tail {
+    pub(crate) fn new(log: Arc<CommitLog>) -> Self {
+        let end = log.end();
+        Self {
+            log,
+            buf: Vec::new(),
+            buf_at: end,
+            dirty_to: end,
+        }
+    }
+
+    /// Where the next record goes.
+    pub(crate) fn position(&self) -> u64 {
+        self.buf_at + self.buf.len() as u64
+    }
+
+    /// The buffer to encode the next record into, after [`Tail::make_room`].
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buf
+    }
+
+    /// Makes the next `bytes` lie in one file: where they do not fit, the file is closed with a filler and the next one begun.
+    ///
+    /// # Errors
+    /// The full file could not be written; nothing was begun.
+    pub(crate) fn make_room(&mut self, bytes: usize) -> Result<(), (PathBuf, io::Error)> {
+        let position = self.position();
+        let file_end = self.log.file_start(position) + self.log.file_bytes();
+        let left = file_end - position;
+        if bytes as u64 + BLANK_BYTES > left {
+            // fits: a file is at most 2^31 - 1 bytes
+            let filler = i32::try_from(left).unwrap_or(i32::MAX);
+            self.buf.extend_from_slice(&filler.to_be_bytes());
+            self.buf.extend_from_slice(&MAGIC_BLANK.to_be_bytes());
+            self.write()?;
+            self.buf_at = file_end;
+        } else if self.buf.len() >= WRITE_AT_BYTES {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the buffer with one call.
+    pub(crate) fn write(&mut self) -> Result<(), (PathBuf, io::Error)> {
+        if self.buf.is_empty() {
+            return Ok(());
+        }
+        let start = self.log.file_start(self.buf_at);
+        self.dirty_to = self.dirty_to.max(self.position());
+        self.log
+            .open_or_create(start)
+            .and_then(|file| file.write_all_at(&self.buf, self.buf_at - start))
+            .map_err(|error| (self.log.path(start), error))?;
+        self.buf_at += self.buf.len() as u64;
+        self.buf.clear();
+        self.buf.shrink_to(KEEP_BYTES);
+        Ok(())
+    }
+
+    /// Makes everything written part of the log.
+    pub(crate) fn commit(&mut self) {
+        self.log.set_end(self.position());
+        self.dirty_to = self.position();
+    }
+
+    /// Forgets everything since the last commit. What was written of it is wiped, so that a later start cannot take it for the
+    /// continuation of the log; where the wiping fails as well, the next write covers at least its beginning.
+    pub(crate) fn roll_back(&mut self) {
+        let end = self.log.end();
+        let mut at = end;
+        while at < self.dirty_to {
+            let start = self.log.file_start(at);
+            let stop = self.dirty_to.min(start + self.log.file_bytes());
+            let wiped = self
+                .log
+                .file(start)
+                .and_then(|file| file.zero_range(at - start, stop - at));
+            if let Err(error) = wiped {
+                tracing::warn!(path = %self.log.path(start).display(), %error, "could not wipe a failed write");
+            }
+            at = stop;
+        }
+        self.buf.clear();
+        self.buf.shrink_to(KEEP_BYTES);
+        self.buf_at = end;
+        self.dirty_to = end;
+    }
+
+    /// Bytes a record may have at most to fit a file.
+    pub(crate) fn largest_record(&self) -> usize {
+        size(self.log.file_bytes() - BLANK_BYTES)
+    }
+}

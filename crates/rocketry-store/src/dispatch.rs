@@ -1,0 +1,237 @@
+//! From a record of the log to what is derived from it: one step, the same for live messages and for recovery (server.md 16.3).
+//!
+//! [`Dispatch::of`] is pure: which queue, which unit. [`Dispatcher`] applies it.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use rocketry_protocol::{
+    properties::name,
+    record::Record,
+    sys_flag::{TRANSACTION_PREPARED, TRANSACTION_ROLLBACK},
+};
+
+use crate::{
+    consume_queue::{ConsumeQueue, PRE_BLANK_UNIT, UNIT_BYTES, Unit},
+    queue_table::QueueTable,
+};
+
+/// Where delayed messages wait, one queue per level.
+pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+
+/// What is derived from one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dispatch {
+    /// The unit of the consume queue.
+    pub(crate) unit: Unit,
+    /// The position in the queue that the record names.
+    pub(crate) queue_offset: u64,
+    /// Whether the record belongs into its consume queue.
+    pub(crate) in_queue: bool,
+    /// Store time, ms.
+    pub(crate) store_ms: i64,
+}
+
+impl Dispatch {
+    /// The step for `record`, which takes `len` bytes at log offset `at`.
+    pub(crate) fn of(record: &Record<'_>, at: u64, len: u32, delay_levels: &[Duration]) -> Self {
+        Self {
+            unit: Unit {
+                log_offset: at,
+                size: len,
+                tags_code: tags_code(record, delay_levels),
+            },
+            queue_offset: record.queue_offset.max(0).cast_unsigned(),
+            in_queue: belongs_in_queue(record.sys_flag),
+            store_ms: record.store_ms,
+        }
+    }
+}
+
+/// Half and rolled-back messages have no consume-queue unit and no queue offset of their own.
+/// Java: `CommitLogDispatcherBuildConsumeQueue.dispatch`
+pub(crate) const fn belongs_in_queue(sys_flag: i32) -> bool {
+    !matches!(
+        sys_flag & TRANSACTION_ROLLBACK,
+        TRANSACTION_PREPARED | TRANSACTION_ROLLBACK
+    )
+}
+
+/// What the consume queue holds for filters: the hash of the tag, or the delivery time of a delayed message.
+/// Java: `CommitLog.checkMessageAndReturnSize`
+fn tags_code(record: &Record<'_>, delay_levels: &[Duration]) -> i64 {
+    if record.topic == SCHEDULE_TOPIC
+        && let Some(level) = property(record.properties, name::DELAY)
+        && let Some(delay) = delay_of(level, delay_levels)
+    {
+        let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        return record.store_ms.saturating_add(delay);
+    }
+    property(record.properties, name::TAGS).map_or(0, |tags| i64::from(tag_hash(tags)))
+}
+
+/// The delay of a level as the property writes it; levels above the last count as the last.
+fn delay_of(level: &str, delay_levels: &[Duration]) -> Option<Duration> {
+    let level: usize = level.parse().ok()?;
+    let last = delay_levels.len();
+    delay_levels.get(level.min(last).checked_sub(1)?).copied()
+}
+
+/// The value of a property in wire text: the last of its name counts, an empty one does not.
+pub(crate) fn property<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
+    properties
+        .rsplit(|byte| *byte == 2)
+        .find_map(|pair| {
+            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(&[1])?;
+            (!value.is_empty()).then_some(value)
+        })
+        .and_then(|value| std::str::from_utf8(value).ok())
+}
+
+/// Java's `String.hashCode`, with a fast path for ASCII.
+fn tag_hash(text: &str) -> i32 {
+    rocketry_protocol::hash::java_string_hash(text)
+}
+
+/// A queue and the next position in it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) queue: Arc<ConsumeQueue>,
+    pub(crate) next: u64,
+}
+
+/// Applies dispatch steps: owns the next offset of every queue, so that it belongs to the writer alone.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    queues: Arc<QueueTable>,
+    slots: Vec<Slot>,
+    by_topic: HashMap<Box<str>, Vec<(i32, usize)>>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(queues: Arc<QueueTable>) -> Self {
+        let mut dispatcher = Self {
+            queues,
+            slots: Vec::new(),
+            by_topic: HashMap::new(),
+        };
+        for queue in dispatcher.queues.all() {
+            dispatcher.add(queue);
+        }
+        dispatcher
+    }
+
+    /// The slot of a queue, which is created when it is new.
+    pub(crate) fn slot_of(&mut self, topic: &str, queue_id: i32) -> usize {
+        if let Some(ids) = self.by_topic.get(topic)
+            && let Ok(at) = ids.binary_search_by_key(&queue_id, |(id, _)| *id)
+            && let Some((_, slot)) = ids.get(at)
+        {
+            return *slot;
+        }
+        let queue = self.queues.get_or_add(topic, queue_id, (0, 0));
+        self.add(queue)
+    }
+
+    fn add(&mut self, queue: Arc<ConsumeQueue>) -> usize {
+        let slot = self.slots.len();
+        let ids = self.by_topic.entry(Box::from(&*queue.topic)).or_default();
+        let at = ids.partition_point(|(id, _)| *id < queue.queue_id);
+        ids.insert(at, (queue.queue_id, slot));
+        let next = queue.max();
+        self.slots.push(Slot { queue, next });
+        slot
+    }
+
+    pub(crate) fn slot(&self, slot: usize) -> Option<&Slot> {
+        self.slots.get(slot)
+    }
+
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// The position the next message of a queue gets.
+    pub(crate) fn next(&self, slot: usize) -> u64 {
+        self.slots.get(slot).map_or(0, |slot| slot.next)
+    }
+
+    /// Whether the messages of a topic are in batch consume queues, which are left alone.
+    pub(crate) fn is_batch_topic(&self, topic: &str) -> bool {
+        self.queues.is_batch_topic(topic)
+    }
+
+    /// Begins a queue anew at `index`; whatever waited to be written is dropped.
+    pub(crate) fn begin_at(&mut self, slot: usize, index: u64) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.queue.begin_at(index);
+            slot.next = index;
+        }
+    }
+
+    /// Fills the places before `index` that no message has.
+    pub(crate) fn fill_to(&mut self, slot: usize, index: u64) {
+        while self.next(slot) < index {
+            self.publish(slot, std::iter::once(PRE_BLANK_UNIT));
+            let next = self.next(slot);
+            self.set_next(slot, next + 1);
+        }
+    }
+
+    /// Takes the next offsets from the queues, after recovery.
+    pub(crate) fn reload_next(&mut self) {
+        for slot in &mut self.slots {
+            slot.next = slot.queue.max();
+        }
+    }
+
+    pub(crate) fn set_next(&mut self, slot: usize, next: u64) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.next = next;
+        }
+    }
+
+    /// Makes messages of one queue visible, in order.
+    pub(crate) fn publish(&self, slot: usize, units: impl ExactSizeIterator<Item = Unit>) {
+        let Some(slot) = self.slots.get(slot) else {
+            return;
+        };
+        // counted before the flusher can count them as written
+        self.queues.note_waiting(units.len() * UNIT_BYTES);
+        if slot.queue.push(units) {
+            self.queues.mark_dirty(&slot.queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_is_found_by_its_whole_name_and_the_last_one_counts() {
+        let text = b"XTAGS\x01no\x02TAGS\x01a\x02KEYS\x01k1 k2\x02TAGS\x01b\x02TAGS\x01\x02";
+        assert_eq!(property(text, "TAGS"), Some("b"));
+        assert_eq!(property(text, "KEYS"), Some("k1 k2"));
+        assert_eq!(property(text, "UNIQ_KEY"), None);
+        assert_eq!(property(b"TAGS\x01open", "TAGS"), Some("open"));
+        assert_eq!(property(b"", "TAGS"), None);
+    }
+
+    #[test]
+    fn delay_levels_are_clamped_to_the_last() {
+        let levels = [Duration::from_secs(1), Duration::from_secs(5)];
+        assert_eq!(delay_of("1", &levels), Some(Duration::from_secs(1)));
+        assert_eq!(delay_of("25", &levels), Some(Duration::from_secs(5)));
+        assert_eq!(delay_of("0", &levels), None);
+        assert_eq!(delay_of("x", &levels), None);
+        assert_eq!(delay_of("1", &[]), None);
+    }
+
+    #[test]
+    fn half_and_rolled_back_messages_stay_out_of_the_queue() {
+        assert!(belongs_in_queue(0));
+        assert!(!belongs_in_queue(0x4));
+        assert!(belongs_in_queue(0x8));
+        assert!(!belongs_in_queue(0xC | 0x1));
+    }
+}

@@ -1,0 +1,155 @@
+//! Writing behind and syncing: consume queues and checkpoint. May run on a thread of its own beside the writer.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+
+use crate::{
+    WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, shared::Shared,
+};
+
+/// Writes and syncs in the background what the writer leaves in memory and in the page cache. Clones share their state, so that it
+/// does not matter which one is called.
+#[derive(Debug, Clone)]
+pub struct Flusher {
+    shared: Arc<Shared>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    checkpoint: Checkpoint,
+    /// Written since the last sync.
+    unsynced: Vec<Arc<ConsumeQueue>>,
+    scratch: Vec<u8>,
+    last_write_ms: i64,
+    last_sync_ms: i64,
+}
+
+impl Flusher {
+    pub(crate) fn new(shared: Arc<Shared>, checkpoint: Checkpoint, now_ms: i64) -> Self {
+        Self {
+            shared,
+            state: Arc::new(Mutex::new(State {
+                checkpoint,
+                unsynced: Vec::new(),
+                scratch: Vec::new(),
+                last_write_ms: now_ms,
+                last_sync_ms: now_ms,
+            })),
+        }
+    }
+
+    /// Does what is due at `now_ms`: writes waiting consume-queue units, and less often syncs them and moves the checkpoint on.
+    /// Meant to be called every few hundred milliseconds; does not wait for the writer, and the writer not for it.
+    ///
+    /// # Errors
+    /// A failed write is tried again at the next call; after a failed sync the store takes no more messages.
+    ///
+    /// Java: `FlushConsumeQueueService`
+    pub fn tick(&self, now_ms: i64) -> Result<(), WriteError> {
+        let mut state = self.state.lock();
+        let options = &self.shared.options;
+        if is_due(now_ms, state.last_sync_ms, options.queue_sync_interval) {
+            state.last_sync_ms = now_ms;
+            state.last_write_ms = now_ms;
+            self.sync_queues(&mut state)
+        } else if is_due(now_ms, state.last_write_ms, options.queue_write_interval) {
+            state.last_write_ms = now_ms;
+            self.write_queues(&mut state)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Syncs the commit log and returns the offset up to which it is on disk; everything committed before the call is included.
+    ///
+    /// # Errors
+    /// The sync failed, now or earlier: the store takes no more messages.
+    ///
+    /// Java: `CommitLog.FlushRealTimeService`
+    pub fn sync_log(&self) -> Result<i64, WriteError> {
+        self.shared.sync_log().map(crate::number::signed)
+    }
+
+    /// Writes all waiting consume-queue units, whatever the time.
+    pub(crate) fn write_now(&self) -> Result<(), WriteError> {
+        self.write_queues(&mut self.state.lock())
+    }
+
+    /// Syncs log and consume queues and writes the checkpoint, whatever the time.
+    pub(crate) fn sync_now(&self) -> Result<(), WriteError> {
+        self.sync_queues(&mut self.state.lock())
+    }
+
+    fn write_queues(&self, state: &mut State) -> Result<(), WriteError> {
+        let mut failed = Ok(());
+        for queue in self.shared.queues.take_dirty() {
+            if failed.is_err() {
+                self.shared.queues.mark_dirty(&queue);
+                continue;
+            }
+            match queue.units.write_pending(&mut state.scratch) {
+                Ok((written, more)) => {
+                    self.shared.queues.note_written(written);
+                    if more {
+                        self.shared.queues.mark_dirty(&queue);
+                    }
+                    state.unsynced.push(queue);
+                }
+                Err(error) => {
+                    failed = Err(self.shared.write_error(
+                        "write consume queue",
+                        queue.units.dir(),
+                        error,
+                    ));
+                    self.shared.queues.mark_dirty(&queue);
+                }
+            }
+        }
+        failed
+    }
+
+    /// The order matters: the checkpoint must not promise a unit whose record, or which itself, is not on disk.
+    fn sync_queues(&self, state: &mut State) -> Result<(), WriteError> {
+        let newest = *self.shared.newest.lock();
+        self.shared.sync_log()?;
+        self.write_queues(state)?;
+        let mut directories = BTreeSet::new();
+        let mut queues = std::mem::take(&mut state.unsynced);
+        queues.sort_unstable_by_key(|queue| Arc::as_ptr(queue));
+        queues.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        for queue in queues {
+            queue
+                .units
+                .sync(&mut directories)
+                .map_err(|error| self.shared.stop_writing(queue.units.dir(), &error))?;
+        }
+        for directory in directories {
+            self.shared
+                .fs
+                .sync_dir(&directory)
+                .map_err(|error| self.shared.stop_writing(&directory, &error))?;
+        }
+        let checkpoint = Checkpoint {
+            log_ms: newest.store_ms,
+            queues_ms: newest.store_ms,
+            queues_log_offset: crate::number::signed(newest.log_offset),
+            ..state.checkpoint
+        };
+        if checkpoint != state.checkpoint {
+            let path = self.shared.layout.checkpoint();
+            checkpoint
+                .write(&*self.shared.fs, &path)
+                .map_err(|error| self.shared.write_error("write", &path, error))?;
+            state.checkpoint = checkpoint;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `interval` has passed since `last_ms`; a clock that went back counts as passed.
+fn is_due(now_ms: i64, last_ms: i64, interval: Duration) -> bool {
+    let passed = now_ms.saturating_sub(last_ms);
+    passed < 0 || u128::from(passed.cast_unsigned()) >= interval.as_millis()
+}

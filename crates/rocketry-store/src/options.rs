@@ -1,0 +1,97 @@
+//! How a store is laid out and flushed.
+
+use std::time::Duration;
+
+use crate::StoreError;
+
+/// When messages become visible to readers, relative to their being on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FlushMode {
+    /// Once written to the file; the caller syncs in the background. A crash of the process loses nothing, one of the machine what
+    /// was not synced. Java: `ASYNC_FLUSH`.
+    #[default]
+    Async,
+    /// Once synced: [`Writer::commit`](crate::Writer::commit) syncs before readers see anything. Java: `SYNC_FLUSH`.
+    Sync,
+}
+
+/// Settings of a store. File sizes are those of a new directory: an existing directory keeps its own, which are recognised.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Length of a commit-log file in bytes. Default: 1 GiB (sparse). Bounds: 4 KiB to 2 GiB less one byte.
+    /// Java: `mappedFileSizeCommitLog`.
+    pub log_file_bytes: u64,
+    /// Length of a consume-queue file in bytes. Default: 6,000,000 (sparse), which is 300,000 messages. Bounds: a multiple of 20 up
+    /// to 2 GiB. Java: `mappedFileSizeConsumeQueue`.
+    pub queue_file_bytes: u64,
+    /// Whether messages are indexed by key. Default: true. Java: `messageIndexEnable`.
+    pub index: bool,
+    /// Hash slots of an index file. Default: 5,000,000. Java: `maxHashSlotNum`.
+    pub index_slots: u32,
+    /// Units of an index file, the unused first one included. Default: 20,000,000. Java: `maxIndexNum`.
+    pub index_units: u32,
+    /// When messages become visible. Default: [`FlushMode::Async`].
+    pub flush: FlushMode,
+    /// Largest body in bytes. Default: 4 MiB. Java: `maxMessageSize`.
+    pub max_message_bytes: usize,
+    /// Time between two writes of consume-queue units that wait in memory. Default: 1 s. Java: `flushIntervalConsumeQueue`.
+    pub queue_write_interval: Duration,
+    /// Time between two syncs of the consume queues, after which the checkpoint moves on: what a start after a kill has to read
+    /// again is at most the log of that time. Default: 10 s. Java: `flushConsumeQueueThoroughInterval`, 60 s.
+    pub queue_sync_interval: Duration,
+    /// Delay of each level, from level 1: gives the delivery time that the queues of `SCHEDULE_TOPIC_XXXX` hold.
+    /// Default: Java's 18 levels, 1 s to 2 h. Java: `messageDelayLevel`.
+    pub delay_levels: Vec<Duration>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            log_file_bytes: 1 << 30,
+            queue_file_bytes: 6_000_000,
+            index: true,
+            index_slots: 5_000_000,
+            index_units: 20_000_000,
+            flush: FlushMode::Async,
+            max_message_bytes: 4 << 20,
+            queue_write_interval: Duration::from_secs(1),
+            queue_sync_interval: Duration::from_secs(10),
+            delay_levels: [
+                1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200,
+            ]
+            .map(Duration::from_secs)
+            .to_vec(),
+        }
+    }
+}
+
+impl StoreOptions {
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let bad = |option, reason: String| Err(StoreError::BadOption { option, reason });
+        if !(4096..=i32::MAX as u64).contains(&self.log_file_bytes) {
+            return bad(
+                "log_file_bytes",
+                format!("{} is not within 4096 to 2147483647", self.log_file_bytes),
+            );
+        }
+        if self.queue_file_bytes == 0
+            || !self.queue_file_bytes.is_multiple_of(20)
+            || self.queue_file_bytes > i32::MAX as u64
+        {
+            return bad(
+                "queue_file_bytes",
+                format!(
+                    "{} is not a multiple of 20 within 20 to 2147483640",
+                    self.queue_file_bytes
+                ),
+            );
+        }
+        if self.index_slots == 0 || self.index_units < 2 {
+            return bad(
+                "index_slots, index_units",
+                "an index file needs at least 1 slot and 2 units".to_owned(),
+            );
+        }
+        Ok(())
+    }
+}

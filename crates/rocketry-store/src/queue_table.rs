@@ -1,0 +1,144 @@
+//! All consume queues, by topic and queue id.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    Layout,
+    consume_queue::{ConsumeQueue, PRE_BLANK},
+    unit_files::{Files, UnitFiles},
+};
+
+/// Units that may wait in memory before the writer writes them itself, in bytes.
+const MAX_WAITING_BYTES: usize = 16 << 20;
+
+/// The queues of one topic, by id.
+type TopicQueues = Vec<(i32, Arc<ConsumeQueue>)>;
+
+/// The queues that exist, and those of them that have something to write.
+#[derive(Debug)]
+pub(crate) struct QueueTable {
+    layout: Layout,
+    files: Arc<Files>,
+    file_bytes: u64,
+    topics: RwLock<HashMap<Arc<str>, TopicQueues>>,
+    next_owner: AtomicU32,
+    dirty: Mutex<Vec<Arc<ConsumeQueue>>>,
+    waiting_bytes: AtomicUsize,
+    /// Topics whose messages are in batch consume queues.
+    batch_topics: HashSet<String>,
+}
+
+impl QueueTable {
+    pub(crate) fn new(
+        layout: Layout,
+        files: Arc<Files>,
+        file_bytes: u64,
+        batch_topics: HashSet<String>,
+    ) -> Self {
+        Self {
+            layout,
+            files,
+            file_bytes,
+            topics: RwLock::default(),
+            // 0 is the commit log
+            next_owner: AtomicU32::new(1),
+            dirty: Mutex::default(),
+            waiting_bytes: AtomicUsize::new(0),
+            batch_topics,
+        }
+    }
+
+    /// Whether the messages of a topic are in batch consume queues.
+    pub(crate) fn is_batch_topic(&self, topic: &str) -> bool {
+        self.batch_topics.contains(topic)
+    }
+
+    /// Counts units that wait to be written.
+    pub(crate) fn note_waiting(&self, bytes: usize) {
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts units that were written.
+    pub(crate) fn note_written(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether so many units wait that they should be written now.
+    pub(crate) fn waiting_is_large(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Relaxed) > MAX_WAITING_BYTES
+    }
+
+    pub(crate) const fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// One queue, if it exists.
+    pub(crate) fn get(&self, topic: &str, queue_id: i32) -> Option<Arc<ConsumeQueue>> {
+        let topics = self.topics.read();
+        let queues = topics.get(topic)?;
+        let at = queues.binary_search_by_key(&queue_id, |(id, _)| *id).ok()?;
+        queues.get(at).map(|(_, queue)| Arc::clone(queue))
+    }
+
+    /// One queue; a missing one is added, with the units `range` in its files.
+    pub(crate) fn get_or_add(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        range: (u64, u64),
+    ) -> Arc<ConsumeQueue> {
+        if let Some(queue) = self.get(topic, queue_id) {
+            return queue;
+        }
+        let mut topics = self.topics.write();
+        let topic = topics
+            .get_key_value(topic)
+            .map_or_else(|| Arc::from(topic), |(topic, _)| Arc::clone(topic));
+        let queues = topics.entry(Arc::clone(&topic)).or_default();
+        let at = queues.partition_point(|(id, _)| *id < queue_id);
+        if let Some((id, queue)) = queues.get(at)
+            && *id == queue_id
+        {
+            return Arc::clone(queue);
+        }
+        let units = UnitFiles::new(
+            Arc::clone(&self.files),
+            self.next_owner.fetch_add(1, Ordering::Relaxed),
+            self.layout.consume_queue(&topic, queue_id),
+            self.file_bytes,
+            PRE_BLANK,
+            range,
+        );
+        let queue = Arc::new(ConsumeQueue::new(topic, queue_id, units));
+        queues.insert(at, (queue_id, Arc::clone(&queue)));
+        queue
+    }
+
+    /// All queues, by topic in no particular order, then by id.
+    pub(crate) fn all(&self) -> Vec<Arc<ConsumeQueue>> {
+        self.topics
+            .read()
+            .values()
+            .flatten()
+            .map(|(_, queue)| Arc::clone(queue))
+            .collect()
+    }
+
+    /// Notes that a queue has something to write.
+    pub(crate) fn mark_dirty(&self, queue: &Arc<ConsumeQueue>) {
+        self.dirty.lock().push(Arc::clone(queue));
+    }
+
+    /// Takes the queues that have something to write.
+    pub(crate) fn take_dirty(&self) -> Vec<Arc<ConsumeQueue>> {
+        std::mem::take(&mut self.dirty.lock())
+    }
+}

@@ -1,0 +1,568 @@
+//! The reading half of a store: any number of threads, no lock of the writer.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use rocketry_protocol::{
+    record::{MAGIC_V1, MAGIC_V2, MIN_BYTES},
+    sys_flag::BORN_HOST_V6,
+};
+
+use crate::{
+    Metadata, ReadError,
+    consume_queue::{ConsumeQueue, Unit},
+    number::{i32_at, i64_at, signed, size},
+    shared::Shared,
+};
+
+/// Bytes between two wanted records that are read along rather than paying for another call.
+const GAP_BYTES: u64 = 8 * 1024;
+/// Units looked at in one go.
+const UNITS_AT_ONCE: u64 = 64;
+/// Bytes of a record up to the end of its store timestamp, with an IPv6 born host.
+const HEAD_BYTES: usize = 76;
+
+/// Offsets of one queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueRange {
+    /// The first position whose message is stored; equal to `max` when there is none.
+    pub min: i64,
+    /// The position the next message will get.
+    pub max: i64,
+}
+
+/// Bounds of one read. Java: `maxTransferBytesOnMessageInMemory`, `maxTransferCountOnMessageInMemory`, `maxFilterMessageSize`.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimits {
+    /// Messages at most. Default: 32.
+    pub max_messages: usize,
+    /// Bytes at most; the first message is returned whatever its size. Default: 256 KiB.
+    pub max_bytes: usize,
+    /// Messages looked at at most, matching or not. Default: 800.
+    pub max_scanned: usize,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self {
+            max_messages: 32,
+            max_bytes: 256 * 1024,
+            max_scanned: 800,
+        }
+    }
+}
+
+/// Chooses messages of a read. Java: `MessageFilter`.
+pub trait Filter {
+    /// Whether a message may match, judged by its tags code: the hash of its tag, 0 without one.
+    fn matches_tags(&self, tags_code: i64) -> bool;
+    /// Whether [`Filter::matches_record`] is to be asked.
+    fn needs_record(&self) -> bool {
+        false
+    }
+    /// Whether a message matches, judged by its whole record.
+    fn matches_record(&self, record: &[u8]) -> bool {
+        let _ = record;
+        true
+    }
+}
+
+/// How a read ended. Java: `GetMessageStatus`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReadStatus {
+    /// At least one message.
+    Found,
+    /// There are messages, and the filter refused all that were looked at.
+    NoMatchedMessage,
+    /// The messages at this position are being removed.
+    MessageWasRemoving,
+    /// A hole in the queue.
+    OffsetFoundNull,
+    /// The position lies beyond the end.
+    OffsetOverflowBadly,
+    /// The position is the end: nothing new.
+    OffsetOverflowOne,
+    /// The position lies before the first message that is still stored.
+    OffsetTooSmall,
+    /// No such queue.
+    NoMatchedLogicQueue,
+    /// The queue never had a message.
+    NoMessageInQueue,
+}
+
+impl ReadStatus {
+    /// Java's name of the status, which replies carry as their remark.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Found => "FOUND",
+            Self::NoMatchedMessage => "NO_MATCHED_MESSAGE",
+            Self::MessageWasRemoving => "MESSAGE_WAS_REMOVING",
+            Self::OffsetFoundNull => "OFFSET_FOUND_NULL",
+            Self::OffsetOverflowBadly => "OFFSET_OVERFLOW_BADLY",
+            Self::OffsetOverflowOne => "OFFSET_OVERFLOW_ONE",
+            Self::OffsetTooSmall => "OFFSET_TOO_SMALL",
+            Self::NoMatchedLogicQueue => "NO_MATCHED_LOGIC_QUEUE",
+            Self::NoMessageInQueue => "NO_MESSAGE_IN_QUEUE",
+        }
+    }
+}
+
+/// What a read found.
+#[derive(Debug, Clone)]
+pub struct ReadOutcome {
+    /// How it ended.
+    pub status: ReadStatus,
+    /// Where to read on.
+    pub next_offset: i64,
+    /// The queue's first position.
+    pub min_offset: i64,
+    /// The queue's end.
+    pub max_offset: i64,
+    /// The records, one behind the other, as they are stored: the body of a pull reply.
+    pub messages: Bytes,
+    /// Number of records in `messages`.
+    pub count: usize,
+}
+
+/// Which message of several a time stands for. Java: `BoundaryType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Boundary {
+    /// The first message stored at the time or later.
+    #[default]
+    Lower,
+    /// The last message stored at the time or earlier.
+    Upper,
+}
+
+/// Reads an open store. Clones share everything; reads run in parallel with each other and with the writer.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Topics, groups and offsets of the store.
+    pub fn metadata(&self) -> &Arc<Metadata> {
+        &self.shared.metadata
+    }
+
+    /// Offsets of a queue; `None` when it never had a message.
+    pub fn queue_range(&self, topic: &str, queue_id: i32) -> Option<QueueRange> {
+        let queue = self.shared.queues.get(topic, queue_id)?;
+        Some(QueueRange {
+            min: signed(self.queue_min(&queue)),
+            max: signed(queue.max()),
+        })
+    }
+
+    /// All queues that ever had a message, with their offsets, in order of topic and id.
+    pub fn queues(&self) -> Vec<(Arc<str>, i32, QueueRange)> {
+        let mut queues: Vec<_> = self
+            .shared
+            .queues
+            .all()
+            .iter()
+            .map(|queue| {
+                let range = QueueRange {
+                    min: signed(self.queue_min(queue)),
+                    max: signed(queue.max()),
+                };
+                (Arc::clone(&queue.topic), queue.queue_id, range)
+            })
+            .collect();
+        queues.sort_unstable_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        queues
+    }
+
+    /// Start of the oldest commit-log file.
+    pub fn min_log_offset(&self) -> i64 {
+        signed(self.shared.log.min())
+    }
+
+    /// End of the commit log.
+    pub fn max_log_offset(&self) -> i64 {
+        signed(self.shared.log.end())
+    }
+
+    /// Everything before this commit-log offset is on disk.
+    pub fn synced_log_offset(&self) -> i64 {
+        signed(self.shared.log.synced())
+    }
+
+    /// Reads messages of a queue from `offset` on. Consecutive records that lie close to each other in the log are read together.
+    /// Blocks for the disk where the page cache does not have them.
+    ///
+    /// # Errors
+    /// The disk refused a read.
+    ///
+    /// Java: `DefaultMessageStore.getMessage`. Differs from Java: crosses consume-queue files, and has one limit for messages in
+    /// memory and on disk.
+    pub fn read(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+        limits: &ReadLimits,
+        filter: Option<&dyn Filter>,
+    ) -> Result<ReadOutcome, ReadError> {
+        let Some(queue) = self.shared.queues.get(topic, queue_id) else {
+            return Ok(ended(ReadStatus::NoMatchedLogicQueue, 0, 0, 0));
+        };
+        let (min, max) = (self.queue_min(&queue), queue.max());
+        let (signed_min, signed_max) = (signed(min), signed(max));
+        let end = |status, next| ended(status, next, signed_min, signed_max);
+        if max == 0 {
+            return Ok(end(ReadStatus::NoMessageInQueue, 0));
+        }
+        if offset < signed_min {
+            return Ok(end(ReadStatus::OffsetTooSmall, signed_min));
+        }
+        if offset == signed_max {
+            return Ok(end(ReadStatus::OffsetOverflowOne, offset));
+        }
+        if offset > signed_max {
+            return Ok(end(ReadStatus::OffsetOverflowBadly, signed_max));
+        }
+        let mut scan = Scan {
+            shared: &self.shared,
+            limits,
+            filter,
+            next: offset.cast_unsigned(),
+            scanned: 0,
+            count: 0,
+            out: BytesMut::new(),
+            removed: false,
+            holes: false,
+        };
+        scan.run(&queue, max)?;
+        let status = match scan {
+            Scan { count: 1.., .. } => ReadStatus::Found,
+            Scan { removed: true, .. } => ReadStatus::MessageWasRemoving,
+            Scan { holes: true, .. } => ReadStatus::OffsetFoundNull,
+            _ => ReadStatus::NoMatchedMessage,
+        };
+        Ok(ReadOutcome {
+            status,
+            next_offset: signed(scan.next),
+            min_offset: signed_min,
+            max_offset: signed_max,
+            count: scan.count,
+            messages: scan.out.freeze(),
+        })
+    }
+
+    /// The record at a commit-log offset; `None` when there is none: nothing there, or not the start of a record.
+    ///
+    /// # Errors
+    /// The disk refused a read.
+    ///
+    /// Differs from Java, which returns whatever bytes lie there.
+    pub fn record_at(&self, log_offset: i64) -> Result<Option<Bytes>, ReadError> {
+        let Ok(at) = u64::try_from(log_offset) else {
+            return Ok(None);
+        };
+        record_at(&self.shared, at)
+    }
+
+    /// Store time of the message at a queue position, ms; `None` when it is not stored.
+    ///
+    /// # Errors
+    /// The disk refused a read.
+    pub fn store_time(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+    ) -> Result<Option<i64>, ReadError> {
+        let (Some(queue), Ok(offset)) = (
+            self.shared.queues.get(topic, queue_id),
+            u64::try_from(offset),
+        ) else {
+            return Ok(None);
+        };
+        if offset < self.queue_min(&queue) || offset >= queue.max() {
+            return Ok(None);
+        }
+        self.store_time_of(&queue, offset)
+    }
+
+    /// Store time of the oldest message of a queue, ms; `None` when it has none.
+    ///
+    /// # Errors
+    /// The disk refused a read.
+    pub fn earliest_store_time(
+        &self,
+        topic: &str,
+        queue_id: i32,
+    ) -> Result<Option<i64>, ReadError> {
+        match self.queue_range(topic, queue_id) {
+            Some(range) if range.min < range.max => self.store_time(topic, queue_id, range.min),
+            _ => Ok(None),
+        }
+    }
+
+    /// The queue position that `ms` stands for. Nothing stored: 0. All messages older: the end ([`Boundary::Lower`]) or the last
+    /// one. All newer: the first one. Else as [`Boundary`] says.
+    ///
+    /// # Errors
+    /// The disk refused a read.
+    ///
+    /// Java: `ConsumeQueue.getOffsetInQueueByTime`. Differs from Java: never below the queue's minimum.
+    pub fn offset_by_time(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        ms: i64,
+        boundary: Boundary,
+    ) -> Result<i64, ReadError> {
+        let Some(queue) = self.shared.queues.get(topic, queue_id) else {
+            return Ok(0);
+        };
+        let (min, max) = (self.queue_min(&queue), queue.max());
+        if min >= max {
+            return Ok(0);
+        }
+        let (mut low, mut high) = (min, max);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let before = self.store_time_of(&queue, middle)?.is_none_or(|stored| {
+                stored < ms || (boundary == Boundary::Upper && stored == ms)
+            });
+            if before {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(signed(match boundary {
+            Boundary::Lower => low,
+            Boundary::Upper => low.saturating_sub(1).max(min),
+        }))
+    }
+
+    fn queue_min(&self, queue: &ConsumeQueue) -> u64 {
+        queue.min().min(queue.max())
+    }
+
+    fn store_time_of(
+        &self,
+        queue: &ConsumeQueue,
+        offset: u64,
+    ) -> Result<Option<i64>, ReadError> {
+        let unit = queue
+            .unit(offset)
+            .map_err(ReadError::new("consume queue", queue.units.dir()))?;
+        match unit {
+            Some(unit) if unit.log_offset >= self.shared.log.min() && !unit.is_pre_blank() => {
+                store_time_at(&self.shared, unit)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn ended(status: ReadStatus, next_offset: i64, min_offset: i64, max_offset: i64) -> ReadOutcome {
+    ReadOutcome {
+        status,
+        next_offset,
+        min_offset,
+        max_offset,
+        messages: Bytes::new(),
+        count: 0,
+    }
+}
+
+/// One read in progress.
+struct Scan<'a> {
+    shared: &'a Shared,
+    limits: &'a ReadLimits,
+    filter: Option<&'a dyn Filter>,
+    /// The next position to look at.
+    next: u64,
+    scanned: usize,
+    count: usize,
+    out: BytesMut,
+    removed: bool,
+    holes: bool,
+}
+
+impl Scan<'_> {
+    fn run(&mut self, queue: &ConsumeQueue, max: u64) -> Result<(), ReadError> {
+        let mut picked: Vec<Unit> = Vec::new();
+        loop {
+            let left = self.limits.max_scanned.saturating_sub(self.scanned) as u64;
+            let at_once = match self.filter {
+                // without a filter every unit is a message: no more than wanted
+                None => (self.limits.max_messages - self.count.min(self.limits.max_messages)).max(1) as u64,
+                Some(_) => UNITS_AT_ONCE,
+            };
+            let want = at_once.min(left).min(max - self.next);
+            if want == 0 {
+                return Ok(());
+            }
+            let units = queue
+                .read(self.next, want)
+                .map_err(ReadError::new("consume queue", queue.units.dir()))?;
+            if units.is_empty() {
+                return Ok(());
+            }
+            picked.clear();
+            let full = self.pick(&units, &mut picked);
+            self.take(&picked)?;
+            if full || self.count >= self.limits.max_messages.max(1) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Chooses the units to read; returns whether the read is full before the last of `units`.
+    fn pick(&mut self, units: &[Option<Unit>], picked: &mut Vec<Unit>) -> bool {
+        let log_min = self.shared.log.min();
+        let mut bytes = self.out.len();
+        for unit in units {
+            let count = self.count + picked.len();
+            match unit {
+                Some(unit) if !unit.is_pre_blank() => {
+                    let too_many = count + 1 > self.limits.max_messages;
+                    let too_large = bytes + unit.size as usize > self.limits.max_bytes;
+                    if count > 0 && (too_many || too_large) {
+                        return true;
+                    }
+                    if unit.log_offset < log_min {
+                        self.removed = true;
+                    } else if self
+                        .filter
+                        .is_none_or(|filter| filter.matches_tags(unit.tags_code))
+                    {
+                        bytes += unit.size as usize;
+                        picked.push(*unit);
+                    }
+                }
+                _ => self.holes = true,
+            }
+            self.next += 1;
+            self.scanned += 1;
+        }
+        false
+    }
+
+    /// Reads the picked records behind those found so far, run by run of close ones.
+    fn take(&mut self, picked: &[Unit]) -> Result<(), ReadError> {
+        let log = &self.shared.log;
+        let close = |a: &Unit, b: &Unit| {
+            b.log_offset >= a.log_end()
+                && b.log_offset - a.log_end() <= GAP_BYTES
+                && log.file_start(a.log_offset) == log.file_start(b.log_offset)
+        };
+        for run in picked.chunk_by(close) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else {
+                continue;
+            };
+            let start = self.out.len();
+            self.out
+                .resize(start + size(last.log_end() - first.log_offset), 0);
+            let read = log.read(
+                self.out.get_mut(start..).unwrap_or_default(),
+                first.log_offset,
+            );
+            match read {
+                Ok(()) => self.compact(run, first.log_offset, start),
+                Err(error) => {
+                    self.out.truncate(start);
+                    let path = log.path(log.file_start(first.log_offset));
+                    // the file was removed between the look at the queue and the read
+                    if error.kind() == std::io::ErrorKind::NotFound
+                        || first.log_offset < log.min()
+                    {
+                        self.removed = true;
+                        continue;
+                    }
+                    return Err(ReadError::new("commit log", path)(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the gaps between the records of a run that was read to `start`, and drops what is no record or does not match.
+    fn compact(&mut self, run: &[Unit], run_offset: u64, start: usize) {
+        let mut end = start;
+        for unit in run {
+            let from = start + size(unit.log_offset - run_offset);
+            let len = unit.size as usize;
+            let bytes = self.out.get(from..from + len).unwrap_or_default();
+            if !is_record(bytes, unit.log_offset) {
+                tracing::warn!(
+                    log_offset = unit.log_offset,
+                    "a consume queue points to something that is no record"
+                );
+                self.removed = true;
+                continue;
+            }
+            let matches = self
+                .filter
+                .is_none_or(|filter| !filter.needs_record() || filter.matches_record(bytes));
+            if !matches {
+                continue;
+            }
+            self.out.copy_within(from..from + len, end);
+            end += len;
+            self.count += 1;
+        }
+        self.out.truncate(end);
+    }
+}
+
+/// Whether `bytes` are the whole record that belongs at log offset `at`, judged by its head.
+fn is_record(bytes: &[u8], at: u64) -> bool {
+    i32_at(bytes, 0).and_then(|len| usize::try_from(len).ok()) == Some(bytes.len())
+        && matches!(i32_at(bytes, 4), Some(MAGIC_V1 | MAGIC_V2))
+        && i64_at(bytes, 28) == Some(signed(at))
+}
+
+fn record_at(shared: &Shared, at: u64) -> Result<Option<Bytes>, ReadError> {
+    let log = &shared.log;
+    let end = log.end();
+    if at < log.min() || at >= end {
+        return Ok(None);
+    }
+    let path = || log.path(log.file_start(at));
+    let room = size((log.file_start(at) + log.file_bytes()).min(end) - at);
+    if room < MIN_BYTES {
+        return Ok(None);
+    }
+    let mut head = [0; 36];
+    log.read(&mut head, at)
+        .map_err(ReadError::new("commit log", path()))?;
+    let Some(len) = i32_at(&head, 0)
+        .and_then(|len| usize::try_from(len).ok())
+        .filter(|len| (MIN_BYTES..=room).contains(len))
+    else {
+        return Ok(None);
+    };
+    let mut bytes = vec![0; len];
+    log.read(&mut bytes, at)
+        .map_err(ReadError::new("commit log", path()))?;
+    Ok(is_record(&bytes, at).then(|| Bytes::from(bytes)))
+}
+
+/// Store time of the record a unit points to; `None` when there is no record.
+fn store_time_at(shared: &Shared, unit: Unit) -> Result<Option<i64>, ReadError> {
+    let log = &shared.log;
+    if (unit.size as usize) < MIN_BYTES || unit.log_end() > log.end() {
+        return Ok(None);
+    }
+    let mut head = [0; HEAD_BYTES];
+    log.read(&mut head, unit.log_offset).map_err(|error| {
+        ReadError::new("commit log", log.path(log.file_start(unit.log_offset)))(error)
+    })?;
+    if i64_at(&head, 28) != Some(signed(unit.log_offset)) {
+        return Ok(None);
+    }
+    let v6 = i32_at(&head, 36).is_some_and(|sys_flag| sys_flag & BORN_HOST_V6 != 0);
+    Ok(i64_at(&head, if v6 { 68 } else { 56 }))
+}

@@ -1,0 +1,457 @@
+//! Opening a directory: finds the end of the log and makes the consume queues agree with it (server.md 16.6).
+//!
+//! The commit log is the truth, everything else is derived from it. A start reads the log from the newest record whose unit is known
+//! to be on disk and dispatches every record from there on with the step that live messages take; units behind that point are
+//! forgotten first, so that a unit on disk is kept only if the log says the same. After a stop that was not clean the end of the log
+//! is where the first invalid record is, and what lies behind it is wiped.
+
+mod files;
+mod queues;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use self::{files::LogFiles, queues::LoadedQueue};
+use crate::{
+    FileSystem, Layout, StoreError, StoreOptions,
+    checkpoint::Checkpoint,
+    commit_log::{CommitLog, Scanner, Step},
+    dispatch::{Dispatch, Dispatcher},
+    file_cache::FileCache,
+    number::signed,
+    queue_table::QueueTable,
+    shared::Newest,
+    unit_files::Files,
+    writer::is_directory_name,
+};
+
+/// What opening a directory found and did.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Whether the directory had no messages.
+    pub fresh: bool,
+    /// Whether the last user closed the directory. A fresh one counts as closed.
+    pub clean: bool,
+    /// Start of the oldest commit-log file.
+    pub log_min: i64,
+    /// End of the commit log.
+    pub log_end: i64,
+    /// Where reading of the log began: what lies before was proven by the checkpoint or a clean stop.
+    pub scanned_from: i64,
+    /// Bytes of the log that were read.
+    pub bytes_read: u64,
+    /// Records that were read.
+    pub records: u64,
+    /// Consume queues found or derived.
+    pub queues: usize,
+    /// Length of a commit-log file in this directory, bytes.
+    pub log_file_bytes: u64,
+    /// Length of a consume-queue file in this directory, bytes.
+    pub queue_file_bytes: u64,
+    /// What was repaired or left alone, each for a person to read.
+    pub notes: Vec<String>,
+}
+
+/// The parts of a store that recovery sets up.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) queues: Arc<QueueTable>,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) newest: Newest,
+    pub(crate) report: Recovery,
+    /// The options with the sizes of this directory.
+    pub(crate) options: StoreOptions,
+}
+
+/// Recovers the locked directory. Everything is read and checked before the first write.
+pub(crate) fn recover(
+    fs: &Arc<dyn FileSystem>,
+    layout: &Layout,
+    mut options: StoreOptions,
+    batch_topics: HashSet<String>,
+) -> Result<Recovered, StoreError> {
+    let clean = !layout.was_aborted(&**fs)?;
+    let log_files = LogFiles::find(&**fs, layout, options.log_file_bytes)?;
+    let queue_files = queues::find(&**fs, layout, options.queue_file_bytes)?;
+    options.log_file_bytes = log_files.file_bytes;
+    options.queue_file_bytes = queue_files.file_bytes;
+    log_files.check_not_lost(layout, &queue_files)?;
+    let (checkpoint, checkpoint_ok) = Checkpoint::read(&**fs, &layout.checkpoint())?;
+
+    let cache = Arc::new(FileCache::new(Arc::clone(fs)));
+    let files = Arc::new(Files {
+        fs: Arc::clone(fs),
+        cache: Arc::clone(&cache),
+    });
+    let log = Arc::new(CommitLog::new(
+        Arc::clone(fs),
+        cache,
+        layout,
+        log_files.file_bytes,
+        log_files.min(),
+    ));
+    let table = Arc::new(QueueTable::new(
+        layout.clone(),
+        files,
+        queue_files.file_bytes,
+        batch_topics,
+    ));
+
+    let mut work = Work {
+        fs: &**fs,
+        layout,
+        log: &log,
+        log_files: &log_files,
+        delay_levels: &options.delay_levels,
+        report: Recovery {
+            fresh: log_files.starts.is_empty(),
+            clean,
+            log_min: signed(log_files.min()),
+            log_file_bytes: log_files.file_bytes,
+            queue_file_bytes: queue_files.file_bytes,
+            ..Recovery::default()
+        },
+        newest: Newest {
+            log_offset: checkpoint.queues_log_offset.cast_unsigned(),
+            store_ms: checkpoint.log_ms,
+        },
+        last_record: 0,
+    };
+    if !checkpoint_ok && !work.report.fresh {
+        work.note("checkpoint: absent or unreadable; more of the log was read instead".to_owned());
+    }
+    let mut loaded = queue_files
+        .load(&table)
+        .map_err(StoreError::io("read consume queues of", layout.root()))?;
+    let from = work.scan_start(&loaded, checkpoint, clean)?;
+    for queue in &mut loaded {
+        queue
+            .keep_before(from.offset, &log)
+            .map_err(StoreError::io("read", queue.queue.units.dir()))?;
+    }
+    let mut dispatcher = Dispatcher::new(Arc::clone(&table));
+    let mut wrong = work.dispatch_from(from.offset, &mut dispatcher, &loaded)?;
+    let end = work.report.log_end.cast_unsigned();
+    if clean && from.proven_end.is_some_and(|proven| end < proven) {
+        return Err(work.damaged(end));
+    }
+
+    // from here on the directory is changed
+    layout.mark_open(&**fs)?;
+    work.repair_log(end)?;
+    log.set_end(end);
+    log.set_synced(if clean { end } else { from.offset.min(end) });
+    wrong.extend(loaded.iter().filter(|queue| queue.is_damaged()).map(|queue| {
+        (Arc::clone(&queue.queue.topic), queue.queue.queue_id)
+    }));
+    work.rebuild(&wrong, &mut dispatcher, &loaded, end)?;
+    work.settle(&mut dispatcher, &loaded)?;
+    work.report.queues = dispatcher.slots().len();
+
+    let confirm_offset = signed(work.last_record);
+    Ok(Recovered {
+        checkpoint: Checkpoint {
+            confirm_offset: confirm_offset.max(checkpoint.confirm_offset.min(confirm_offset)),
+            ..checkpoint
+        },
+        newest: work.newest,
+        report: work.report,
+        log,
+        queues: table,
+        dispatcher,
+        options,
+    })
+}
+
+/// Where to begin reading the log.
+struct ScanStart {
+    offset: u64,
+    /// End of the newest record that a consume queue points to, when that is a valid record: the log reaches at least so far.
+    proven_end: Option<u64>,
+}
+
+struct Work<'a> {
+    fs: &'a dyn FileSystem,
+    layout: &'a Layout,
+    log: &'a CommitLog,
+    log_files: &'a LogFiles,
+    delay_levels: &'a [Duration],
+    report: Recovery,
+    newest: Newest,
+    last_record: u64,
+}
+
+type QueueName = (Arc<str>, i32);
+
+impl Work<'_> {
+    fn note(&mut self, note: String) {
+        tracing::info!("{note}");
+        self.report.notes.push(note);
+    }
+
+    fn read_error(&self, offset: u64) -> impl FnOnce(io::Error) -> StoreError + use<> {
+        StoreError::io("read", self.log.path(self.log.file_start(offset)))
+    }
+
+    /// The end and store time of the record at `offset`, if there is a valid one.
+    fn record_at(&self, offset: u64) -> Result<Option<(u64, i64)>, StoreError> {
+        if offset < self.log_files.min() || offset >= self.log_files.end() {
+            return Ok(None);
+        }
+        let mut scanner = Scanner::new(self.log, self.log_files.end(), offset);
+        match scanner.step().map_err(self.read_error(offset))? {
+            Step::Record { record, len } if record.physical_offset == signed(offset) => {
+                Ok(Some((offset + u64::from(len), record.store_ms)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The checkpoint's record, or after a clean stop the newest record that a queue knows, whichever is earlier; without either the
+    /// newest file that begins before the checkpoint's time; without that the whole log.
+    fn scan_start(
+        &self,
+        queues: &[LoadedQueue],
+        checkpoint: Checkpoint,
+        clean: bool,
+    ) -> Result<ScanStart, StoreError> {
+        let min = self.log_files.min();
+        let newest_unit = queues
+            .iter()
+            .filter_map(|queue| queue.last)
+            .max_by_key(|unit| unit.log_offset);
+        let Some(newest_unit) = newest_unit else {
+            return Ok(ScanStart {
+                offset: min,
+                proven_end: None,
+            });
+        };
+        let newest_end = self
+            .record_at(newest_unit.log_offset)?
+            .map(|(end, _)| end)
+            .filter(|end| *end == newest_unit.log_end());
+        let from_queues = newest_end.map(|_| newest_unit.log_offset);
+        let known = u64::try_from(checkpoint.queues_log_offset)
+            .ok()
+            .filter(|offset| *offset > 0);
+        let from_checkpoint = match known {
+            Some(offset) if self.record_at(offset)?.is_some() => Some(offset),
+            _ => None,
+        };
+        let offset = match (clean, from_checkpoint, from_queues) {
+            (true, Some(checkpoint), Some(queues)) => checkpoint.min(queues),
+            (true, None, Some(queues)) => queues,
+            (_, Some(checkpoint), _) => checkpoint,
+            _ => self.file_before(checkpoint.queues_ms)?,
+        };
+        Ok(ScanStart {
+            offset,
+            proven_end: newest_end,
+        })
+    }
+
+    /// Start of the newest file whose first record was stored before `ms`. For checkpoints of versions that had times only.
+    fn file_before(&self, ms: i64) -> Result<u64, StoreError> {
+        for start in self.log_files.starts.iter().rev() {
+            if let Some((_, store_ms)) = self.record_at(*start)?
+                && store_ms > 0
+                && store_ms < ms
+            {
+                return Ok(*start);
+            }
+        }
+        Ok(self.log_files.min())
+    }
+
+    /// Reads the log from `from` to its end, dispatching every record. Returns the queues whose numbering does not fit the log.
+    fn dispatch_from(
+        &mut self,
+        from: u64,
+        dispatcher: &mut Dispatcher,
+        queues: &[LoadedQueue],
+    ) -> Result<BTreeSet<QueueName>, StoreError> {
+        let damaged: HashSet<QueueName> = queues
+            .iter()
+            .filter(|queue| queue.is_damaged())
+            .map(|queue| (Arc::clone(&queue.queue.topic), queue.queue.queue_id))
+            .collect();
+        let mut wrong = BTreeSet::new();
+        let mut scanner = Scanner::new(self.log, self.log_files.end(), from);
+        let reason = loop {
+            let at = scanner.position();
+            let (record, len) = match scanner.step().map_err(self.read_error(at))? {
+                Step::Record { record, len } => (record, len),
+                Step::End(reason) => break reason,
+            };
+            // the step skips fillers
+            let at = record.physical_offset.cast_unsigned();
+            let dispatch = Dispatch::of(&record, at, len, self.delay_levels);
+            self.report.records += 1;
+            self.last_record = at;
+            self.newest = Newest {
+                log_offset: at,
+                store_ms: dispatch.store_ms,
+            };
+            if dispatch.in_queue && self.is_dispatchable(dispatcher, record.topic) {
+                let slot = dispatcher.slot_of(record.topic, record.queue_id);
+                if dispatcher.next(slot) == dispatch.queue_offset {
+                    dispatcher.publish(slot, std::iter::once(dispatch.unit));
+                    dispatcher.set_next(slot, dispatch.queue_offset + 1);
+                } else if let Some(slot) = dispatcher.slot(slot) {
+                    let name = (Arc::clone(&slot.queue.topic), slot.queue.queue_id);
+                    if !damaged.contains(&name) {
+                        wrong.insert(name);
+                    }
+                }
+            }
+            scanner.advance(len);
+        };
+        self.report.scanned_from = signed(from);
+        self.report.bytes_read += scanner.bytes_read();
+        self.report.log_end = signed(scanner.position());
+        if let Some(reason) = reason {
+            self.note(format!(
+                "commit log: no valid record at offset {} ({reason}); the log ends there",
+                scanner.position()
+            ));
+        }
+        Ok(wrong)
+    }
+
+    fn is_dispatchable(&self, dispatcher: &Dispatcher, topic: &str) -> bool {
+        is_directory_name(topic) && !dispatcher.is_batch_topic(topic)
+    }
+
+    /// The error for a log that ends before what a clean stop left.
+    fn damaged(&self, end: u64) -> StoreError {
+        StoreError::DamagedLog {
+            path: self.log.path(self.log.file_start(end)),
+            offset: end,
+            reason: self
+                .report
+                .notes
+                .last()
+                .cloned()
+                .unwrap_or_else(|| "zeros".to_owned()),
+        }
+    }
+
+    /// Wipes what lies behind the end of the log. After a clean stop with zeros there nothing is touched.
+    fn repair_log(&mut self, end: u64) -> Result<(), StoreError> {
+        let fault = |(path, source): (PathBuf, io::Error)| StoreError::Io {
+            what: "cut the commit log at",
+            path,
+            source,
+        };
+        for start in &self.log_files.empty {
+            self.log.remove(*start).map_err(fault)?;
+        }
+        let starts = &self.log_files.starts;
+        let has_later_files = starts.iter().any(|start| *start > end);
+        let ended_in_garbage = !self.report.notes.is_empty();
+        if !self.report.clean || has_later_files || ended_in_garbage {
+            self.log.cut(end, starts).map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    /// Derives whole queues from the log.
+    fn rebuild(
+        &mut self,
+        names: &BTreeSet<QueueName>,
+        dispatcher: &mut Dispatcher,
+        loaded: &[LoadedQueue],
+        end: u64,
+    ) -> Result<(), StoreError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut untouched: HashSet<usize> = HashSet::new();
+        for (topic, queue_id) in names {
+            let slot = dispatcher.slot_of(topic, *queue_id);
+            untouched.insert(slot);
+            let found = loaded.iter().find(|loaded| {
+                loaded.queue.topic == *topic && loaded.queue.queue_id == *queue_id
+            });
+            if let Some(found) = found {
+                found
+                    .reset()
+                    .map_err(StoreError::io("remove files of", found.queue.units.dir()))?;
+            }
+            dispatcher.begin_at(slot, 0);
+            self.note(format!(
+                "consume queue {topic}/{queue_id}: {}; derived from the commit log again",
+                found
+                    .and_then(|found| found.damage.as_deref())
+                    .unwrap_or("its numbering does not fit the commit log")
+            ));
+        }
+        let rebuilt = untouched.clone();
+        let mut scanner = Scanner::new(self.log, end, self.log_files.min());
+        loop {
+            let at = scanner.position();
+            let (record, len) = match scanner.step().map_err(self.read_error(at))? {
+                Step::Record { record, len } => (record, len),
+                Step::End(_) => break,
+            };
+            let at = record.physical_offset.cast_unsigned();
+            if self.is_dispatchable(dispatcher, record.topic) {
+                let slot = dispatcher.slot_of(record.topic, record.queue_id);
+                let dispatch = Dispatch::of(&record, at, len, self.delay_levels);
+                if dispatch.in_queue && rebuilt.contains(&slot) {
+                    if untouched.remove(&slot) {
+                        dispatcher.begin_at(slot, dispatch.queue_offset);
+                    }
+                    // where messages are missing in the log their places stay empty; where the log repeats a place, the message
+                    // is kept at the next one rather than lost
+                    dispatcher.fill_to(slot, dispatch.queue_offset);
+                    dispatcher.publish(slot, std::iter::once(dispatch.unit));
+                    let next = dispatcher.next(slot);
+                    dispatcher.set_next(slot, next + 1);
+                }
+            }
+            scanner.advance(len);
+        }
+        self.report.bytes_read += scanner.bytes_read();
+        Ok(())
+    }
+
+    /// Makes the files of every queue agree with what was derived, touching only what differs.
+    fn settle(
+        &mut self,
+        dispatcher: &mut Dispatcher,
+        loaded: &[LoadedQueue],
+    ) -> Result<(), StoreError> {
+        for found in loaded {
+            found
+                .remove_empty(self.fs)
+                .and_then(|()| found.queue.units.settle(found.files_end()))
+                .map_err(StoreError::io("repair", found.queue.units.dir()))?;
+        }
+        let log_min = self.log_files.min();
+        for slot in dispatcher.slots() {
+            slot.queue
+                .correct_bounds(log_min)
+                .map_err(StoreError::io("read", slot.queue.units.dir()))?;
+        }
+        dispatcher.reload_next();
+        tracing::info!(
+            root = %self.layout.root().display(),
+            clean = self.report.clean,
+            log_end = self.report.log_end,
+            scanned_from = self.report.scanned_from,
+            records = self.report.records,
+            queues = dispatcher.slots().len(),
+            "store opened"
+        );
+        Ok(())
+    }
+}

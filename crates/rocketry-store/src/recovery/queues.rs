@@ -1,0 +1,263 @@
+//! The files of the consume queues as found, and what of them can be kept.
+
+use std::{collections::HashMap, io, sync::Arc};
+
+use crate::{
+    FileSystem, Layout, StoreError,
+    commit_log::{CommitLog, check_record},
+    consume_queue::{ConsumeQueue, UNIT_BYTES, Unit},
+    layout::numbered_files,
+    number::signed,
+    queue_table::QueueTable,
+};
+
+/// The consume-queue files of a directory.
+#[derive(Debug)]
+pub(super) struct QueueFiles {
+    /// Length of a file: the most common one, as single files may be damaged.
+    pub(super) file_bytes: u64,
+    queues: Vec<FoundQueue>,
+}
+
+#[derive(Debug)]
+struct FoundQueue {
+    topic: String,
+    queue_id: i32,
+    /// Start and length of each file.
+    files: Vec<(u64, u64)>,
+}
+
+/// Finds all queues; `default_bytes` is the file length of a new directory.
+pub(super) fn find(
+    fs: &dyn FileSystem,
+    layout: &Layout,
+    default_bytes: u64,
+) -> Result<QueueFiles, StoreError> {
+    let mut queues = Vec::new();
+    for topic in directories(fs, &layout.consume_queues())? {
+        let dir = layout.consume_queues().join(&topic);
+        for id in directories(fs, &dir)? {
+            // Java skips directories whose names are no numbers
+            if let Ok(queue_id) = id.parse::<i32>()
+                && queue_id >= 0
+                && queue_id.to_string() == id
+            {
+                queues.push(FoundQueue {
+                    files: numbered_files(fs, &dir.join(&id))?,
+                    topic: topic.clone(),
+                    queue_id,
+                });
+            }
+        }
+    }
+    let mut lengths: HashMap<u64, usize> = HashMap::new();
+    for (_, len) in queues.iter().flat_map(|queue| &queue.files) {
+        *lengths.entry(*len).or_default() += 1;
+    }
+    let file_bytes = lengths
+        .into_iter()
+        .filter(|(len, _)| *len > 0 && len.is_multiple_of(UNIT_BYTES as u64))
+        .max_by_key(|(len, count)| (*count, *len))
+        .map_or(default_bytes, |(len, _)| len);
+    Ok(QueueFiles { file_bytes, queues })
+}
+
+fn directories(fs: &dyn FileSystem, dir: &std::path::Path) -> Result<Vec<String>, StoreError> {
+    match fs.list(dir) {
+        Ok(entries) => Ok(entries
+            .into_iter()
+            .filter(|entry| entry.is_dir)
+            .map(|entry| entry.name)
+            .collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(StoreError::io("read directory", dir)(error)),
+    }
+}
+
+impl QueueFiles {
+    pub(super) fn has_files(&self) -> bool {
+        self.queues.iter().any(|queue| !queue.files.is_empty())
+    }
+
+    /// Adds every queue to the table, with the units that its files hold.
+    pub(super) fn load(self, table: &QueueTable) -> io::Result<Vec<LoadedQueue>> {
+        let file_bytes = self.file_bytes;
+        self.queues
+            .into_iter()
+            .map(|found| LoadedQueue::load(found, file_bytes, table))
+            .collect()
+    }
+}
+
+/// A queue with its files.
+#[derive(Debug)]
+pub(super) struct LoadedQueue {
+    pub(super) queue: Arc<ConsumeQueue>,
+    /// Start and length of each file with content.
+    files: Vec<(u64, u64)>,
+    /// Start of a last file of length 0.
+    empty: Option<u64>,
+    /// The last valid unit.
+    pub(super) last: Option<Unit>,
+    /// Why the files cannot be used.
+    pub(super) damage: Option<String>,
+}
+
+impl LoadedQueue {
+    fn load(mut found: FoundQueue, file_bytes: u64, table: &QueueTable) -> io::Result<Self> {
+        let empty = found
+            .files
+            .pop_if(|(_, len)| *len == 0)
+            .map(|(start, _)| start);
+        let unit = UNIT_BYTES as u64;
+        let first = found.files.first().map_or(0, |(start, _)| *start);
+        let damage = found
+            .files
+            .iter()
+            .zip((0..).map(|n| first + n * file_bytes))
+            .find_map(|((start, len), expected)| {
+                if *len != file_bytes {
+                    Some(format!("file {start:020} has {len} bytes"))
+                } else if *start != expected {
+                    Some(format!("file {expected:020} is missing"))
+                } else if !start.is_multiple_of(file_bytes) {
+                    Some(format!("file {start:020} has a name that is no file's start"))
+                } else {
+                    None
+                }
+            });
+        let files_end = found
+            .files
+            .last()
+            .map_or(0, |(start, _)| (start + file_bytes) / unit);
+        let range = if damage.is_some() {
+            (0, 0)
+        } else {
+            (first / unit, files_end)
+        };
+        let queue = table.get_or_add(&found.topic, found.queue_id, range);
+        let mut loaded = Self {
+            queue,
+            files: found.files,
+            empty,
+            last: None,
+            damage,
+        };
+        if loaded.damage.is_none() && files_end > 0 {
+            loaded.find_end(range)?;
+        }
+        Ok(loaded)
+    }
+
+    /// Finds the end of the valid units.
+    fn find_end(&mut self, (first, files_end): (u64, u64)) -> io::Result<()> {
+        let units = &self.queue.units;
+        let valid = |_, bytes: &[u8]| Ok(Unit::decode(bytes).is_some());
+        // most queues end within the first page of their last file
+        let last_file = self
+            .files
+            .last()
+            .map_or(first, |(start, _)| start / UNIT_BYTES as u64);
+        let mut head = Vec::new();
+        units.read(last_file, 200, &mut head)?;
+        let in_head = head
+            .as_chunks::<UNIT_BYTES>()
+            .0
+            .iter()
+            .position(|unit| Unit::decode(unit).is_none());
+        let end = match in_head {
+            Some(0) => units.partition(first, last_file, valid)?,
+            Some(count) => last_file + count as u64,
+            None => units.partition(last_file, files_end, valid)?,
+        };
+        if end > first {
+            let mut bytes = Vec::new();
+            units.read(end - 1, 1, &mut bytes)?;
+            self.last = Unit::decode(&bytes).filter(|unit| !unit.is_pre_blank());
+        }
+        units.forget_from(end);
+        Ok(())
+    }
+
+    pub(super) const fn is_damaged(&self) -> bool {
+        self.damage.is_some()
+    }
+
+    /// Index behind the last unit that the files have room for.
+    pub(super) fn files_end(&self) -> u64 {
+        match self.files.last() {
+            Some((start, len)) if self.damage.is_none() => (start + len) / UNIT_BYTES as u64,
+            _ => 0,
+        }
+    }
+
+    /// Keeps the units of records before log offset `from`: those behind are derived from the log. The last one kept must agree with
+    /// the log, as must by that all before it.
+    pub(super) fn keep_before(&mut self, from: u64, log: &CommitLog) -> io::Result<()> {
+        if self.damage.is_some() {
+            return Ok(());
+        }
+        let units = &self.queue.units;
+        let (first, end) = (units.first(), units.end());
+        let keep = if self.last.is_none_or(|last| last.log_offset >= from) {
+            units.partition(first, end, |_, bytes| {
+                Ok(Unit::decode(bytes)
+                    .is_some_and(|unit| unit.is_pre_blank() || unit.log_offset < from))
+            })?
+        } else {
+            end
+        };
+        if keep > first {
+            let mut bytes = Vec::new();
+            units.read(keep - 1, 1, &mut bytes)?;
+            if let Some(unit) = Unit::decode(&bytes)
+                && !self.agrees(unit, keep - 1, log)?
+            {
+                self.damage = Some(format!(
+                    "unit {} points to log offset {}, where there is no such message",
+                    keep - 1,
+                    unit.log_offset
+                ));
+                return Ok(());
+            }
+        }
+        units.forget_from(keep);
+        Ok(())
+    }
+
+    /// Whether the log has the message that the unit says it has. What was removed from the log cannot be asked.
+    fn agrees(&self, unit: Unit, index: u64, log: &CommitLog) -> io::Result<bool> {
+        if unit.is_pre_blank() || unit.log_offset < log.min() {
+            return Ok(true);
+        }
+        let file_end = log.file_start(unit.log_offset) + log.file_bytes();
+        if unit.log_end() > file_end {
+            return Ok(false);
+        }
+        let mut bytes = vec![0; unit.size as usize];
+        match log.read(&mut bytes, unit.log_offset) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        }
+        Ok(check_record(&bytes, unit.log_offset).is_ok_and(|record| {
+            *record.topic == *self.queue.topic
+                && record.queue_id == self.queue.queue_id
+                && record.queue_offset == signed(index)
+        }))
+    }
+
+    /// Removes all files.
+    pub(super) fn reset(&self) -> io::Result<()> {
+        self.queue
+            .units
+            .reset(self.files.iter().map(|(start, _)| *start))
+    }
+
+    /// Removes a file that was begun and never given its length.
+    pub(super) fn remove_empty(&self, fs: &dyn FileSystem) -> io::Result<()> {
+        match self.empty {
+            Some(start) => fs.remove(&self.queue.units.dir().join(Layout::numbered(start))),
+            None => Ok(()),
+        }
+    }
+}

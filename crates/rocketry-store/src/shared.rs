@@ -1,0 +1,112 @@
+//! What writer, readers and flusher of an open store share.
+
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    Layout, StoreOptions, WriteError,
+    commit_log::CommitLog,
+    fs::{FileLock, FileSystem},
+    metadata::Metadata,
+    queue_table::QueueTable,
+};
+
+/// The newest dispatched record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Newest {
+    pub(crate) log_offset: u64,
+    pub(crate) store_ms: i64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) layout: Layout,
+    pub(crate) options: StoreOptions,
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) queues: Arc<QueueTable>,
+    pub(crate) metadata: Arc<Metadata>,
+    pub(crate) newest: Mutex<Newest>,
+    /// Why the store takes no more messages: a sync failed.
+    read_only: Mutex<Option<WriteError>>,
+    is_read_only: AtomicBool,
+    lock: Mutex<Option<FileLock>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        fs: Arc<dyn FileSystem>,
+        layout: Layout,
+        options: StoreOptions,
+        log: Arc<CommitLog>,
+        queues: Arc<QueueTable>,
+        metadata: Arc<Metadata>,
+        newest: Newest,
+        lock: FileLock,
+    ) -> Self {
+        Self {
+            fs,
+            layout,
+            options,
+            log,
+            queues,
+            metadata,
+            newest: Mutex::new(newest),
+            read_only: Mutex::new(None),
+            is_read_only: AtomicBool::new(false),
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    /// Refuses when the store takes no more messages.
+    pub(crate) fn check_writable(&self) -> Result<(), WriteError> {
+        if !self.is_read_only.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match &*self.read_only.lock() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends writing for good: after a failed sync the system may have dropped the data and would report success next time.
+    pub(crate) fn stop_writing(&self, path: &Path, error: &io::Error) -> WriteError {
+        let error = WriteError::read_only(&format!("sync of {} failed: {error}", path.display()));
+        tracing::error!(%error, "the store takes no more messages");
+        self.refuse_writes(error)
+    }
+
+    /// Makes every later write fail with `error`, or with an earlier reason.
+    pub(crate) fn refuse_writes(&self, error: WriteError) -> WriteError {
+        let mut reason = self.read_only.lock();
+        let error = reason.get_or_insert(error).clone();
+        self.is_read_only.store(true, Ordering::Release);
+        error
+    }
+
+    /// A failed write of `path`.
+    pub(crate) fn write_error(&self, what: &str, path: &Path, error: io::Error) -> WriteError {
+        WriteError::new(what, path, self.fs.free_bytes(self.layout.root()), error)
+    }
+
+    /// Syncs the log; returns the offset up to which it is on disk.
+    pub(crate) fn sync_log(&self) -> Result<u64, WriteError> {
+        self.check_writable()?;
+        self.log
+            .sync()
+            .map_err(|(path, error)| self.stop_writing(&path, &error))
+    }
+
+    /// Gives the directory back.
+    pub(crate) fn unlock(&self) {
+        self.lock.lock().take();
+    }
+}

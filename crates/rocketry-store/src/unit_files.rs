@@ -1,0 +1,336 @@
+//! Numbered files of equal units that grow at the end: what a consume queue is made of.
+//!
+//! New units wait in memory, where readers see them at once, and are written behind: a message then costs a copy of its unit, and a
+//! system call only once per many. Units that were not written when the process ended are derived from the commit log again.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    Layout,
+    file_cache::FileCache,
+    fs::{File, FileSystem, OpenMode},
+    number::size,
+};
+
+/// What all unit files of a store share.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) cache: Arc<FileCache>,
+}
+
+/// The files of one queue.
+#[derive(Debug)]
+pub(crate) struct UnitFiles {
+    files: Arc<Files>,
+    /// Key in the file cache.
+    owner: u32,
+    dir: PathBuf,
+    file_bytes: u64,
+    /// Stands for units before the first one, in a file that does not begin with it.
+    filler: &'static [u8],
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Index of the first unit of the first file; of the first unit to come while there is no file.
+    first: u64,
+    /// Units before it are in files.
+    written: u64,
+    /// Units before it are on disk.
+    synced: u64,
+    /// The units from `written` on.
+    pending: Vec<u8>,
+    /// Whether a file was created since the directory was synced.
+    names_pending: bool,
+}
+
+impl UnitFiles {
+    /// The files in `dir`, which hold units `first..end`; `filler` is as long as a unit.
+    pub(crate) fn new(
+        files: Arc<Files>,
+        owner: u32,
+        dir: PathBuf,
+        file_bytes: u64,
+        filler: &'static [u8],
+        (first, end): (u64, u64),
+    ) -> Self {
+        Self {
+            files,
+            owner,
+            dir,
+            file_bytes,
+            filler,
+            inner: Mutex::new(Inner {
+                first,
+                written: end,
+                synced: end,
+                pending: Vec::new(),
+                names_pending: false,
+            }),
+        }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn unit_bytes(&self) -> u64 {
+        self.filler.len() as u64
+    }
+
+    fn file_start(&self, position: u64) -> u64 {
+        position / self.file_bytes * self.file_bytes
+    }
+
+    fn path(&self, start: u64) -> PathBuf {
+        self.dir.join(Layout::numbered(start))
+    }
+
+    fn file(&self, start: u64) -> io::Result<Arc<dyn File>> {
+        self.files
+            .cache
+            .get(self.owner, start, || self.path(start))
+    }
+
+    /// Index of the first unit of the first file.
+    pub(crate) fn first(&self) -> u64 {
+        self.inner.lock().first
+    }
+
+    /// Index behind the last unit.
+    pub(crate) fn end(&self) -> u64 {
+        let inner = self.inner.lock();
+        inner.written + inner.pending.len() as u64 / self.unit_bytes()
+    }
+
+    /// Sets the index of the first unit of a queue without units.
+    pub(crate) fn begin_at(&self, index: u64) {
+        let mut inner = self.inner.lock();
+        inner.pending.clear();
+        inner.first = index;
+        inner.written = index;
+        inner.synced = index;
+    }
+
+    /// Appends units. Returns whether nothing was waiting to be written before.
+    pub(crate) fn push(&self, units: impl Iterator<Item = impl AsRef<[u8]>>) -> bool {
+        let mut inner = self.inner.lock();
+        let was_clean = inner.pending.is_empty();
+        for unit in units {
+            inner.pending.extend_from_slice(unit.as_ref());
+        }
+        was_clean
+    }
+
+    /// Appends the units `index..index + count` to `out`, fewer at the end of the queue.
+    pub(crate) fn read(&self, index: u64, count: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        let unit = self.unit_bytes();
+        let (written, tail) = {
+            let inner = self.inner.lock();
+            let pending = inner.pending.len() as u64 / unit;
+            let end = (index + count).min(inner.written + pending);
+            // copied under the lock: the flusher may write and drop them right after
+            let tail = if end > inner.written {
+                let from = index.max(inner.written) - inner.written;
+                let range = size(from * unit)..size((end - inner.written) * unit);
+                inner.pending.get(range).unwrap_or_default().to_vec()
+            } else {
+                Vec::new()
+            };
+            (inner.written, tail)
+        };
+        self.read_written(index, (index + count).min(written), out)?;
+        out.extend_from_slice(&tail);
+        Ok(())
+    }
+
+    /// Appends units `from..to`, all of them in files, to `out`.
+    fn read_written(&self, from: u64, to: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        let (mut at, end) = (from * self.unit_bytes(), to * self.unit_bytes());
+        while at < end {
+            let start = self.file_start(at);
+            let stop = end.min(start + self.file_bytes);
+            let old = out.len();
+            out.resize(old + size(stop - at), 0);
+            self.file(start)?
+                .read_exact_at(out.get_mut(old..).unwrap_or_default(), at - start)?;
+            at = stop;
+        }
+        Ok(())
+    }
+
+    /// The first index of `from..to` whose unit does not satisfy `wanted`, where all that do come before all that do not.
+    pub(crate) fn partition(
+        &self,
+        from: u64,
+        to: u64,
+        mut wanted: impl FnMut(u64, &[u8]) -> io::Result<bool>,
+    ) -> io::Result<u64> {
+        let (mut low, mut high) = (from, to);
+        let mut unit = Vec::with_capacity(self.filler.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            unit.clear();
+            self.read(middle, 1, &mut unit)?;
+            if wanted(middle, &unit)? {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Forgets the units from `end` on without touching the files. Recovery derives them again and then calls [`UnitFiles::settle`].
+    pub(crate) fn forget_from(&self, end: u64) {
+        let mut inner = self.inner.lock();
+        inner.pending.clear();
+        inner.written = end.max(inner.first);
+        inner.synced = inner.written;
+    }
+
+    /// Ends recovery: drops waiting units that the files hold already, and wipes what the files hold behind the end, so that it can
+    /// never be taken for units again. `files_end` is the index behind the last file. Returns whether anything waits to be written.
+    pub(crate) fn settle(&self, files_end: u64) -> io::Result<bool> {
+        let unit = self.filler.len();
+        let (written, waiting) = {
+            let inner = self.inner.lock();
+            (inner.written, (inner.pending.len() / unit) as u64)
+        };
+        let same = {
+            let mut found = Vec::new();
+            self.read_written(written, (written + waiting).min(files_end).max(written), &mut found)?;
+            let inner = self.inner.lock();
+            found
+                .chunks_exact(unit)
+                .zip(inner.pending.chunks_exact(unit))
+                .take_while(|(found, waiting)| found == waiting)
+                .count()
+        };
+        let dirty = {
+            let mut inner = self.inner.lock();
+            inner.pending.drain(..same * unit);
+            inner.written += same as u64;
+            !inner.pending.is_empty()
+        };
+        self.wipe(written + waiting, files_end)?;
+        Ok(dirty)
+    }
+
+    /// Makes the units `from..files_end` zeros; files that hold nothing else are removed.
+    fn wipe(&self, from: u64, files_end: u64) -> io::Result<()> {
+        let (at, end) = (from * self.unit_bytes(), files_end * self.unit_bytes());
+        if at >= end {
+            return Ok(());
+        }
+        let keep = self.file_start(at);
+        let mut start = self.file_start(end - 1);
+        while start > keep {
+            self.remove(start)?;
+            start -= self.file_bytes;
+        }
+        if at == keep && at > self.first() * self.unit_bytes() {
+            return self.remove(keep);
+        }
+        let mut head = vec![0; self.filler.len()];
+        let file = self.file(keep)?;
+        file.read_exact_at(&mut head, at - keep)?;
+        // an untouched end stays untouched: a start on a healthy store writes nothing
+        if head.iter().any(|byte| *byte != 0) {
+            file.zero_range(at - keep, self.file_bytes - (at - keep))?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, start: u64) -> io::Result<()> {
+        self.files.cache.forget(self.owner, start);
+        self.files.fs.remove(&self.path(start))
+    }
+
+    /// Removes the files that start at `starts`, and all units: the queue is to be derived anew.
+    pub(crate) fn reset(&self, starts: impl Iterator<Item = u64>) -> io::Result<()> {
+        for start in starts {
+            self.remove(start)?;
+        }
+        self.begin_at(0);
+        Ok(())
+    }
+
+    /// Writes the waiting units, using `scratch` for the copy. Only the flusher calls it; readers and the writer go on meanwhile.
+    /// Returns the bytes written, and whether more units arrived in the meantime.
+    pub(crate) fn write_pending(&self, scratch: &mut Vec<u8>) -> io::Result<(usize, bool)> {
+        let unit = self.unit_bytes();
+        let written = {
+            let inner = self.inner.lock();
+            scratch.clear();
+            scratch.extend_from_slice(&inner.pending);
+            inner.written
+        };
+        let mut at = written * unit;
+        let mut rest = scratch.as_slice();
+        while !rest.is_empty() {
+            let start = self.file_start(at);
+            let (now, later) = rest.split_at(rest.len().min(size(start + self.file_bytes - at)));
+            self.open_or_create(start, at)?
+                .write_all_at(now, at - start)?;
+            at += now.len() as u64;
+            rest = later;
+        }
+        let mut inner = self.inner.lock();
+        inner.pending.drain(..scratch.len());
+        // a queue that is idle from now on keeps no memory
+        if inner.pending.is_empty() && inner.pending.capacity() > 4096 {
+            inner.pending = Vec::new();
+        }
+        inner.written += scratch.len() as u64 / unit;
+        Ok((scratch.len(), !inner.pending.is_empty()))
+    }
+
+    /// The file at `start`; a new one is given its full length, and fillers up to position `at`.
+    fn open_or_create(&self, start: u64, at: u64) -> io::Result<Arc<dyn File>> {
+        match self.file(start) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let fs = &self.files.fs;
+        fs.create_dir(&self.dir)?;
+        self.inner.lock().names_pending = true;
+        let file = fs.open(&self.path(start), OpenMode::Create)?;
+        file.set_len(self.file_bytes)?;
+        let before = size((at - start) / self.unit_bytes());
+        if before > 0 {
+            file.write_all_at(&self.filler.repeat(before), 0)?;
+        }
+        self.files.cache.put(self.owner, start, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Makes everything written durable. Directories whose names changed are added to `directories`, for the caller to sync once.
+    pub(crate) fn sync(&self, directories: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+        let unit = self.unit_bytes();
+        let (from, to) = {
+            let mut inner = self.inner.lock();
+            if inner.names_pending {
+                inner.names_pending = false;
+                directories.extend(self.dir.ancestors().take(4).map(Path::to_path_buf));
+            }
+            (inner.synced * unit, inner.written * unit)
+        };
+        let mut start = self.file_start(from);
+        while start < to {
+            self.file(start)?.sync()?;
+            start += self.file_bytes;
+        }
+        self.inner.lock().synced = to / unit;
+        Ok(())
+    }
+}

@@ -23,20 +23,20 @@ const FIELD_BYTES: usize = 48;
 
 /// The fields of the file. Zero means unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// Store time of the newest synced message, ms. Java: `physicMsgTimestamp`.
-    pub log_ms: i64,
+    pub(crate) log_ms: i64,
     /// Store time of the newest message whose consume-queue unit is synced, ms. Java: `logicsMsgTimestamp`.
-    pub queues_ms: i64,
+    pub(crate) queues_ms: i64,
     /// Store time of the newest message in a synced index file, ms. Java: `indexMsgTimestamp`.
-    pub index_ms: i64,
+    pub(crate) index_ms: i64,
     /// Replication's business; kept as found. Java: `masterFlushedOffset`.
-    pub master_flushed_offset: i64,
+    pub(crate) master_flushed_offset: i64,
     /// Start of the last valid record at the last recovery. Java: `confirmPhyOffset`.
-    pub confirm_offset: i64,
+    pub(crate) confirm_offset: i64,
     /// Log offset of the newest message such that the consume-queue units of it and of all before it are synced.
     /// Java: `logicsPhysicalOffset`.
-    pub queues_log_offset: i64,
+    pub(crate) queues_log_offset: i64,
 }
 
 impl Checkpoint {

@@ -18,8 +18,9 @@ use crate::{
 /// Bytes of a unit.
 pub(crate) const UNIT_BYTES: usize = 20;
 /// What Java writes in front of the first unit of a file that does not begin with it: log offset 0, size 0x7fffffff.
-pub(crate) const PRE_BLANK: &[u8; UNIT_BYTES] =
-    &[0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0];
+pub(crate) const PRE_BLANK: &[u8; UNIT_BYTES] = &[
+    0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0,
+];
 
 /// [`PRE_BLANK`] as a value.
 pub(crate) const PRE_BLANK_UNIT: Unit = Unit {
@@ -50,7 +51,9 @@ impl Unit {
     /// The unit in `bytes`; `None` when it is not one: a negative offset or a size that is not positive.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let log_offset = u64::try_from(i64_at(bytes, 0)?).ok()?;
-        let size = u32::try_from(i32_at(bytes, 8)?).ok().filter(|size| *size > 0)?;
+        let size = u32::try_from(i32_at(bytes, 8)?)
+            .ok()
+            .filter(|size| *size > 0)?;
         Some(Self {
             log_offset,
             size,

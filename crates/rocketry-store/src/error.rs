@@ -122,7 +122,10 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 impl StoreError {
-    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
     }
@@ -195,7 +198,12 @@ impl WriteError {
         matches!(self.kind, WriteErrorKind::ReadOnly)
     }
 
-    pub(crate) fn new(what: &str, path: &std::path::Path, free: Option<u64>, source: io::Error) -> Self {
+    pub(crate) fn new(
+        what: &str,
+        path: &std::path::Path,
+        free: Option<u64>,
+        source: io::Error,
+    ) -> Self {
         let full = matches!(
             source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
@@ -221,7 +229,10 @@ impl WriteError {
     pub(crate) fn read_only(reason: &str) -> Self {
         Self {
             kind: WriteErrorKind::ReadOnly,
-            message: format!("the store is read-only: {reason}; restart the server once the disk is healthy").into(),
+            message: format!(
+                "the store is read-only: {reason}; restart the server once the disk is healthy"
+            )
+            .into(),
             source: None,
         }
     }
@@ -250,7 +261,10 @@ impl ReadError {
         &self.path
     }
 
-    pub(crate) fn new(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn new(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self { what, path, source }
     }

@@ -71,7 +71,9 @@ impl FileCache {
             state.files.retain(|_, cached| cached.last_use > median);
         }
         let last_use = state.uses;
-        state.files.insert((owner, start), Cached { file, last_use });
+        state
+            .files
+            .insert((owner, start), Cached { file, last_use });
     }
 
     /// Closes a file that is to be removed.

@@ -4,9 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::{
-    WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, shared::Shared,
-};
+use crate::{WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, shared::Shared};
 
 /// Writes and syncs in the background what the writer leaves in memory and in the page cache. Clones share their state, so that it
 /// does not matter which one is called.

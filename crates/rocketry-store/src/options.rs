@@ -57,7 +57,8 @@ impl Default for StoreOptions {
             queue_write_interval: Duration::from_secs(1),
             queue_sync_interval: Duration::from_secs(10),
             delay_levels: [
-                1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200,
+                1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600,
+                7200,
             ]
             .map(Duration::from_secs)
             .to_vec(),

@@ -76,10 +76,6 @@ impl QueueTable {
         self.waiting_bytes.load(Ordering::Relaxed) > MAX_WAITING_BYTES
     }
 
-    pub(crate) const fn file_bytes(&self) -> u64 {
-        self.file_bytes
-    }
-
     /// One queue, if it exists.
     pub(crate) fn get(&self, topic: &str, queue_id: i32) -> Option<Arc<ConsumeQueue>> {
         let topics = self.topics.read();

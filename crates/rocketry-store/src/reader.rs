@@ -329,9 +329,9 @@ impl Reader {
         let (mut low, mut high) = (min, max);
         while low < high {
             let middle = low + (high - low) / 2;
-            let before = self.store_time_of(&queue, middle)?.is_none_or(|stored| {
-                stored < ms || (boundary == Boundary::Upper && stored == ms)
-            });
+            let before = self
+                .store_time_of(&queue, middle)?
+                .is_none_or(|stored| stored < ms || (boundary == Boundary::Upper && stored == ms));
             if before {
                 low = middle + 1;
             } else {
@@ -348,11 +348,7 @@ impl Reader {
         queue.min().min(queue.max())
     }
 
-    fn store_time_of(
-        &self,
-        queue: &ConsumeQueue,
-        offset: u64,
-    ) -> Result<Option<i64>, ReadError> {
+    fn store_time_of(&self, queue: &ConsumeQueue, offset: u64) -> Result<Option<i64>, ReadError> {
         let unit = queue
             .unit(offset)
             .map_err(ReadError::new("consume queue", queue.units.dir()))?;
@@ -395,11 +391,13 @@ impl Scan<'_> {
         let mut picked: Vec<Unit> = Vec::new();
         loop {
             let left = self.limits.max_scanned.saturating_sub(self.scanned) as u64;
-            let at_once = match self.filter {
-                // without a filter every unit is a message: no more than wanted
-                None => (self.limits.max_messages - self.count.min(self.limits.max_messages)).max(1) as u64,
-                Some(_) => UNITS_AT_ONCE,
-            };
+            let at_once =
+                match self.filter {
+                    // without a filter every unit is a message: no more than wanted
+                    None => (self.limits.max_messages - self.count.min(self.limits.max_messages))
+                        .max(1) as u64,
+                    Some(_) => UNITS_AT_ONCE,
+                };
             let want = at_once.min(left).min(max - self.next);
             if want == 0 {
                 return Ok(());
@@ -475,8 +473,7 @@ impl Scan<'_> {
                     self.out.truncate(start);
                     let path = log.path(log.file_start(first.log_offset));
                     // the file was removed between the look at the queue and the read
-                    if error.kind() == std::io::ErrorKind::NotFound
-                        || first.log_offset < log.min()
+                    if error.kind() == std::io::ErrorKind::NotFound || first.log_offset < log.min()
                     {
                         self.removed = true;
                         continue;

@@ -96,9 +96,7 @@ impl UnitFiles {
     }
 
     fn file(&self, start: u64) -> io::Result<Arc<dyn File>> {
-        self.files
-            .cache
-            .get(self.owner, start, || self.path(start))
+        self.files.cache.get(self.owner, start, || self.path(start))
     }
 
     /// Index of the first unit of the first file.
@@ -208,7 +206,11 @@ impl UnitFiles {
         };
         let same = {
             let mut found = Vec::new();
-            self.read_written(written, (written + waiting).min(files_end).max(written), &mut found)?;
+            self.read_written(
+                written,
+                (written + waiting).min(files_end).max(written),
+                &mut found,
+            )?;
             let inner = self.inner.lock();
             found
                 .chunks_exact(unit)

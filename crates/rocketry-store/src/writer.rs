@@ -141,27 +141,16 @@ impl Writer {
         placed: &mut Vec<Appended>,
     ) -> Result<(), AppendError> {
         self.shared.check_writable()?;
-        let record_of_item = |item: &BatchItem<'_>| {
-            record_of(
-                &NewMessage {
-                    flag: item.flag,
-                    body: item.body,
-                    properties: item.properties,
-                    ..common.clone()
-                },
-                store_ms,
-            )
-        };
         let mut bytes = 0;
         for item in items {
-            let record = record_of_item(item);
+            let record = record_of(&item_of(common, item), store_ms);
             self.check(&record)?;
             bytes += record.encoded_len();
         }
         self.check_record_bytes(bytes)?;
         self.make_room(bytes)?;
         for item in items {
-            placed.push(self.place(record_of_item(item))?);
+            placed.push(self.place(record_of(&item_of(common, item), store_ms))?);
         }
         Ok(())
     }
@@ -404,6 +393,15 @@ impl Drop for Writer {
         if !self.closed {
             self.end();
         }
+    }
+}
+
+fn item_of<'a>(common: &NewMessage<'a>, item: &BatchItem<'a>) -> NewMessage<'a> {
+    NewMessage {
+        flag: item.flag,
+        body: item.body,
+        properties: item.properties,
+        ..common.clone()
     }
 }
 

@@ -111,8 +111,7 @@ impl CommitLog {
     }
 
     fn file(&self, start: u64) -> io::Result<Arc<dyn File>> {
-        self.files
-            .get(FileCache::LOG, start, || self.path(start))
+        self.files.get(FileCache::LOG, start, || self.path(start))
     }
 
     /// Reads `buf.len()` bytes at `offset`, which must not cross the end of a file.

@@ -1,20 +1,99 @@
-//! Topics, groups and offsets.
-use std::{collections::HashSet, sync::Arc};
+//! Topics, groups and offsets: the configuration files in Java's dialect (server.md 15.11).
+//!
+//! Tables live in memory; [`Metadata::persist`] and the tables' own `persist` write what changed. Files that this crate does not
+//! know are never touched.
 
+mod delay;
+mod file;
+mod groups;
+mod offsets;
+mod topics;
+
+use std::{collections::HashSet, io, sync::Arc};
+
+use parking_lot::Mutex;
+use rocketry_protocol::body::DataVersion;
+
+pub use self::{delay::DelayOffsets, groups::Groups, offsets::ConsumerOffsets, topics::Topics};
 use crate::{FileSystem, Layout, StoreError};
 
-/// Topics, groups and offsets of a store.
+/// The tables of one store.
 #[derive(Debug)]
-pub struct Metadata {}
+pub struct Metadata {
+    /// `topics.json`
+    pub topics: Topics,
+    /// `subscriptionGroup.json`
+    pub groups: Groups,
+    /// `consumerOffset.json`
+    pub consumer_offsets: ConsumerOffsets,
+    /// `delayOffset.json`
+    pub delay_offsets: DelayOffsets,
+    notes: Mutex<Vec<String>>,
+}
 
 impl Metadata {
-    pub(crate) fn open(_: &Arc<dyn FileSystem>, _: &Layout) -> Result<Self, StoreError> {
-        Ok(Self {})
+    /// Reads the files. Damaged ones are replaced by their `.bak`, or by nothing, which is noted.
+    pub(crate) fn open(fs: &Arc<dyn FileSystem>, layout: &Layout) -> Result<Self, StoreError> {
+        let mut notes = Vec::new();
+        Ok(Self {
+            topics: Topics::open(fs, layout, &mut notes)?,
+            groups: Groups::open(fs, layout, &mut notes)?,
+            consumer_offsets: ConsumerOffsets::open(fs, layout, &mut notes)?,
+            delay_offsets: DelayOffsets::open(fs, layout, &mut notes)?,
+            notes: Mutex::new(notes),
+        })
     }
-    pub(crate) fn batch_topics(&self, _: &dyn FileSystem, _: &Layout) -> Result<HashSet<String>, StoreError> {
-        Ok(HashSet::new())
+
+    /// Writes every table that changed since it was written.
+    ///
+    /// # Errors
+    /// The first file that could not be written; it is tried again at the next call.
+    pub fn persist(&self) -> Result<(), StoreError> {
+        self.topics.persist()?;
+        self.groups.persist()?;
+        self.consumer_offsets.persist()?;
+        self.delay_offsets.persist()
     }
+
+    /// The topics whose messages are in batch consume queues: by their attribute, or because they have such queues.
+    pub(crate) fn batch_topics(
+        &self,
+        fs: &dyn FileSystem,
+        layout: &Layout,
+    ) -> Result<HashSet<String>, StoreError> {
+        let mut topics: HashSet<String> = self
+            .topics
+            .all()
+            .iter()
+            .filter(|config| {
+                config
+                    .attributes
+                    .get("queue.type")
+                    .is_some_and(|kind| kind == "BatchCQ")
+            })
+            .map(|config| config.topic_name.clone())
+            .collect();
+        let dir = layout.batch_consume_queues();
+        match fs.list(&dir) {
+            Ok(entries) => topics.extend(
+                entries
+                    .into_iter()
+                    .filter(|entry| entry.is_dir)
+                    .map(|entry| entry.name),
+            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::io("read directory", dir)(error)),
+        }
+        Ok(topics)
+    }
+
     pub(crate) fn take_notes(&self) -> Vec<String> {
-        Vec::new()
+        std::mem::take(&mut self.notes.lock())
     }
+}
+
+/// One step of a table's version. Java: `DataVersion.nextVersion`
+fn step(version: &mut DataVersion, now_ms: i64) {
+    version.timestamp = now_ms;
+    version.counter = version.counter.wrapping_add(1);
 }

@@ -149,9 +149,12 @@ pub(crate) fn recover(
     work.repair_log(end)?;
     log.set_end(end);
     log.set_synced(if clean { end } else { from.offset.min(end) });
-    wrong.extend(loaded.iter().filter(|queue| queue.is_damaged()).map(|queue| {
-        (Arc::clone(&queue.queue.topic), queue.queue.queue_id)
-    }));
+    wrong.extend(
+        loaded
+            .iter()
+            .filter(|queue| queue.is_damaged())
+            .map(|queue| (Arc::clone(&queue.queue.topic), queue.queue.queue_id)),
+    );
     work.rebuild(&wrong, &mut dispatcher, &loaded, end)?;
     work.settle(&mut dispatcher, &loaded)?;
     work.report.queues = dispatcher.slots().len();
@@ -378,9 +381,9 @@ impl Work<'_> {
         for (topic, queue_id) in names {
             let slot = dispatcher.slot_of(topic, *queue_id);
             untouched.insert(slot);
-            let found = loaded.iter().find(|loaded| {
-                loaded.queue.topic == *topic && loaded.queue.queue_id == *queue_id
-            });
+            let found = loaded
+                .iter()
+                .find(|loaded| loaded.queue.topic == *topic && loaded.queue.queue_id == *queue_id);
             if let Some(found) = found {
                 found
                     .reset()

@@ -121,7 +121,9 @@ impl LoadedQueue {
                 } else if *start != expected {
                     Some(format!("file {expected:020} is missing"))
                 } else if !start.is_multiple_of(file_bytes) {
-                    Some(format!("file {start:020} has a name that is no file's start"))
+                    Some(format!(
+                        "file {start:020} has a name that is no file's start"
+                    ))
                 } else {
                     None
                 }

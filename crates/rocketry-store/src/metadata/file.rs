@@ -1,0 +1,147 @@
+//! One configuration file: replaced as a whole, its previous version kept as `.bak`. Java: `ConfigManager`.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use parking_lot::Mutex;
+use rocketry_protocol::body;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{FileSystem, Layout, StoreError, fs::OpenMode, number::size};
+
+/// Largest file that is read: far beyond what a broker of a million topics writes.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// A file in the config directory.
+#[derive(Debug)]
+pub(super) struct ConfigFile {
+    fs: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    name: &'static str,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The file on disk could not be read; the next write keeps it aside.
+    damaged: bool,
+    /// Change that the file has.
+    saved: u64,
+}
+
+impl ConfigFile {
+    /// Reads the file, or its `.bak` when it is missing, empty or damaged; `None` when neither can be read. Nothing is written.
+    pub(super) fn load<T: DeserializeOwned>(
+        fs: &Arc<dyn FileSystem>,
+        layout: &Layout,
+        name: &'static str,
+        notes: &mut Vec<String>,
+    ) -> Result<(Self, Option<T>), StoreError> {
+        let mut file = Self {
+            fs: Arc::clone(fs),
+            dir: layout.config(),
+            name,
+            state: Mutex::new(State {
+                damaged: false,
+                saved: 0,
+            }),
+        };
+        let value = match file.read(&file.path(""))? {
+            Some(Ok(value)) => return Ok((file, Some(value))),
+            Some(Err(reason)) => {
+                file.state.get_mut().damaged = true;
+                notes.push(format!(
+                    "config/{name} is damaged ({reason}); it will be kept as {name}.damaged"
+                ));
+                file.backup(notes)?
+            }
+            None => file.backup(notes)?,
+        };
+        Ok((file, value))
+    }
+
+    fn backup<T: DeserializeOwned>(
+        &self,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<T>, StoreError> {
+        let name = self.name;
+        match self.read(&self.path(".bak"))? {
+            Some(Ok(value)) => {
+                notes.push(format!("config/{name}.bak was used, its previous version"));
+                Ok(Some(value))
+            }
+            Some(Err(reason)) => {
+                notes.push(format!(
+                    "config/{name}.bak is damaged ({reason}); the table starts empty"
+                ));
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The content of a file; `None` when it is missing or empty.
+    fn read<T: DeserializeOwned>(
+        &self,
+        path: &std::path::Path,
+    ) -> Result<Option<Result<T, String>>, StoreError> {
+        let read = || {
+            let file = match self.fs.open(path, OpenMode::Read) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            };
+            let len = file.len()?;
+            if len > MAX_BYTES {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            let mut bytes = vec![0; size(len)];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(StoreError::io("read", path))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(
+            body::decode(&bytes).map_err(|error| error.to_string()),
+        ))
+    }
+
+    /// Writes `value()` unless the file has `change` already: into a temporary file, which then takes the place of the old one.
+    pub(super) fn save<T: Serialize>(
+        &self,
+        change: u64,
+        value: impl FnOnce() -> T,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if state.saved >= change {
+            return Ok(());
+        }
+        let main = self.path("");
+        let text = body::encode_pretty(&value()).map_err(|error| {
+            StoreError::io("encode", &main)(io::Error::new(io::ErrorKind::InvalidData, error))
+        })?;
+        let write = || {
+            self.fs.create_dir(&self.dir)?;
+            let temporary = self.path(".tmp");
+            let file = self.fs.open(&temporary, OpenMode::Truncate)?;
+            file.write_all_at(&text, 0)?;
+            file.sync()?;
+            let aside = self.path(if state.damaged { ".damaged" } else { ".bak" });
+            match self.fs.rename(&main, &aside) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            self.fs.rename(&temporary, &main)?;
+            self.fs.sync_dir(&self.dir)
+        };
+        write().map_err(StoreError::io("write", &main))?;
+        state.damaged = false;
+        state.saved = change;
+        Ok(())
+    }
+
+    fn path(&self, suffix: &str) -> PathBuf {
+        self.dir.join(format!("{}{suffix}", self.name))
+    }
+}

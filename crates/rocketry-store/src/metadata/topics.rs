@@ -1,0 +1,130 @@
+//! `topics.json`. Java: `TopicConfigManager`.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::RwLock;
+use rocketry_protocol::body::{
+    DataVersion,
+    topics::{TopicConfig, TopicConfigSerializeWrapper},
+};
+
+use super::{file::ConfigFile, step};
+use crate::{FileSystem, Layout, StoreError};
+
+/// The topics of a broker.
+#[derive(Debug)]
+pub struct Topics {
+    file: ConfigFile,
+    table: RwLock<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    version: DataVersion,
+    topics: HashMap<String, Arc<TopicConfig>>,
+    changes: u64,
+}
+
+impl Topics {
+    pub(super) fn open(
+        fs: &Arc<dyn FileSystem>,
+        layout: &Layout,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, StoreError> {
+        let (file, found) =
+            ConfigFile::load::<TopicConfigSerializeWrapper>(fs, layout, "topics.json", notes)?;
+        let found = found.unwrap_or_default();
+        let topics = found
+            .topic_config_table
+            .into_iter()
+            .map(|(name, mut config)| {
+                config.topic_name.clone_from(&name);
+                (name, Arc::new(config))
+            })
+            .collect();
+        Ok(Self {
+            file,
+            table: RwLock::new(Table {
+                version: found.data_version,
+                topics,
+                changes: 0,
+            }),
+        })
+    }
+
+    /// The settings of a topic.
+    pub fn get(&self, topic: &str) -> Option<Arc<TopicConfig>> {
+        self.table.read().topics.get(topic).cloned()
+    }
+
+    /// All topics, in no particular order.
+    pub fn all(&self) -> Vec<Arc<TopicConfig>> {
+        self.table.read().topics.values().cloned().collect()
+    }
+
+    /// Number of topics.
+    pub fn count(&self) -> usize {
+        self.table.read().topics.len()
+    }
+
+    /// Version of the table, which steps at every change.
+    pub fn data_version(&self) -> DataVersion {
+        self.table.read().version.clone()
+    }
+
+    /// Adds a topic or replaces its settings. Call [`Topics::persist`] to write it.
+    pub fn put(&self, config: TopicConfig, now_ms: i64) {
+        let mut table = self.table.write();
+        table
+            .topics
+            .insert(config.topic_name.clone(), Arc::new(config));
+        step(&mut table.version, now_ms);
+        table.changes += 1;
+    }
+
+    /// Adds a topic unless there is one of its name; returns the settings that count, and whether they are new.
+    pub fn put_if_absent(&self, config: TopicConfig, now_ms: i64) -> (Arc<TopicConfig>, bool) {
+        let mut table = self.table.write();
+        if let Some(found) = table.topics.get(&config.topic_name) {
+            return (Arc::clone(found), false);
+        }
+        let config = Arc::new(config);
+        table
+            .topics
+            .insert(config.topic_name.clone(), Arc::clone(&config));
+        step(&mut table.version, now_ms);
+        table.changes += 1;
+        (config, true)
+    }
+
+    /// Removes a topic; returns its settings.
+    pub fn remove(&self, topic: &str, now_ms: i64) -> Option<Arc<TopicConfig>> {
+        let mut table = self.table.write();
+        let removed = table.topics.remove(topic)?;
+        step(&mut table.version, now_ms);
+        table.changes += 1;
+        Some(removed)
+    }
+
+    /// The whole table, as the file and replies have it.
+    pub fn snapshot(&self) -> TopicConfigSerializeWrapper {
+        let table = self.table.read();
+        TopicConfigSerializeWrapper {
+            data_version: table.version.clone(),
+            topic_config_table: table
+                .topics
+                .iter()
+                .map(|(name, config)| (name.clone(), TopicConfig::clone(config)))
+                .collect(),
+        }
+    }
+
+    /// Writes the file if the table changed. Syncs: a file system call or two.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn persist(&self) -> Result<(), StoreError> {
+        let changes = self.table.read().changes;
+        self.file.save(changes, || self.snapshot())
+    }
+}

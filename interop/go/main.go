@@ -92,11 +92,13 @@ func send(p rocketmq.Producer, topic, mode string, lines [][]byte, results *bufi
 		queue := result.MessageQueue
 		fmt.Fprintf(results, "%s\t%d\t%d\t%s\t%s\n", queue.BrokerName, queue.QueueId, result.QueueOffset, result.MsgID, result.OffsetMsgID)
 	}
-	for i, line := range lines {
+	sent := 0
+	for _, line := range lines {
 		if len(line) == 0 {
 			continue
 		}
-		message := primitive.NewMessage(topic, line).WithTag("tag-" + mode).WithKeys([]string{"key-" + strconv.Itoa(i)})
+		message := primitive.NewMessage(topic, line).WithTag("tag-" + mode).WithKeys([]string{"key-" + strconv.Itoa(sent)})
+		sent++
 		switch mode {
 		case "sync":
 			record(p.SendSync(ctx, message))

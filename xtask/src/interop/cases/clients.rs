@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 use tokio::process::Command;
 
 use super::Case;
@@ -54,7 +57,7 @@ async fn java_produces(world: &mut World, mode: &str) -> Result {
         _ => world.lines.len(),
     };
     acknowledged(&acks, expected, mode != "batch")?;
-    read_back(world, &ns, &topic).await
+    read_back(world, &ns, &topic, mode).await
 }
 
 async fn go_produces(world: &mut World, mode: &str) -> Result {
@@ -74,7 +77,7 @@ async fn go_produces(world: &mut World, mode: &str) -> Result {
         world.lines.len()
     };
     acknowledged(&read_acks(&acks)?, expected, true)?;
-    read_back(world, &ns, &topic).await
+    read_back(world, &ns, &topic, mode).await
 }
 
 /// Every acknowledgement names a place of its own, and the places of a queue are 0, 1, 2, …
@@ -110,12 +113,62 @@ fn acknowledged(acks: &[Ack], expected: usize, one_message_each: bool) -> Result
     Ok(())
 }
 
-async fn read_back(world: &World, ns: &str, topic: &str) -> Result {
+/// Each message is read back once, with its body, tag and key.
+async fn read_back(world: &World, ns: &str, topic: &str, mode: &str) -> Result {
     let read = world
         .rocketry
-        .consume(ns, topic, world.lines.len(), "raw")
+        .consume(ns, topic, world.lines.len(), "jsonl")
         .await?;
-    same_lines(&world.lines, &lines(&read).collect::<Vec<_>>())
+    let mut bodies = Vec::new();
+    for line in lines(&read) {
+        let message = Message::parse(line)?;
+        let sent = world
+            .lines
+            .get(message.number)
+            .ok_or_else(|| format!("no line has the key of {message:?}"))?;
+        if (&message.body, message.tag.as_str()) != (sent, &format!("tag-{mode}")) {
+            return Err(format!(
+                "line {} was sent, {message:?} came back",
+                String::from_utf8_lossy(sent)
+            )
+            .into());
+        }
+        bodies.push(message.body);
+    }
+    same_lines(&world.lines, &bodies)
+}
+
+/// One line of `consume --output jsonl`, as far as a foreign producer set it.
+#[derive(Debug)]
+struct Message {
+    tag: String,
+    /// The drivers number the messages by their key.
+    number: usize,
+    body: Vec<u8>,
+}
+
+impl Message {
+    fn parse(line: &[u8]) -> Result<Self> {
+        let value: Value = serde_json::from_slice(line)?;
+        let shown = || format!("not a message of a driver: {value}");
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        let key = value
+            .get("keys")
+            .and_then(|keys| keys.as_str().or_else(|| keys.get(0)?.as_str()));
+        let body = match (text("body"), text("body_base64")) {
+            (Some(body), _) => body.as_bytes().to_vec(),
+            (None, Some(body)) => STANDARD.decode(body).map_err(|error| error.to_string())?,
+            (None, None) => return Err(shown().into()),
+        };
+        Ok(Self {
+            tag: text("tags").ok_or_else(shown)?.to_owned(),
+            number: key
+                .and_then(|key| key.strip_prefix("key-"))
+                .ok_or_else(shown)?
+                .parse()?,
+            body,
+        })
+    }
 }
 
 async fn topic_list(world: &mut World) -> Result {

@@ -119,6 +119,8 @@ fn read_text(text: &str) -> Result<RemotingCommand, DecodeError> {
         serialization: Serialization::Json,
     };
     let mut scanner = Scanner::new(text);
+    // Set aside for the first map only: a peer may send any number of them.
+    let mut room = text.len();
     scanner.open_object()?;
     while scanner.next_member()? {
         match &*scanner.name()? {
@@ -128,7 +130,9 @@ fn read_text(text: &str) -> Result<RemotingCommand, DecodeError> {
             b"version" => command.version = int(&mut scanner, "version")?,
             b"language" => command.language = language(&mut scanner)?,
             b"remark" => command.remark = remark(&mut scanner)?,
-            b"extFields" => command.fields = ext_fields(&mut scanner)?,
+            b"extFields" => {
+                command.fields = ext_fields(&mut scanner, std::mem::take(&mut room))?;
+            }
             _ => scanner.skip_value()?,
         }
     }
@@ -198,16 +202,17 @@ fn remark(scanner: &mut Scanner<'_>) -> Result<Option<String>, DecodeError> {
     }
     let mut text = Vec::new();
     scanner.text_of_value(&mut text)?;
-    Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    // Pieces of valid text, and whole characters for escapes.
+    Ok(String::from_utf8(text).ok())
 }
 
-fn ext_fields(scanner: &mut Scanner<'_>) -> Result<Option<Fields>, DecodeError> {
+fn ext_fields(scanner: &mut Scanner<'_>, room: usize) -> Result<Option<Fields>, DecodeError> {
     if scanner.null()? {
         return Ok(None);
     }
     scanner.open_object()?;
     // An entry takes as many bytes in the map as in compact JSON, so this is enough for all of them.
-    let mut fields = Builder::with_capacity(scanner.bytes_left());
+    let mut fields = Builder::with_capacity(room.min(scanner.bytes_left()));
     while scanner.next_member()? {
         scanner.name_into(fields.key())?;
         let value = fields.value()?;
@@ -219,4 +224,83 @@ fn ext_fields(scanner: &mut Scanner<'_>) -> Result<Option<Fields>, DecodeError> 
         }
     }
     Ok(Some(fields.build()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remark_of(header: &str) -> Option<String> {
+        read(header.as_bytes()).unwrap().remark
+    }
+
+    #[test]
+    fn escapes_are_read() {
+        assert_eq!(
+            remark_of(r#"{"remark":"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00'"}"#).as_deref(),
+            Some("\"\\/\u{8}\u{c}\n\r\té😀'")
+        );
+        // Half a pair, at the end and before something else.
+        assert_eq!(
+            remark_of(r#"{"remark":"\ud83d\u0041\ude00\ud83d"}"#).as_deref(),
+            Some("\u{fffd}A\u{fffd}\u{fffd}")
+        );
+        for wrong in [
+            r#"{"remark":"\x"}"#,
+            r#"{"remark":"\u12"}"#,
+            r#"{"remark":"\"#,
+        ] {
+            assert!(read(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn escaped_names_are_names() {
+        let command = read(br#"{"\u0063ode":7,"extFields":{"\u0061":"b"}}"#).unwrap();
+        assert_eq!(command.code, 7);
+        assert_eq!(command.fields.unwrap().get("a"), Some("b"));
+    }
+
+    #[test]
+    fn nested_values_become_compact_text() {
+        let header = br#"{"extFields":{"k":{ 'a' : [ 1 , {"b":"c\n"}, [], {}, ], "d":null } }}"#;
+        let fields = read(header).unwrap().fields.unwrap();
+        assert_eq!(
+            fields.get("k"),
+            Some(r#"{"a":[1,{"b":"c\n"},[],{}],"d":null}"#)
+        );
+    }
+
+    #[test]
+    fn ints_are_cut_to_whole_ones_and_checked() {
+        for (text, value) in [("-1.9", -1), ("1e3", 1000), ("'12'", 12), ("false", 0)] {
+            let header = format!("{{\"code\":{text}}}");
+            assert_eq!(read(header.as_bytes()).unwrap().code, value, "{text}");
+        }
+        for text in ["3e9", "1.", ".5", "01x", "{}", "[1]", "NaN", "'1 2'", ""] {
+            let header = format!("{{\"code\":{text}}}");
+            assert!(read(header.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn commas_colons_and_brackets_must_be_there() {
+        for wrong in [
+            "{,}",
+            r#"{"code":1,,}"#,
+            r#"{"code":1 "flag":2}"#,
+            r#"{"code" 1}"#,
+            r#"{"x":[1 2]}"#,
+            r#"{"x":[1}"#,
+            r#"{"x":{1:2}}"#,
+            r#"{"x":[,]}"#,
+            r#"{"code":1}{}"#,
+            r#"{"code":1}/*"#,
+            r#"{"extFields":{"a":"b"}"#,
+        ] {
+            assert!(read(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        let comments = r#"/*a*/{/*b*/"code"/*c*/:/*d*/1/*e*/,}/**/"#;
+        assert_eq!(read(comments.as_bytes()).unwrap().code, 1);
+    }
 }

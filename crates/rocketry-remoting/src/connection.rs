@@ -436,6 +436,15 @@ enum Frame<'a> {
     Response,
 }
 
+struct Appended {
+    /// Where the frame begins in all the bytes sent.
+    position: u64,
+    /// Bytes of responses that now wait for the socket.
+    response_bytes: usize,
+    /// The writer, if it waits for work and has to be woken.
+    writer: Option<Waker>,
+}
+
 enum AppendError {
     Closed,
     Encode(EncodeError),
@@ -607,42 +616,45 @@ impl Shared {
             .then(|| self.reads.load(Ordering::Relaxed))
     }
 
-    /// Encodes `command` into the outbound buffer, wakes the writer if it waits, and returns where the frame begins.
+    /// Encodes `command` into the outbound buffer and wakes the writer if it waits; returns where the frame begins.
     fn append(&self, command: RemotingCommand, frame: Frame<'_>) -> Result<u64, AppendError> {
-        let (position, writer, backlog) = {
-            let mut guard = self.outbound.lock();
-            let outbound = &mut *guard;
-            if outbound.closed {
-                return Err(AppendError::Closed);
-            }
-            let position = outbound.appended;
-            let size = outbound.queued.push(command).map_err(AppendError::Encode)?;
-            outbound.appended += size as u64;
-            let mut backlog = None;
-            match frame {
-                Frame::Call(room) => outbound.queued.room += self.charge(room, size),
-                Frame::Oneway(room) => {
-                    outbound.queued.room += self.charge(room, size);
-                    outbound.queued.oneways += 1;
-                }
-                Frame::Response => {
-                    outbound.queued.response_bytes += size;
-                    outbound.response_bytes += size;
-                    if outbound.response_bytes > self.options.response_limit_bytes {
-                        backlog = Some(outbound.response_bytes);
-                    }
-                }
-            }
-            (position, outbound.writer.take(), backlog)
-        };
-        if let Some(writer) = writer {
+        let appended = self.append_quietly(command, frame)?;
+        if let Some(writer) = appended.writer {
             writer.wake();
         }
-        if let Some(bytes) = backlog {
-            let limit = self.options.response_limit_bytes;
-            self.close(CloseReason::Backlog { bytes, limit });
+        Ok(appended.position)
+    }
+
+    /// As [`Shared::append`], but leaves waking the writer to the caller.
+    fn append_quietly(
+        &self,
+        command: RemotingCommand,
+        frame: Frame<'_>,
+    ) -> Result<Appended, AppendError> {
+        let mut guard = self.outbound.lock();
+        let outbound = &mut *guard;
+        if outbound.closed {
+            return Err(AppendError::Closed);
         }
-        Ok(position)
+        let position = outbound.appended;
+        let size = outbound.queued.push(command).map_err(AppendError::Encode)?;
+        outbound.appended += size as u64;
+        match frame {
+            Frame::Call(room) => outbound.queued.room += self.charge(room, size),
+            Frame::Oneway(room) => {
+                outbound.queued.room += self.charge(room, size);
+                outbound.queued.oneways += 1;
+            }
+            Frame::Response => {
+                outbound.queued.response_bytes += size;
+                outbound.response_bytes += size;
+            }
+        }
+        Ok(Appended {
+            position,
+            response_bytes: outbound.response_bytes,
+            writer: outbound.writer.take(),
+        })
     }
 
     /// Keeps the permits of `room` until the frame is written, with as many more as are free if the frame is larger; this keeps
@@ -685,19 +697,31 @@ impl Shared {
         self.progressed();
     }
 
-    pub(crate) fn respond(&self, response: RemotingCommand) {
+    /// Queues a response and returns the writer if it has to be woken.
+    pub(crate) fn respond(&self, response: RemotingCommand) -> Option<Waker> {
         let opaque = response.opaque;
         let serialization = response.serialization;
-        if let Err(AppendError::Encode(error)) = self.append(response, Frame::Response) {
-            tracing::warn!(connection = self.id, peer = %self.info.name, %error, "a response cannot be encoded");
-            let mut fallback = RemotingCommand::response(ResponseCode::SYSTEM_ERROR)
-                .with_remark(format!("the response cannot be encoded: {error}"));
-            fallback.opaque = opaque;
-            fallback.flag = 1;
-            fallback.serialization = serialization;
-            // An error text always fits; if the connection is closed there is nobody to tell.
-            let _ = self.append(fallback, Frame::Response);
+        let appended = match self.append_quietly(response, Frame::Response) {
+            Err(AppendError::Encode(error)) => {
+                tracing::warn!(connection = self.id, peer = %self.info.name, %error, "a response cannot be encoded");
+                let mut fallback = RemotingCommand::response(ResponseCode::SYSTEM_ERROR)
+                    .with_remark(format!("the response cannot be encoded: {error}"));
+                fallback.opaque = opaque;
+                fallback.serialization = serialization;
+                self.append_quietly(fallback, Frame::Response)
+            }
+            appended => appended,
+        };
+        // An error text always fits; if the connection is closed there is nobody to answer.
+        let appended = appended.ok()?;
+        let limit = self.options.response_limit_bytes;
+        if appended.response_bytes > limit {
+            self.close(CloseReason::Backlog {
+                bytes: appended.response_bytes,
+                limit,
+            });
         }
+        appended.writer
     }
 
     pub(crate) fn took_request(&self) {

@@ -1,5 +1,7 @@
 //! Requests that arrive from the peer, and their answers.
 
+use std::task::Waker;
+
 use rocketry_protocol::{RemotingCommand, ResponseCode, Serialization};
 
 use crate::connection::Connection;
@@ -60,21 +62,40 @@ impl Responder {
     /// Nothing is written for a one-way request or on a connection that has ended. A response that cannot be encoded is replaced
     /// by an error response (code 1). A peer that lets responses pile up beyond
     /// [`ConnectionOptions::response_limit_bytes`](crate::ConnectionOptions::response_limit_bytes) loses its connection.
-    pub fn respond(self, mut response: RemotingCommand) {
+    pub fn respond(self, response: RemotingCommand) {
+        let writer = self.queue(response);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+
+    /// As [`Responder::respond`] for many requests, of any connections: each connection's writer is woken once, after the last
+    /// answer, and sends its answers in one go. For threads that finish work in batches.
+    pub fn respond_all(answers: impl IntoIterator<Item = (Self, RemotingCommand)>) {
+        let mut writers = WakeOnDrop(Vec::new());
+        for (responder, response) in answers {
+            writers.0.extend(responder.queue(response));
+        }
+    }
+
+    fn queue(self, mut response: RemotingCommand) -> Option<Waker> {
         if self.oneway {
-            return;
+            return None;
         }
         response.opaque = self.opaque;
         response.flag = (response.flag | RESPONSE) & !ONEWAY;
         response.serialization = self.serialization;
-        self.connection.shared().respond(response);
+        self.connection.shared().respond(response)
     }
 
     /// Answers with code 3 and the remark that Java gives for a request code nobody handles.
     pub fn unsupported(self, request: &RemotingCommand) {
         if !self.oneway {
             let remark = format!(" request type {} not supported", request.code);
-            self.respond(RemotingCommand::response(ResponseCode(3)).with_remark(remark));
+            self.respond(
+                RemotingCommand::response(ResponseCode::REQUEST_CODE_NOT_SUPPORTED)
+                    .with_remark(remark),
+            );
         }
     }
 
@@ -92,6 +113,15 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         self.connection.shared().finished_request();
+    }
+}
+
+/// A writer that was taken and not woken would never send again, so not even a panic of the caller's iterator may lose one.
+struct WakeOnDrop(Vec<Waker>);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
     }
 }
 

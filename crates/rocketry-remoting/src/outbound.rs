@@ -145,3 +145,77 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rocketry_protocol::ResponseCode;
+
+    use super::*;
+
+    fn command(opaque: i32, body_bytes: usize) -> RemotingCommand {
+        let body: Vec<u8> = (0..body_bytes).map(|n| (n % 251) as u8).collect();
+        let mut command = RemotingCommand::response(ResponseCode::SUCCESS).with_body(body);
+        command.opaque = opaque;
+        command
+    }
+
+    proptest! {
+        /// However little the socket takes at a time, the bytes are those of the frames in order.
+        #[test]
+        fn partial_writes_keep_every_byte(
+            bodies in proptest::collection::vec(prop_oneof![0..64usize, LARGE_BODY_BYTES - 1..LARGE_BODY_BYTES + 2], 0..12),
+            steps in proptest::collection::vec(1..20_000usize, 1..20),
+            slots in 1..5usize,
+        ) {
+            let mut batch = Batch::default();
+            let mut expected = BytesMut::new();
+            for (opaque, body_bytes) in bodies.iter().enumerate() {
+                let before = expected.len();
+                command(i32::try_from(opaque).unwrap(), *body_bytes).encode(&mut expected).unwrap();
+                let size = batch.push(command(i32::try_from(opaque).unwrap(), *body_bytes)).unwrap();
+                prop_assert_eq!(size, expected.len() - before);
+            }
+            prop_assert_eq!(batch.len(), expected.len());
+            let mut steps = steps.iter().cycle();
+            let mut written = Vec::new();
+            while !batch.is_written() {
+                let mut slices = [IoSlice::new(&[]); 4];
+                let used = batch.unwritten(&mut slices[..slots.min(4)]);
+                prop_assert!(used > 0);
+                let offered: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+                let step = (*steps.next().unwrap()).min(offered.len());
+                written.extend_from_slice(&offered[..step]);
+                batch.advance(step);
+            }
+            prop_assert_eq!(written, expected.to_vec());
+            batch.clear();
+            prop_assert!(batch.is_empty() && batch.is_written() && batch.len() == 0);
+        }
+    }
+
+    #[test]
+    fn a_large_body_is_not_copied() {
+        let mut batch = Batch::default();
+        let large = command(1, LARGE_BODY_BYTES);
+        let address = large.body.as_ptr();
+        batch.push(large).unwrap();
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!(batch.unwritten(&mut slices), 2);
+        assert_eq!(slices[1].as_ptr(), address);
+    }
+
+    #[test]
+    fn a_buffer_that_grew_large_is_given_back() {
+        let mut batch = Batch::default();
+        for _ in 0..2 * KEEP_BYTES / LARGE_BODY_BYTES {
+            batch.push(command(1, LARGE_BODY_BYTES - 1)).unwrap();
+        }
+        batch.clear();
+        assert_eq!(batch.inline.capacity(), 0);
+        batch.push(command(1, 100)).unwrap();
+        let kept = batch.inline.capacity();
+        batch.clear();
+        assert_eq!(batch.inline.capacity(), kept);
+    }
+}

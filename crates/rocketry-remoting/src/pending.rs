@@ -59,6 +59,10 @@ pub(crate) struct Expired {
     pub(crate) silent: bool,
 }
 
+/// Nobody waits for the response, or not any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unmatched;
+
 impl Pending {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
@@ -131,11 +135,11 @@ impl Pending {
         self.entries.remove(&opaque).is_some()
     }
 
-    /// Hands a response to its waiter and returns whom to wake; `Err` if nobody waits for it (any more).
+    /// Hands a response to its waiter and returns whom to wake.
     pub(crate) fn complete(
         &mut self,
         response: RemotingCommand,
-    ) -> Result<Option<Waker>, RemotingCommand> {
+    ) -> Result<Option<Waker>, Unmatched> {
         match self.entries.get_mut(&response.opaque) {
             Some(entry) => match &mut entry.state {
                 State::Waiting(waker) => {
@@ -143,9 +147,9 @@ impl Pending {
                     entry.state = State::Done(Outcome::Replied(response));
                     Ok(waker)
                 }
-                State::Done(_) => Err(response),
+                State::Done(_) => Err(Unmatched),
             },
-            None => Err(response),
+            None => Err(Unmatched),
         }
     }
 
@@ -209,3 +213,220 @@ impl Hasher for OpaqueHasher {
 
 /// 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+        time::Duration,
+    };
+
+    use proptest::prelude::*;
+    use rocketry_protocol::ResponseCode;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn response(opaque: i32) -> RemotingCommand {
+        let mut response = RemotingCommand::response(ResponseCode::SUCCESS);
+        response.opaque = opaque;
+        response
+    }
+
+    /// What a call of the model has come to.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Now {
+        Waiting { deadline_ms: u64 },
+        Replied,
+        TimedOut,
+        Closed,
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert {
+            after_ms: u64,
+        },
+        /// The numbers choose one of the calls made so far, finished ones included.
+        Complete(usize),
+        Poll(usize),
+        Remove(usize),
+        Expire {
+            advance_ms: u64,
+        },
+        FailAll,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0..50u64).prop_map(|after_ms| Step::Insert { after_ms }),
+            3 => any::<usize>().prop_map(Step::Complete),
+            3 => any::<usize>().prop_map(Step::Poll),
+            2 => any::<usize>().prop_map(Step::Remove),
+            2 => (0..30u64).prop_map(|advance_ms| Step::Expire { advance_ms }),
+            1 => Just(Step::FailAll),
+        ];
+        proptest::collection::vec(step, 0..200)
+    }
+
+    const LIMIT: usize = 8;
+
+    proptest! {
+        /// Every outcome, table size and next expiry is that of a plain list; each waiter is woken once, by what ends its call.
+        #[test]
+        fn behaves_like_a_plain_list(first_opaque in any::<i32>(), steps in steps()) {
+            let start = Instant::now();
+            let at = |ms: u64| start + Duration::from_millis(ms);
+            let mut now_ms = 0;
+            let mut pending = Pending::new(LIMIT);
+            pending.next_opaque = first_opaque;
+            let mut model: BTreeMap<i32, Now> = BTreeMap::new();
+            let mut ever = Vec::new();
+            let wakes = Arc::new(Wakes::default());
+            let waker = Waker::from(Arc::clone(&wakes));
+            let mut polled = std::collections::BTreeSet::new();
+            let mut expected_wakes = 0;
+            for step in steps {
+                match step {
+                    Step::Insert { after_ms } => {
+                        let deadline_ms = now_ms + after_ms;
+                        let inserted = pending.insert(at(deadline_ms), None);
+                        if model.len() == LIMIT {
+                            prop_assert_eq!(inserted, None);
+                        } else {
+                            let inserted = inserted.unwrap();
+                            prop_assert!(!model.contains_key(&inserted.opaque));
+                            model.insert(inserted.opaque, Now::Waiting { deadline_ms });
+                            ever.push(inserted.opaque);
+                            // Whoever plans the expiry must never be told too late.
+                            prop_assert!(pending.expiry.unwrap() <= at(deadline_ms));
+                        }
+                    }
+                    Step::Complete(n) => {
+                        let Some(&opaque) = ever.get(n % ever.len().max(1)) else { continue };
+                        let completed = pending.complete(response(opaque));
+                        if let Some(now @ Now::Waiting { .. }) = model.get_mut(&opaque) {
+                            *now = Now::Replied;
+                            let waker = completed.unwrap();
+                            prop_assert_eq!(waker.is_some(), polled.remove(&opaque));
+                            if let Some(waker) = waker {
+                                waker.wake();
+                                expected_wakes += 1;
+                            }
+                        } else {
+                            prop_assert_eq!(completed.unwrap_err(), Unmatched);
+                        }
+                    }
+                    Step::Poll(n) => {
+                        let Some(&opaque) = ever.get(n % ever.len().max(1)) else { continue };
+                        let Some(now) = model.get(&opaque).copied() else { continue };
+                        match (pending.poll(opaque, &waker), now) {
+                            (Poll::Pending, Now::Waiting { .. }) => {
+                                polled.insert(opaque);
+                            }
+                            (Poll::Ready(outcome), now) => {
+                                model.remove(&opaque);
+                                prop_assert!(match (outcome, now) {
+                                    (Outcome::Replied(response), Now::Replied) => response.opaque == opaque,
+                                    (Outcome::TimedOut, Now::TimedOut) | (Outcome::Closed, Now::Closed) => true,
+                                    _ => false,
+                                });
+                            }
+                            (Poll::Pending, now) => prop_assert!(false, "pending, but {now:?}"),
+                        }
+                    }
+                    Step::Remove(n) => {
+                        let Some(&opaque) = ever.get(n % ever.len().max(1)) else { continue };
+                        polled.remove(&opaque);
+                        prop_assert_eq!(pending.remove(opaque), model.remove(&opaque).is_some());
+                    }
+                    Step::Expire { advance_ms } => {
+                        now_ms += advance_ms;
+                        let mut wakers = Vec::new();
+                        let expired = pending.expire(at(now_ms), 0, &mut wakers);
+                        expected_wakes += wakers.len();
+                        wakers.into_iter().for_each(Waker::wake);
+                        let mut earliest = None;
+                        for (opaque, now) in &mut model {
+                            let Now::Waiting { deadline_ms } = *now else { continue };
+                            if deadline_ms <= now_ms {
+                                *now = Now::TimedOut;
+                                polled.remove(opaque);
+                            } else {
+                                earliest = Some(earliest.map_or(deadline_ms, |ms: u64| ms.min(deadline_ms)));
+                            }
+                        }
+                        // Calls that ended otherwise may leave the plan too early, never too late.
+                        if let Some(earliest) = earliest {
+                            let next = expired.next.unwrap();
+                            prop_assert!(next > at(now_ms) && next <= at(earliest));
+                        }
+                        prop_assert!(!expired.silent);
+                    }
+                    Step::FailAll => {
+                        let mut wakers = Vec::new();
+                        pending.fail_all(&mut wakers);
+                        prop_assert_eq!(wakers.len(), polled.len());
+                        expected_wakes += wakers.len();
+                        wakers.into_iter().for_each(Waker::wake);
+                        polled.clear();
+                        for now in model.values_mut() {
+                            if matches!(now, Now::Waiting { .. }) {
+                                *now = Now::Closed;
+                            }
+                        }
+                    }
+                }
+                prop_assert_eq!(pending.len(), model.len());
+            }
+            prop_assert_eq!(wakes.0.load(Ordering::Relaxed), expected_wakes);
+        }
+    }
+
+    #[test]
+    fn opaques_wrap_around_and_skip_those_in_use() {
+        let now = Instant::now();
+        let mut pending = Pending::new(8);
+        pending.next_opaque = i32::MAX;
+        assert_eq!(pending.insert(now, None).unwrap().opaque, i32::MAX);
+        assert_eq!(pending.insert(now, None).unwrap().opaque, i32::MIN);
+        pending.next_opaque = i32::MAX;
+        assert_eq!(pending.insert(now, None).unwrap().opaque, i32::MIN + 1);
+    }
+
+    #[test]
+    fn a_timeout_without_a_read_since_the_call_is_silence() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut wakers = Vec::new();
+        let mut pending = Pending::new(8);
+        pending.insert(at(1), Some(5)).unwrap();
+        pending.insert(at(2), Some(6)).unwrap();
+        pending.insert(at(3), None).unwrap();
+        assert!(
+            !pending.expire(at(1), 6, &mut wakers).silent,
+            "6 reads, 5 before the call"
+        );
+        assert!(
+            pending.expire(at(2), 6, &mut wakers).silent,
+            "6 reads, 6 before the call"
+        );
+        assert!(
+            !pending.expire(at(3), 6, &mut wakers).silent,
+            "the call does not count"
+        );
+    }
+}

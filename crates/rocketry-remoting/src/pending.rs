@@ -339,11 +339,14 @@ mod tests {
                             }
                             (Poll::Ready(outcome), now) => {
                                 model.remove(&opaque);
-                                prop_assert!(match (outcome, now) {
-                                    (Outcome::Replied(response), Now::Replied) => response.opaque == opaque,
-                                    (Outcome::TimedOut, Now::TimedOut) | (Outcome::Closed, Now::Closed) => true,
-                                    _ => false,
-                                });
+                                let as_expected = match outcome {
+                                    Outcome::Replied(response) => {
+                                        now == Now::Replied && response.opaque == opaque
+                                    }
+                                    Outcome::TimedOut => now == Now::TimedOut,
+                                    Outcome::Closed => now == Now::Closed,
+                                };
+                                prop_assert!(as_expected, "{now:?}");
                             }
                             (Poll::Pending, now) => prop_assert!(false, "pending, but {now:?}"),
                         }

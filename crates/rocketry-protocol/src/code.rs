@@ -558,3 +558,22 @@ languages! {
     RUST = 12,
     NODE_JS = 13,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_print_with_their_names_and_unknown_ones_without() {
+        assert_eq!(RequestCode::POP_MESSAGE.to_string(), "200050 POP_MESSAGE");
+        assert_eq!(RequestCode(9999).to_string(), "9999");
+        assert_eq!(format!("{:?}", ResponseCode(-1006)), "-1006 RPC_TIME_OUT");
+    }
+
+    #[test]
+    fn languages_are_found_by_name() {
+        assert_eq!(Language::from_name("rust"), Some(Language::RUST));
+        assert_eq!(Language::from_name("KLINGON"), None);
+        assert_eq!(Language(77).name(), None);
+    }
+}

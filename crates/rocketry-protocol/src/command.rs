@@ -31,7 +31,7 @@ pub enum Serialization {
 pub struct RemotingCommand {
     /// [`RequestCode`] of a request, [`ResponseCode`] of a response.
     pub code: i32,
-    /// The sender's language; `None` if the peer named one that is not known.
+    /// The sender's language; `None` if the peer named one that is not known, and written as `OTHER`.
     pub language: Option<Language>,
     /// The sender's version, an ordinal of Java's `MQVersion.Version`.
     pub version: i32,

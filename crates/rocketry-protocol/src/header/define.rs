@@ -66,7 +66,9 @@ impl<'a, T: OptionalValue<'a>> HeaderValue<'a> for Option<T> {
 /// Defines header structs. `Option` fields may be absent; `or value` says what an absent field reads as; any other field is
 /// required. A type with a lifetime borrows its text.
 ///
-/// After the fields of a request come its code and its reply: `} RequestCode::X => Reply`.
+/// After the fields of a request come its code and its reply: `} PULL_MESSAGE => PullMessageReply`.
+///
+/// The default of a type has in each field what an absent one reads as; required fields are 0, false or empty.
 macro_rules! headers {
     ($(
         $(#[$meta:meta])*
@@ -103,6 +105,12 @@ macro_rules! headers {
             )*
         }
 
+        impl $(<$life>)? Default for $name $(<$life>)? {
+            fn default() -> Self {
+                Self { $($field: headers!(@default $($default)?)),* }
+            }
+        }
+
         impl $(<$life>)? crate::WriteHeader for $name $(<$life>)? {
             fn write(&self, out: &mut crate::FieldWriter<'_>) {
                 let _ = &out;
@@ -114,6 +122,8 @@ macro_rules! headers {
         headers!(@request $name $(<$life>)?; $($code $reply)?);
         )*
     };
+    (@default) => { Default::default() };
+    (@default $default:expr) => { $default };
     (@read $name:ident <$life:lifetime> $fields:tt) => {
         impl<$life> crate::ReadHeader<$life> for $name<$life> {
             fn read(fields: &crate::FieldReader<$life>) -> Result<Self, crate::DecodeError> {

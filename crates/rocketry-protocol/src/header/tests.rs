@@ -105,7 +105,7 @@ fn absent_fields_have_their_defaults() {
         .with_field("topic", "T")
         .with_field("queueId", "3");
     let request: GetMaxOffsetRequest<'_> = command.header().unwrap();
-    assert!(request.committed);
+    assert!(request.committed && GetMaxOffsetRequest::default().committed);
     assert_eq!(request.broker_name, None);
 }
 

@@ -1,6 +1,12 @@
-//! Consume queues: for every queue of a topic, where its messages lie in the commit log (server.md 15.4). Java: `ConsumeQueue`.
+//! Consume queues: for every queue of a topic, where its messages lie in the commit log (server.md 15.4, 15.5).
 //!
-//! A unit is 20 bytes: commit-log offset 8, record size 4, tags code 8. Unit `k` belongs to queue offset `k`.
+//! | kind | unit |
+//! |---|---|
+//! | plain, 20 bytes | commit-log offset 8, record size 4, tags code 8; unit `k` is queue offset `k` |
+//! | batch, 46 bytes | the same, then store time 8, first queue offset 8, number of messages 2, compact offset 4 (-1), reserved 4 (0) |
+//!
+//! A batch queue (topic attribute `queue.type=BatchCQ`) has one unit for a record that holds several messages.
+//! Java: `ConsumeQueue`, `BatchConsumeQueue`
 
 use std::{
     io,
@@ -11,56 +17,84 @@ use std::{
 };
 
 use crate::{
-    number::{i32_at, i64_at},
+    dispatch::Dispatch,
+    number::{i16_at, i32_at, i64_at, signed},
     unit_files::UnitFiles,
 };
 
-/// Bytes of a unit.
-pub(crate) const UNIT_BYTES: usize = 20;
-/// What Java writes in front of the first unit of a file that does not begin with it: log offset 0, size 0x7fffffff.
-pub(crate) const PRE_BLANK: &[u8; UNIT_BYTES] = &[
-    0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0,
-];
+/// Bytes that both kinds of units begin with.
+const UNIT_HEAD_BYTES: usize = 20;
 
-/// [`PRE_BLANK`] as a value.
-pub(crate) const PRE_BLANK_UNIT: Unit = Unit {
-    log_offset: 0,
-    size: 0x7fff_ffff,
-    tags_code: 0,
-};
+/// What kind of units a queue has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum QueueKind {
+    /// One message per unit.
+    Plain,
+    /// Several messages per unit.
+    Batch,
+}
 
-/// Where one message lies, and what filters see of it.
+impl QueueKind {
+    /// What stands in front of the first unit of a file that does not begin with it: as long as a unit. Java writes it for plain
+    /// queues: log offset 0, size 0x7fffffff.
+    pub(crate) const fn filler(self) -> &'static [u8] {
+        const PRE_BLANK: [u8; 46] = {
+            let mut bytes = [0; 46];
+            bytes[8] = 0x7f;
+            bytes[9] = 0xff;
+            bytes[10] = 0xff;
+            bytes[11] = 0xff;
+            bytes
+        };
+        match self {
+            Self::Plain => PRE_BLANK.split_at(UNIT_HEAD_BYTES).0,
+            Self::Batch => &PRE_BLANK,
+        }
+    }
+
+    pub(crate) const fn unit_bytes(self) -> usize {
+        self.filler().len()
+    }
+
+    /// The unit in `bytes`, which is number `index` of its queue; `None` when it is not valid.
+    pub(crate) fn decode(self, bytes: &[u8], index: u64) -> Option<Unit> {
+        let log_offset = u64::try_from(i64_at(bytes, 0)?).ok()?;
+        let size = u32::try_from(i32_at(bytes, 8)?)
+            .ok()
+            .filter(|size| *size > 0)?;
+        let tags_code = i64_at(bytes, 12)?;
+        let (queue_offset, count) = match self {
+            Self::Plain => (index, 1),
+            Self::Batch => (
+                u64::try_from(i64_at(bytes, 28)?).ok()?,
+                u16::try_from(i16_at(bytes, 36)?)
+                    .ok()
+                    .filter(|count| *count > 0)?,
+            ),
+        };
+        Some(Unit {
+            log_offset,
+            size,
+            tags_code,
+            queue_offset,
+            count,
+        })
+    }
+}
+
+/// Where one record lies, which messages it holds, and what filters see of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unit {
     pub(crate) log_offset: u64,
     pub(crate) size: u32,
     pub(crate) tags_code: i64,
+    /// Position of the first message.
+    pub(crate) queue_offset: u64,
+    /// Number of messages.
+    pub(crate) count: u16,
 }
 
 impl Unit {
-    pub(crate) fn encode(&self) -> [u8; UNIT_BYTES] {
-        let mut bytes = [0; UNIT_BYTES];
-        let (offset, rest) = bytes.split_at_mut(8);
-        let (size, tags_code) = rest.split_at_mut(4);
-        offset.copy_from_slice(&self.log_offset.to_be_bytes());
-        size.copy_from_slice(&self.size.to_be_bytes());
-        tags_code.copy_from_slice(&self.tags_code.to_be_bytes());
-        bytes
-    }
-
-    /// The unit in `bytes`; `None` when it is not one: a negative offset or a size that is not positive.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let log_offset = u64::try_from(i64_at(bytes, 0)?).ok()?;
-        let size = u32::try_from(i32_at(bytes, 8)?)
-            .ok()
-            .filter(|size| *size > 0)?;
-        Some(Self {
-            log_offset,
-            size,
-            tags_code: i64_at(bytes, 12)?,
-        })
-    }
-
     /// Whether it stands for no message: the filler in front of a queue that was begun in the middle of a file.
     pub(crate) const fn is_pre_blank(&self) -> bool {
         self.log_offset == 0 && self.size == 0x7fff_ffff
@@ -70,6 +104,11 @@ impl Unit {
     pub(crate) fn log_end(&self) -> u64 {
         self.log_offset + u64::from(self.size)
     }
+
+    /// Position behind the last message.
+    pub(crate) fn queue_end(&self) -> u64 {
+        self.queue_offset + u64::from(self.count)
+    }
 }
 
 /// One queue. The dispatcher appends, any number of threads read, the flusher writes behind.
@@ -77,20 +116,22 @@ impl Unit {
 pub(crate) struct ConsumeQueue {
     pub(crate) topic: Arc<str>,
     pub(crate) queue_id: i32,
+    pub(crate) kind: QueueKind,
     pub(crate) units: UnitFiles,
     min: AtomicU64,
     max: AtomicU64,
 }
 
 impl ConsumeQueue {
-    pub(crate) fn new(topic: Arc<str>, queue_id: i32, units: UnitFiles) -> Self {
-        let (min, max) = (units.first(), units.end());
+    /// A queue whose bounds are not known yet.
+    pub(crate) fn new(topic: Arc<str>, queue_id: i32, kind: QueueKind, units: UnitFiles) -> Self {
         Self {
             topic,
             queue_id,
+            kind,
             units,
-            min: AtomicU64::new(min),
-            max: AtomicU64::new(max),
+            min: AtomicU64::new(0),
+            max: AtomicU64::new(0),
         }
     }
 
@@ -104,51 +145,129 @@ impl ConsumeQueue {
         self.max.load(Ordering::Acquire)
     }
 
-    /// Makes messages visible. Returns whether nothing was waiting to be written before.
-    pub(crate) fn push(&self, units: impl ExactSizeIterator<Item = Unit>) -> bool {
-        let count = units.len() as u64;
-        let was_clean = self.units.push(units.map(|unit| unit.encode()));
-        self.max.fetch_add(count, Ordering::Release);
+    /// Makes messages visible, in order. Returns whether nothing was waiting to be written before.
+    pub(crate) fn push<'a>(&self, messages: impl Iterator<Item = &'a Dispatch>) -> bool {
+        let mut end = self.max();
+        let was_clean = self.units.push(|pending| {
+            for message in messages {
+                pending.extend_from_slice(&message.unit.log_offset.to_be_bytes());
+                pending.extend_from_slice(&message.unit.size.to_be_bytes());
+                pending.extend_from_slice(&message.unit.tags_code.to_be_bytes());
+                if self.kind == QueueKind::Batch {
+                    pending.extend_from_slice(&message.store_ms.to_be_bytes());
+                    pending.extend_from_slice(&signed(message.unit.queue_offset).to_be_bytes());
+                    pending.extend_from_slice(&message.unit.count.to_be_bytes());
+                    pending.extend_from_slice(&(-1i32).to_be_bytes());
+                    pending.extend_from_slice(&[0; 4]);
+                }
+                end = match self.kind {
+                    QueueKind::Plain => end + 1,
+                    QueueKind::Batch => message.unit.queue_end(),
+                };
+            }
+        });
+        self.max.store(end, Ordering::Release);
         was_clean
     }
 
-    /// The units from `index` on, at most `count`; `None` for one that is not valid.
-    pub(crate) fn read(&self, index: u64, count: u64) -> io::Result<Vec<Option<Unit>>> {
+    /// Appends a place that no message has. Batch queues need none: their units say which places they hold.
+    pub(crate) fn push_hole(&self) -> bool {
+        let was_clean = self
+            .units
+            .push(|pending| pending.extend_from_slice(self.kind.filler()));
+        self.max.fetch_add(1, Ordering::Release);
+        was_clean
+    }
+
+    /// The units from queue offset `offset` on, at most `count`; `None` for one that is not valid.
+    pub(crate) fn read(&self, offset: u64, count: u64) -> io::Result<Vec<Option<Unit>>> {
+        let index = self.index_of(offset)?;
         let mut bytes = Vec::new();
         self.units.read(index, count, &mut bytes)?;
         Ok(bytes
-            .as_chunks::<UNIT_BYTES>()
-            .0
-            .iter()
-            .map(|unit| Unit::decode(unit))
+            .chunks_exact(self.kind.unit_bytes())
+            .zip(index..)
+            .map(|(unit, index)| self.kind.decode(unit, index))
             .collect())
     }
 
-    /// The unit of one queue offset.
-    pub(crate) fn unit(&self, index: u64) -> io::Result<Option<Unit>> {
-        if index < self.units.first() || index >= self.units.end() {
+    /// The unit that holds a queue offset.
+    pub(crate) fn unit(&self, offset: u64) -> io::Result<Option<Unit>> {
+        if offset >= self.max() {
             return Ok(None);
         }
-        Ok(self.read(index, 1)?.first().copied().flatten())
+        let found = self.read(offset, 1)?;
+        Ok(found.first().copied().flatten())
     }
 
-    /// Sets the bounds from what the files hold, given the start of the log: the first unit whose message is still there.
-    /// Java: `ConsumeQueue.correctMinOffset`
-    pub(crate) fn correct_bounds(&self, log_min: u64) -> io::Result<()> {
+    /// Number of the unit that holds a queue offset.
+    fn index_of(&self, offset: u64) -> io::Result<u64> {
         let (first, end) = (self.units.first(), self.units.end());
-        let min = self.units.partition(first, end, |_, bytes| {
-            Ok(Unit::decode(bytes)
-                .is_none_or(|unit| unit.is_pre_blank() || unit.log_offset < log_min))
-        })?;
-        self.min.store(min, Ordering::Release);
-        self.max.store(end, Ordering::Release);
+        match self.kind {
+            QueueKind::Plain => Ok(offset.max(first)),
+            QueueKind::Batch => self.units.partition(first, end, |index, bytes| {
+                Ok(self
+                    .kind
+                    .decode(bytes, index)
+                    .is_some_and(|unit| unit.queue_end() <= offset))
+            }),
+        }
+    }
+
+    /// Unit number `index`.
+    pub(crate) fn unit_at(&self, index: u64) -> io::Result<Option<Unit>> {
+        let mut bytes = Vec::new();
+        self.units.read(index, 1, &mut bytes)?;
+        Ok(self.kind.decode(&bytes, index))
+    }
+
+    /// Forgets the units from number `end` on; see [`UnitFiles::forget_from`].
+    pub(crate) fn forget_from(&self, end: u64) -> io::Result<()> {
+        self.units.forget_from(end);
+        self.find_max()
+    }
+
+    fn find_max(&self) -> io::Result<()> {
+        let (first, end) = (self.units.first(), self.units.end());
+        let max = match self.kind {
+            QueueKind::Plain => end,
+            QueueKind::Batch if end == first => self.max(),
+            QueueKind::Batch => self
+                .unit_at(end - 1)?
+                .map_or_else(|| self.max(), |last| last.queue_end()),
+        };
+        self.max.store(max, Ordering::Release);
         Ok(())
     }
 
-    /// Begins a queue without units at `index`.
-    pub(crate) fn begin_at(&self, index: u64) {
-        self.units.begin_at(index);
-        self.min.store(index, Ordering::Release);
-        self.max.store(index, Ordering::Release);
+    /// Sets the minimum: the first message that is in the log, whose first file begins at `log_min`.
+    /// Java: `ConsumeQueue.correctMinOffset`
+    pub(crate) fn correct_min(&self, log_min: u64) -> io::Result<()> {
+        let (first, end) = (self.units.first(), self.units.end());
+        let index = self.units.partition(first, end, |index, bytes| {
+            Ok(self
+                .kind
+                .decode(bytes, index)
+                .is_none_or(|unit| unit.is_pre_blank() || unit.log_offset < log_min))
+        })?;
+        let min = match self.kind {
+            QueueKind::Plain => index,
+            QueueKind::Batch if index == end => self.max(),
+            QueueKind::Batch => self
+                .unit_at(index)?
+                .map_or_else(|| self.max(), |unit| unit.queue_offset),
+        };
+        self.min.store(min, Ordering::Release);
+        Ok(())
+    }
+
+    /// Begins a queue without units at a queue offset.
+    pub(crate) fn begin_at(&self, offset: u64) {
+        self.units.begin_at(match self.kind {
+            QueueKind::Plain => offset,
+            QueueKind::Batch => 0,
+        });
+        self.min.store(offset, Ordering::Release);
+        self.max.store(offset, Ordering::Release);
     }
 }

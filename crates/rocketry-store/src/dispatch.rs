@@ -7,11 +7,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use rocketry_protocol::{
     properties::name,
     record::Record,
-    sys_flag::{TRANSACTION_PREPARED, TRANSACTION_ROLLBACK},
+    sys_flag::{INNER_BATCH, NEED_UNWRAP, TRANSACTION_PREPARED, TRANSACTION_ROLLBACK},
 };
 
 use crate::{
-    consume_queue::{ConsumeQueue, PRE_BLANK_UNIT, UNIT_BYTES, Unit},
+    consume_queue::{ConsumeQueue, QueueKind, Unit},
     queue_table::QueueTable,
 };
 
@@ -23,8 +23,6 @@ pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 pub(crate) struct Dispatch {
     /// The unit of the consume queue.
     pub(crate) unit: Unit,
-    /// The position in the queue that the record names.
-    pub(crate) queue_offset: u64,
     /// Whether the record belongs into its consume queue.
     pub(crate) in_queue: bool,
     /// Store time, ms.
@@ -39,8 +37,9 @@ impl Dispatch {
                 log_offset: at,
                 size: len,
                 tags_code: tags_code(record, delay_levels),
+                queue_offset: record.queue_offset.max(0).cast_unsigned(),
+                count: inner_count(record.sys_flag, record.properties),
             },
-            queue_offset: record.queue_offset.max(0).cast_unsigned(),
             in_queue: belongs_in_queue(record.sys_flag),
             store_ms: record.store_ms,
         }
@@ -54,6 +53,19 @@ pub(crate) const fn belongs_in_queue(sys_flag: i32) -> bool {
         sys_flag & TRANSACTION_ROLLBACK,
         TRANSACTION_PREPARED | TRANSACTION_ROLLBACK
     )
+}
+
+/// How many messages a record holds: several for an inner batch. Java: `CommitLog.getMessageNum`
+pub(crate) fn inner_count(sys_flag: i32, properties: &[u8]) -> u16 {
+    const INNER: i32 = INNER_BATCH | NEED_UNWRAP;
+    if sys_flag & INNER != INNER {
+        return 1;
+    }
+    property(properties, name::INNER_NUM)
+        .and_then(|count| count.parse::<i16>().ok())
+        .and_then(|count| u16::try_from(count).ok())
+        .filter(|count| *count > 0)
+        .unwrap_or(1)
 }
 
 /// What the consume queue holds for filters: the hash of the tag, or the delivery time of a delayed message.
@@ -155,11 +167,6 @@ impl Dispatcher {
         self.slots.get(slot).map_or(0, |slot| slot.next)
     }
 
-    /// Whether the messages of a topic are in batch consume queues, which are left alone.
-    pub(crate) fn is_batch_topic(&self, topic: &str) -> bool {
-        self.queues.is_batch_topic(topic)
-    }
-
     /// Begins a queue anew at `index`; whatever waited to be written is dropped.
     pub(crate) fn begin_at(&mut self, slot: usize, index: u64) {
         if let Some(slot) = self.slots.get_mut(slot) {
@@ -170,10 +177,24 @@ impl Dispatcher {
 
     /// Fills the places before `index` that no message has.
     pub(crate) fn fill_to(&mut self, slot: usize, index: u64) {
-        while self.next(slot) < index {
-            self.publish(slot, std::iter::once(PRE_BLANK_UNIT));
-            let next = self.next(slot);
-            self.set_next(slot, next + 1);
+        let Some(slot) = self.slots.get_mut(slot) else {
+            return;
+        };
+        while slot.next < index && slot.queue.kind == QueueKind::Plain {
+            self.queues.note_waiting(slot.queue.kind.unit_bytes());
+            if slot.queue.push_hole() {
+                self.queues.mark_dirty(&slot.queue);
+            }
+            slot.next += 1;
+        }
+    }
+
+    /// The position behind a message that was given `queue_offset`: records of plain queues count as one message, whatever is in
+    /// them.
+    pub(crate) fn after(&self, slot: usize, message: &Dispatch) -> u64 {
+        match self.slots.get(slot).map(|slot| slot.queue.kind) {
+            Some(QueueKind::Batch) => message.unit.queue_end(),
+            _ => message.unit.queue_offset + 1,
         }
     }
 
@@ -191,13 +212,18 @@ impl Dispatcher {
     }
 
     /// Makes messages of one queue visible, in order.
-    pub(crate) fn publish(&self, slot: usize, units: impl ExactSizeIterator<Item = Unit>) {
+    pub(crate) fn publish<'a>(
+        &self,
+        slot: usize,
+        messages: impl ExactSizeIterator<Item = &'a Dispatch>,
+    ) {
         let Some(slot) = self.slots.get(slot) else {
             return;
         };
         // counted before the flusher can count them as written
-        self.queues.note_waiting(units.len() * UNIT_BYTES);
-        if slot.queue.push(units) {
+        self.queues
+            .note_waiting(messages.len() * slot.queue.kind.unit_bytes());
+        if slot.queue.push(messages) {
             self.queues.mark_dirty(&slot.queue);
         }
     }

@@ -54,12 +54,7 @@ impl Layout {
         self.root.join("consumequeue")
     }
 
-    /// Directory of one plain consume queue.
-    pub fn consume_queue(&self, topic: &str, queue_id: i32) -> PathBuf {
-        self.consume_queues().join(topic).join(queue_id.to_string())
-    }
-
-    /// Directory of all batch consume queues.
+    /// Directory of all batch consume queues, laid out as the plain ones.
     pub fn batch_consume_queues(&self) -> PathBuf {
         self.root.join("batchconsumequeue")
     }

@@ -74,9 +74,8 @@ impl Store {
         let layout = Layout::new(dir);
         layout.claim(&*fs)?;
         let lock = layout.take_lock(&*fs)?;
-        let metadata = Metadata::open(&fs, &layout)?;
-        let batch_topics = metadata.batch_topics(&*fs, &layout)?;
-        let recovered = recovery::recover(&fs, &layout, options, batch_topics)?;
+        let metadata = Arc::new(Metadata::open(&fs, &layout)?);
+        let recovered = recovery::recover(&fs, &layout, options, &metadata)?;
         let mut report = recovered.report;
         report.notes.extend(metadata.take_notes());
         let shared = Arc::new(Shared::new(
@@ -85,7 +84,7 @@ impl Store {
             recovered.options,
             recovered.log,
             recovered.queues,
-            Arc::new(metadata),
+            metadata,
             recovered.newest,
             lock,
         ));

@@ -1,5 +1,10 @@
 //! Big-endian numbers at known places of a slice.
 
+/// The 2-byte number at `at`; `None` beyond the end.
+pub(crate) fn i16_at(bytes: &[u8], at: usize) -> Option<i16> {
+    Some(i16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
 /// The 4-byte number at `at`; `None` beyond the end.
 pub(crate) fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
     Some(i32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))

@@ -24,6 +24,9 @@ pub struct StoreOptions {
     /// Length of a consume-queue file in bytes. Default: 6,000,000 (sparse), which is 300,000 messages. Bounds: a multiple of 20 up
     /// to 2 GiB. Java: `mappedFileSizeConsumeQueue`.
     pub queue_file_bytes: u64,
+    /// Length of a batch consume-queue file in bytes. Default: 13,800,000 (sparse). Bounds: a multiple of 46 up to 2 GiB.
+    /// Java: `mapperFileSizeBatchConsumeQueue`.
+    pub batch_queue_file_bytes: u64,
     /// Whether messages are indexed by key. Default: true. Java: `messageIndexEnable`.
     pub index: bool,
     /// Hash slots of an index file. Default: 5,000,000. Java: `maxHashSlotNum`.
@@ -49,6 +52,7 @@ impl Default for StoreOptions {
         Self {
             log_file_bytes: 1 << 30,
             queue_file_bytes: 6_000_000,
+            batch_queue_file_bytes: 13_800_000,
             index: true,
             index_slots: 5_000_000,
             index_units: 20_000_000,
@@ -75,17 +79,17 @@ impl StoreOptions {
                 format!("{} is not within 4096 to 2147483647", self.log_file_bytes),
             );
         }
-        if self.queue_file_bytes == 0
-            || !self.queue_file_bytes.is_multiple_of(20)
-            || self.queue_file_bytes > i32::MAX as u64
-        {
-            return bad(
-                "queue_file_bytes",
-                format!(
-                    "{} is not a multiple of 20 within 20 to 2147483640",
-                    self.queue_file_bytes
-                ),
-            );
+        let units = [
+            ("queue_file_bytes", self.queue_file_bytes, 20),
+            ("batch_queue_file_bytes", self.batch_queue_file_bytes, 46),
+        ];
+        for (option, bytes, unit) in units {
+            if bytes == 0 || !bytes.is_multiple_of(unit) || bytes > i32::MAX as u64 {
+                return bad(
+                    option,
+                    format!("{bytes} is not a multiple of {unit} within {unit} to 2147483647"),
+                );
+            }
         }
         if self.index_slots == 0 || self.index_units < 2 {
             return bad(

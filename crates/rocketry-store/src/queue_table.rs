@@ -12,7 +12,8 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     Layout,
-    consume_queue::{ConsumeQueue, PRE_BLANK},
+    consume_queue::{ConsumeQueue, QueueKind},
+    metadata::Metadata,
     unit_files::{Files, UnitFiles},
 };
 
@@ -27,12 +28,14 @@ type TopicQueues = Vec<(i32, Arc<ConsumeQueue>)>;
 pub(crate) struct QueueTable {
     layout: Layout,
     files: Arc<Files>,
-    file_bytes: u64,
+    plain_file_bytes: u64,
+    batch_file_bytes: u64,
+    metadata: Arc<Metadata>,
     topics: RwLock<HashMap<Arc<str>, TopicQueues>>,
     next_owner: AtomicU32,
     dirty: Mutex<Vec<Arc<ConsumeQueue>>>,
     waiting_bytes: AtomicUsize,
-    /// Topics whose messages are in batch consume queues.
+    /// Topics that have batch consume queues on disk.
     batch_topics: HashSet<String>,
 }
 
@@ -40,13 +43,16 @@ impl QueueTable {
     pub(crate) fn new(
         layout: Layout,
         files: Arc<Files>,
-        file_bytes: u64,
+        (plain_file_bytes, batch_file_bytes): (u64, u64),
+        metadata: Arc<Metadata>,
         batch_topics: HashSet<String>,
     ) -> Self {
         Self {
             layout,
             files,
-            file_bytes,
+            plain_file_bytes,
+            batch_file_bytes,
+            metadata,
             topics: RwLock::default(),
             // 0 is the commit log
             next_owner: AtomicU32::new(1),
@@ -56,9 +62,17 @@ impl QueueTable {
         }
     }
 
-    /// Whether the messages of a topic are in batch consume queues.
-    pub(crate) fn is_batch_topic(&self, topic: &str) -> bool {
-        self.batch_topics.contains(topic)
+    /// What kind of queues a topic has: as its attribute says, or what is on disk.
+    pub(crate) fn kind_of(&self, topic: &str) -> QueueKind {
+        let by_attribute = self.metadata.topics.get(topic).is_some_and(|config| {
+            let kind = config.attributes.get("queue.type");
+            kind.is_some_and(|kind| kind == "BatchCQ")
+        });
+        if by_attribute || self.batch_topics.contains(topic) {
+            QueueKind::Batch
+        } else {
+            QueueKind::Plain
+        }
     }
 
     /// Counts units that wait to be written.
@@ -94,6 +108,7 @@ impl QueueTable {
         if let Some(queue) = self.get(topic, queue_id) {
             return queue;
         }
+        let kind = self.kind_of(topic);
         let mut topics = self.topics.write();
         let topic = topics
             .get_key_value(topic)
@@ -105,15 +120,19 @@ impl QueueTable {
         {
             return Arc::clone(queue);
         }
+        let (parent, file_bytes) = match kind {
+            QueueKind::Plain => (self.layout.consume_queues(), self.plain_file_bytes),
+            QueueKind::Batch => (self.layout.batch_consume_queues(), self.batch_file_bytes),
+        };
         let units = UnitFiles::new(
             Arc::clone(&self.files),
             self.next_owner.fetch_add(1, Ordering::Relaxed),
-            self.layout.consume_queue(&topic, queue_id),
-            self.file_bytes,
-            PRE_BLANK,
+            parent.join(&*topic).join(queue_id.to_string()),
+            file_bytes,
+            kind.filler(),
             range,
         );
-        let queue = Arc::new(ConsumeQueue::new(topic, queue_id, units));
+        let queue = Arc::new(ConsumeQueue::new(topic, queue_id, kind, units));
         queues.insert(at, (queue_id, Arc::clone(&queue)));
         queue
     }

@@ -120,7 +120,7 @@ pub struct ReadOutcome {
     pub max_offset: i64,
     /// The records, one behind the other, as they are stored: the body of a pull reply.
     pub messages: Bytes,
-    /// Number of records in `messages`.
+    /// Number of messages in `messages`; a record that is an inner batch counts as the messages it holds.
     pub count: usize,
 }
 
@@ -421,11 +421,11 @@ impl Scan<'_> {
     fn pick(&mut self, units: &[Option<Unit>], picked: &mut Vec<Unit>) -> bool {
         let log_min = self.shared.log.min();
         let mut bytes = self.out.len();
+        let mut count = self.count;
         for unit in units {
-            let count = self.count + picked.len();
             match unit {
                 Some(unit) if !unit.is_pre_blank() => {
-                    let too_many = count + 1 > self.limits.max_messages;
+                    let too_many = count + usize::from(unit.count) > self.limits.max_messages;
                     let too_large = bytes + unit.size as usize > self.limits.max_bytes;
                     if count > 0 && (too_many || too_large) {
                         return true;
@@ -437,12 +437,16 @@ impl Scan<'_> {
                         .is_none_or(|filter| filter.matches_tags(unit.tags_code))
                     {
                         bytes += unit.size as usize;
+                        count += usize::from(unit.count);
                         picked.push(*unit);
                     }
+                    self.next = unit.queue_end();
                 }
-                _ => self.holes = true,
+                _ => {
+                    self.holes = true;
+                    self.next += 1;
+                }
             }
-            self.next += 1;
             self.scanned += 1;
         }
         false
@@ -508,7 +512,7 @@ impl Scan<'_> {
             }
             self.out.copy_within(from..from + len, end);
             end += len;
-            self.count += 1;
+            self.count += usize::from(unit.count);
         }
         self.out.truncate(end);
     }

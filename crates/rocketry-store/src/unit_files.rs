@@ -119,13 +119,11 @@ impl UnitFiles {
         inner.synced = index;
     }
 
-    /// Appends units. Returns whether nothing was waiting to be written before.
-    pub(crate) fn push(&self, units: impl Iterator<Item = impl AsRef<[u8]>>) -> bool {
+    /// Appends whole units. Returns whether nothing was waiting to be written before.
+    pub(crate) fn push(&self, append: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut inner = self.inner.lock();
         let was_clean = inner.pending.is_empty();
-        for unit in units {
-            inner.pending.extend_from_slice(unit.as_ref());
-        }
+        append(&mut inner.pending);
         was_clean
     }
 

@@ -274,15 +274,6 @@ impl Writer {
                 reason: "it is not UTF-8".to_owned(),
             });
         }
-        if self.shared.queues.is_batch_topic(record.topic) {
-            return Err(AppendError::Invalid {
-                what: "topic",
-                reason: format!(
-                    "{:?} keeps its messages in batch consume queues (queue.type=BatchCQ), which this version leaves alone",
-                    record.topic
-                ),
-            });
-        }
         Ok(())
     }
 
@@ -324,7 +315,8 @@ impl Writer {
         let levels = &self.shared.options.delay_levels;
         let dispatch = Dispatch::of(&record, log_offset, len, levels);
         if in_queue {
-            self.dispatcher.set_next(slot, dispatch.queue_offset + 1);
+            let next = self.dispatcher.after(slot, &dispatch);
+            self.dispatcher.set_next(slot, next);
         }
         self.pending.push(Pending { slot, dispatch });
         Ok(Appended {
@@ -345,7 +337,7 @@ impl Writer {
                 continue;
             };
             self.dispatcher
-                .publish(first.slot, run.iter().map(|pending| pending.dispatch.unit));
+                .publish(first.slot, run.iter().map(|pending| &pending.dispatch));
         }
         if let Some(last) = self.pending.last() {
             *self.shared.newest.lock() = Newest {
@@ -360,7 +352,7 @@ impl Writer {
                 arrived(&Arrival {
                     topic: &slot.queue.topic,
                     queue_id: slot.queue.queue_id,
-                    queue_offset: signed(pending.dispatch.queue_offset),
+                    queue_offset: signed(pending.dispatch.unit.queue_offset),
                     tags_code: pending.dispatch.unit.tags_code,
                     log_offset: signed(pending.dispatch.unit.log_offset),
                 });
@@ -381,7 +373,7 @@ impl Writer {
         for pending in self.pending.drain(..).rev() {
             if pending.dispatch.in_queue {
                 self.dispatcher
-                    .set_next(pending.slot, pending.dispatch.queue_offset);
+                    .set_next(pending.slot, pending.dispatch.unit.queue_offset);
             }
         }
     }

@@ -57,7 +57,7 @@ impl DelayOffsets {
         }
         table.changes += 1;
         if table.changes.is_multiple_of(VERSION_STEP) {
-            super::step(&mut table.version, now_ms);
+            table.version = table.version.next(now_ms);
         }
     }
 
@@ -65,7 +65,7 @@ impl DelayOffsets {
     pub fn snapshot(&self) -> DelayOffsetSerializeWrapper {
         let table = self.table.read();
         DelayOffsetSerializeWrapper {
-            data_version: Some(table.version.clone()),
+            data_version: Some(table.version),
             offset_table: table.levels.clone(),
         }
     }

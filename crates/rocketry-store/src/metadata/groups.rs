@@ -11,7 +11,7 @@ use rocketry_protocol::body::{
     groups::{SubscriptionGroupConfig, SubscriptionGroupWrapper},
 };
 
-use super::{file::ConfigFile, step};
+use super::file::ConfigFile;
 use crate::{FileSystem, Layout, StoreError};
 
 /// The consumer groups of a broker, and what they are forbidden.
@@ -31,7 +31,7 @@ struct Table {
 
 impl Table {
     fn changed(&mut self, now_ms: i64) {
-        step(&mut self.version, now_ms);
+        self.version = self.version.next(now_ms);
         self.changes += 1;
     }
 }
@@ -80,7 +80,7 @@ impl Groups {
 
     /// Version of the table, which steps at every change.
     pub fn data_version(&self) -> DataVersion {
-        self.table.read().version.clone()
+        self.table.read().version
     }
 
     /// Adds a group or replaces its settings. Call [`Groups::persist`] to write it.
@@ -153,7 +153,7 @@ impl Groups {
     pub fn snapshot(&self) -> SubscriptionGroupWrapper {
         let table = self.table.read();
         SubscriptionGroupWrapper {
-            data_version: table.version.clone(),
+            data_version: table.version,
             forbidden_table: table.forbidden.clone(),
             subscription_group_table: table
                 .groups

@@ -9,10 +9,9 @@ mod groups;
 mod offsets;
 mod topics;
 
-use std::{collections::HashSet, io, sync::Arc};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rocketry_protocol::body::DataVersion;
 
 pub use self::{delay::DelayOffsets, groups::Groups, offsets::ConsumerOffsets, topics::Topics};
 use crate::{FileSystem, Layout, StoreError};
@@ -55,45 +54,7 @@ impl Metadata {
         self.delay_offsets.persist()
     }
 
-    /// The topics whose messages are in batch consume queues: by their attribute, or because they have such queues.
-    pub(crate) fn batch_topics(
-        &self,
-        fs: &dyn FileSystem,
-        layout: &Layout,
-    ) -> Result<HashSet<String>, StoreError> {
-        let mut topics: HashSet<String> = self
-            .topics
-            .all()
-            .iter()
-            .filter(|config| {
-                config
-                    .attributes
-                    .get("queue.type")
-                    .is_some_and(|kind| kind == "BatchCQ")
-            })
-            .map(|config| config.topic_name.clone())
-            .collect();
-        let dir = layout.batch_consume_queues();
-        match fs.list(&dir) {
-            Ok(entries) => topics.extend(
-                entries
-                    .into_iter()
-                    .filter(|entry| entry.is_dir)
-                    .map(|entry| entry.name),
-            ),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(StoreError::io("read directory", dir)(error)),
-        }
-        Ok(topics)
-    }
-
     pub(crate) fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut self.notes.lock())
     }
-}
-
-/// One step of a table's version. Java: `DataVersion.nextVersion`
-fn step(version: &mut DataVersion, now_ms: i64) {
-    version.timestamp = now_ms;
-    version.counter = version.counter.wrapping_add(1);
 }

@@ -105,7 +105,7 @@ impl ConsumerOffsets {
         }
         table.changes += 1;
         if table.changes.is_multiple_of(VERSION_STEP) {
-            super::step(&mut table.version, now_ms);
+            table.version = table.version.next(now_ms);
         }
     }
 
@@ -160,7 +160,7 @@ impl ConsumerOffsets {
             })
             .collect();
         ConsumerOffsetSerializeWrapper {
-            data_version: Some(table.version.clone()),
+            data_version: Some(table.version),
             offset_table,
         }
     }

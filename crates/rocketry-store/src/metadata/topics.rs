@@ -8,7 +8,7 @@ use rocketry_protocol::body::{
     topics::{TopicConfig, TopicConfigSerializeWrapper},
 };
 
-use super::{file::ConfigFile, step};
+use super::file::ConfigFile;
 use crate::{FileSystem, Layout, StoreError};
 
 /// The topics of a broker.
@@ -69,7 +69,7 @@ impl Topics {
 
     /// Version of the table, which steps at every change.
     pub fn data_version(&self) -> DataVersion {
-        self.table.read().version.clone()
+        self.table.read().version
     }
 
     /// Adds a topic or replaces its settings. Call [`Topics::persist`] to write it.
@@ -78,7 +78,7 @@ impl Topics {
         table
             .topics
             .insert(config.topic_name.clone(), Arc::new(config));
-        step(&mut table.version, now_ms);
+        table.version = table.version.next(now_ms);
         table.changes += 1;
     }
 
@@ -92,7 +92,7 @@ impl Topics {
         table
             .topics
             .insert(config.topic_name.clone(), Arc::clone(&config));
-        step(&mut table.version, now_ms);
+        table.version = table.version.next(now_ms);
         table.changes += 1;
         (config, true)
     }
@@ -101,7 +101,7 @@ impl Topics {
     pub fn remove(&self, topic: &str, now_ms: i64) -> Option<Arc<TopicConfig>> {
         let mut table = self.table.write();
         let removed = table.topics.remove(topic)?;
-        step(&mut table.version, now_ms);
+        table.version = table.version.next(now_ms);
         table.changes += 1;
         Some(removed)
     }
@@ -110,7 +110,7 @@ impl Topics {
     pub fn snapshot(&self) -> TopicConfigSerializeWrapper {
         let table = self.table.read();
         TopicConfigSerializeWrapper {
-            data_version: table.version.clone(),
+            data_version: table.version,
             topic_config_table: table
                 .topics
                 .iter()

@@ -1,6 +1,5 @@
 //! The files of the commit log as found, checked before anything is written.
 
-use super::queues::QueueFiles;
 use crate::{FileSystem, Layout, StoreError, layout::numbered_files};
 
 /// The commit-log files of a directory.
@@ -85,19 +84,5 @@ impl LogFiles {
     /// End of the last file.
     pub(super) fn end(&self) -> u64 {
         self.starts.last().map_or(0, |last| last + self.file_bytes)
-    }
-
-    /// Refuses a directory whose queues point into a commit log that is not there: a disk that is not mounted looks like that.
-    pub(super) fn check_not_lost(
-        &self,
-        layout: &Layout,
-        queues: &QueueFiles,
-    ) -> Result<(), StoreError> {
-        if self.starts.is_empty() && queues.has_files() {
-            return Err(StoreError::LostLog {
-                dir: layout.commit_log(),
-            });
-        }
-        Ok(())
     }
 }

@@ -16,11 +16,15 @@ use std::{
     time::Duration,
 };
 
-use self::{files::LogFiles, queues::LoadedQueue};
+use self::{
+    files::LogFiles,
+    queues::{LoadedQueue, QueueFiles},
+};
 use crate::{
-    FileSystem, Layout, StoreError, StoreOptions,
+    FileSystem, Layout, Metadata, StoreError, StoreOptions,
     checkpoint::Checkpoint,
     commit_log::{CommitLog, Scanner, Step},
+    consume_queue::QueueKind,
     dispatch::{Dispatch, Dispatcher},
     file_cache::FileCache,
     number::signed,
@@ -76,14 +80,30 @@ pub(crate) fn recover(
     fs: &Arc<dyn FileSystem>,
     layout: &Layout,
     mut options: StoreOptions,
-    batch_topics: HashSet<String>,
+    metadata: &Arc<Metadata>,
 ) -> Result<Recovered, StoreError> {
     let clean = !layout.was_aborted(&**fs)?;
     let log_files = LogFiles::find(&**fs, layout, options.log_file_bytes)?;
-    let queue_files = queues::find(&**fs, layout, options.queue_file_bytes)?;
+    let plain = QueueFiles::find(
+        &**fs,
+        &layout.consume_queues(),
+        QueueKind::Plain,
+        options.queue_file_bytes,
+    )?;
+    let batch = QueueFiles::find(
+        &**fs,
+        &layout.batch_consume_queues(),
+        QueueKind::Batch,
+        options.batch_queue_file_bytes,
+    )?;
     options.log_file_bytes = log_files.file_bytes;
-    options.queue_file_bytes = queue_files.file_bytes;
-    log_files.check_not_lost(layout, &queue_files)?;
+    options.queue_file_bytes = plain.file_bytes;
+    options.batch_queue_file_bytes = batch.file_bytes;
+    if log_files.starts.is_empty() && (plain.has_files() || batch.has_files()) {
+        return Err(StoreError::LostLog {
+            dir: layout.commit_log(),
+        });
+    }
     let (checkpoint, checkpoint_ok) = Checkpoint::read(&**fs, &layout.checkpoint())?;
 
     let cache = Arc::new(FileCache::new(Arc::clone(fs)));
@@ -101,8 +121,9 @@ pub(crate) fn recover(
     let table = Arc::new(QueueTable::new(
         layout.clone(),
         files,
-        queue_files.file_bytes,
-        batch_topics,
+        (plain.file_bytes, batch.file_bytes),
+        Arc::clone(metadata),
+        batch.topics(),
     ));
 
     let mut work = Work {
@@ -116,7 +137,7 @@ pub(crate) fn recover(
             clean,
             log_min: signed(log_files.min()),
             log_file_bytes: log_files.file_bytes,
-            queue_file_bytes: queue_files.file_bytes,
+            queue_file_bytes: plain.file_bytes,
             ..Recovery::default()
         },
         newest: Newest {
@@ -128,9 +149,12 @@ pub(crate) fn recover(
     if !checkpoint_ok && !work.report.fresh {
         work.note("checkpoint: absent or unreadable; more of the log was read instead".to_owned());
     }
-    let mut loaded = queue_files
-        .load(&table)
-        .map_err(StoreError::io("read consume queues of", layout.root()))?;
+    let mut loaded = Vec::new();
+    for files in [plain, batch] {
+        files
+            .load(&table, &mut loaded, &mut work.report.notes)
+            .map_err(StoreError::io("read consume queues of", layout.root()))?;
+    }
     let from = work.scan_start(&loaded, checkpoint, clean)?;
     for queue in &mut loaded {
         queue
@@ -156,7 +180,7 @@ pub(crate) fn recover(
             .map(|queue| (Arc::clone(&queue.queue.topic), queue.queue.queue_id)),
     );
     work.rebuild(&wrong, &mut dispatcher, &loaded, end)?;
-    work.settle(&mut dispatcher, &loaded)?;
+    work.settle(&mut dispatcher, &loaded, &wrong)?;
     work.report.queues = dispatcher.slots().len();
 
     let confirm_offset = signed(work.last_record);
@@ -303,11 +327,11 @@ impl Work<'_> {
                 log_offset: at,
                 store_ms: dispatch.store_ms,
             };
-            if dispatch.in_queue && self.is_dispatchable(dispatcher, record.topic) {
+            if dispatch.in_queue && is_directory_name(record.topic) {
                 let slot = dispatcher.slot_of(record.topic, record.queue_id);
-                if dispatcher.next(slot) == dispatch.queue_offset {
-                    dispatcher.publish(slot, std::iter::once(dispatch.unit));
-                    dispatcher.set_next(slot, dispatch.queue_offset + 1);
+                if dispatcher.next(slot) == dispatch.unit.queue_offset {
+                    dispatcher.publish(slot, std::iter::once(&dispatch));
+                    dispatcher.set_next(slot, dispatcher.after(slot, &dispatch));
                 } else if let Some(slot) = dispatcher.slot(slot) {
                     let name = (Arc::clone(&slot.queue.topic), slot.queue.queue_id);
                     if !damaged.contains(&name) {
@@ -327,10 +351,6 @@ impl Work<'_> {
             ));
         }
         Ok(wrong)
-    }
-
-    fn is_dispatchable(&self, dispatcher: &Dispatcher, topic: &str) -> bool {
-        is_directory_name(topic) && !dispatcher.is_batch_topic(topic)
     }
 
     /// The error for a log that ends before what a clean stop left.
@@ -406,19 +426,20 @@ impl Work<'_> {
                 Step::End(_) => break,
             };
             let at = record.physical_offset.cast_unsigned();
-            if self.is_dispatchable(dispatcher, record.topic) {
+            let mut dispatch = Dispatch::of(&record, at, len, self.delay_levels);
+            if dispatch.in_queue && is_directory_name(record.topic) {
                 let slot = dispatcher.slot_of(record.topic, record.queue_id);
-                let dispatch = Dispatch::of(&record, at, len, self.delay_levels);
-                if dispatch.in_queue && rebuilt.contains(&slot) {
+                if rebuilt.contains(&slot) {
                     if untouched.remove(&slot) {
-                        dispatcher.begin_at(slot, dispatch.queue_offset);
+                        dispatcher.begin_at(slot, dispatch.unit.queue_offset);
                     }
                     // where messages are missing in the log their places stay empty; where the log repeats a place, the message
                     // is kept at the next one rather than lost
-                    dispatcher.fill_to(slot, dispatch.queue_offset);
-                    dispatcher.publish(slot, std::iter::once(dispatch.unit));
-                    let next = dispatcher.next(slot);
-                    dispatcher.set_next(slot, next + 1);
+                    dispatcher.fill_to(slot, dispatch.unit.queue_offset);
+                    let place = dispatch.unit.queue_offset.max(dispatcher.next(slot));
+                    dispatch.unit.queue_offset = place;
+                    dispatcher.publish(slot, std::iter::once(&dispatch));
+                    dispatcher.set_next(slot, dispatcher.after(slot, &dispatch));
                 }
             }
             scanner.advance(len);
@@ -432,17 +453,24 @@ impl Work<'_> {
         &mut self,
         dispatcher: &mut Dispatcher,
         loaded: &[LoadedQueue],
+        rebuilt: &BTreeSet<QueueName>,
     ) -> Result<(), StoreError> {
         for found in loaded {
+            let name = (Arc::clone(&found.queue.topic), found.queue.queue_id);
+            let files_end = if rebuilt.contains(&name) {
+                0
+            } else {
+                found.files_end()
+            };
             found
                 .remove_empty(self.fs)
-                .and_then(|()| found.queue.units.settle(found.files_end()))
+                .and_then(|()| found.queue.units.settle(files_end))
                 .map_err(StoreError::io("repair", found.queue.units.dir()))?;
         }
         let log_min = self.log_files.min();
         for slot in dispatcher.slots() {
             slot.queue
-                .correct_bounds(log_min)
+                .correct_min(log_min)
                 .map_err(StoreError::io("read", slot.queue.units.dir()))?;
         }
         dispatcher.reload_next();

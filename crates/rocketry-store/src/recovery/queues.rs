@@ -1,19 +1,26 @@
 //! The files of the consume queues as found, and what of them can be kept.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     FileSystem, Layout, StoreError,
     commit_log::{CommitLog, check_record},
-    consume_queue::{ConsumeQueue, UNIT_BYTES, Unit},
+    consume_queue::{ConsumeQueue, QueueKind, Unit},
     layout::numbered_files,
     number::signed,
     queue_table::QueueTable,
 };
 
-/// The consume-queue files of a directory.
+/// The consume-queue files of one kind.
 #[derive(Debug)]
 pub(super) struct QueueFiles {
+    kind: QueueKind,
+    parent: PathBuf,
     /// Length of a file: the most common one, as single files may be damaged.
     pub(super) file_bytes: u64,
     queues: Vec<FoundQueue>,
@@ -27,42 +34,82 @@ struct FoundQueue {
     files: Vec<(u64, u64)>,
 }
 
-/// Finds all queues; `default_bytes` is the file length of a new directory.
-pub(super) fn find(
-    fs: &dyn FileSystem,
-    layout: &Layout,
-    default_bytes: u64,
-) -> Result<QueueFiles, StoreError> {
-    let mut queues = Vec::new();
-    for topic in directories(fs, &layout.consume_queues())? {
-        let dir = layout.consume_queues().join(&topic);
-        for id in directories(fs, &dir)? {
-            // Java skips directories whose names are no numbers
-            if let Ok(queue_id) = id.parse::<i32>()
-                && queue_id >= 0
-                && queue_id.to_string() == id
-            {
-                queues.push(FoundQueue {
-                    files: numbered_files(fs, &dir.join(&id))?,
-                    topic: topic.clone(),
-                    queue_id,
-                });
+impl QueueFiles {
+    /// Finds all queues below `parent`; `default_bytes` is the file length of a new directory.
+    pub(super) fn find(
+        fs: &dyn FileSystem,
+        parent: &Path,
+        kind: QueueKind,
+        default_bytes: u64,
+    ) -> Result<Self, StoreError> {
+        let mut queues = Vec::new();
+        for topic in directories(fs, parent)? {
+            let dir = parent.join(&topic);
+            for id in directories(fs, &dir)? {
+                // Java skips directories whose names are no numbers
+                if let Ok(queue_id) = id.parse::<i32>()
+                    && queue_id >= 0
+                    && queue_id.to_string() == id
+                {
+                    queues.push(FoundQueue {
+                        files: numbered_files(fs, &dir.join(&id))?,
+                        topic: topic.clone(),
+                        queue_id,
+                    });
+                }
             }
         }
+        let mut lengths: HashMap<u64, usize> = HashMap::new();
+        for (_, len) in queues.iter().flat_map(|queue| &queue.files) {
+            *lengths.entry(*len).or_default() += 1;
+        }
+        let file_bytes = lengths
+            .into_iter()
+            .filter(|(len, _)| *len > 0 && len.is_multiple_of(kind.unit_bytes() as u64))
+            .max_by_key(|(len, count)| (*count, *len))
+            .map_or(default_bytes, |(len, _)| len);
+        Ok(Self {
+            kind,
+            parent: parent.to_path_buf(),
+            file_bytes,
+            queues,
+        })
     }
-    let mut lengths: HashMap<u64, usize> = HashMap::new();
-    for (_, len) in queues.iter().flat_map(|queue| &queue.files) {
-        *lengths.entry(*len).or_default() += 1;
+
+    pub(super) fn has_files(&self) -> bool {
+        self.queues.iter().any(|queue| !queue.files.is_empty())
     }
-    let file_bytes = lengths
-        .into_iter()
-        .filter(|(len, _)| *len > 0 && len.is_multiple_of(UNIT_BYTES as u64))
-        .max_by_key(|(len, count)| (*count, *len))
-        .map_or(default_bytes, |(len, _)| len);
-    Ok(QueueFiles { file_bytes, queues })
+
+    /// The topics that have queues of this kind.
+    pub(super) fn topics(&self) -> HashSet<String> {
+        self.queues
+            .iter()
+            .map(|queue| queue.topic.clone())
+            .collect()
+    }
+
+    /// Adds every queue to the table, with the units that its files hold.
+    pub(super) fn load(
+        self,
+        table: &QueueTable,
+        loaded: &mut Vec<LoadedQueue>,
+        notes: &mut Vec<String>,
+    ) -> io::Result<()> {
+        for found in self.queues {
+            if table.kind_of(&found.topic) == self.kind {
+                loaded.push(LoadedQueue::load(found, self.file_bytes, table)?);
+            } else {
+                notes.push(format!(
+                    "{}: the topic has queues of the other kind, these are left alone",
+                    self.parent.join(&found.topic).display()
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
-fn directories(fs: &dyn FileSystem, dir: &std::path::Path) -> Result<Vec<String>, StoreError> {
+fn directories(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<String>, StoreError> {
     match fs.list(dir) {
         Ok(entries) => Ok(entries
             .into_iter()
@@ -71,21 +118,6 @@ fn directories(fs: &dyn FileSystem, dir: &std::path::Path) -> Result<Vec<String>
             .collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(StoreError::io("read directory", dir)(error)),
-    }
-}
-
-impl QueueFiles {
-    pub(super) fn has_files(&self) -> bool {
-        self.queues.iter().any(|queue| !queue.files.is_empty())
-    }
-
-    /// Adds every queue to the table, with the units that its files hold.
-    pub(super) fn load(self, table: &QueueTable) -> io::Result<Vec<LoadedQueue>> {
-        let file_bytes = self.file_bytes;
-        self.queues
-            .into_iter()
-            .map(|found| LoadedQueue::load(found, file_bytes, table))
-            .collect()
     }
 }
 
@@ -109,7 +141,7 @@ impl LoadedQueue {
             .files
             .pop_if(|(_, len)| *len == 0)
             .map(|(start, _)| start);
-        let unit = UNIT_BYTES as u64;
+        let unit = table.kind_of(&found.topic).unit_bytes() as u64;
         let first = found.files.first().map_or(0, |(start, _)| *start);
         let damage = found
             .files
@@ -153,32 +185,28 @@ impl LoadedQueue {
 
     /// Finds the end of the valid units.
     fn find_end(&mut self, (first, files_end): (u64, u64)) -> io::Result<()> {
-        let units = &self.queue.units;
-        let valid = |_, bytes: &[u8]| Ok(Unit::decode(bytes).is_some());
+        let (kind, units) = (self.queue.kind, &self.queue.units);
+        let valid = |index, bytes: &[u8]| Ok(kind.decode(bytes, index).is_some());
         // most queues end within the first page of their last file
         let last_file = self
             .files
             .last()
-            .map_or(first, |(start, _)| start / UNIT_BYTES as u64);
+            .map_or(first, |(start, _)| start / kind.unit_bytes() as u64);
         let mut head = Vec::new();
-        units.read(last_file, 200, &mut head)?;
+        units.read(last_file, (4096 / kind.unit_bytes()) as u64, &mut head)?;
         let in_head = head
-            .as_chunks::<UNIT_BYTES>()
-            .0
-            .iter()
-            .position(|unit| Unit::decode(unit).is_none());
+            .chunks_exact(kind.unit_bytes())
+            .position(|unit| kind.decode(unit, last_file).is_none());
         let end = match in_head {
             Some(0) => units.partition(first, last_file, valid)?,
             Some(count) => last_file + count as u64,
             None => units.partition(last_file, files_end, valid)?,
         };
         if end > first {
-            let mut bytes = Vec::new();
-            units.read(end - 1, 1, &mut bytes)?;
-            self.last = Unit::decode(&bytes).filter(|unit| !unit.is_pre_blank());
+            let last = self.queue.unit_at(end - 1)?;
+            self.last = last.filter(|unit| !unit.is_pre_blank());
         }
-        units.forget_from(end);
-        Ok(())
+        self.queue.forget_from(end)
     }
 
     pub(super) const fn is_damaged(&self) -> bool {
@@ -188,7 +216,9 @@ impl LoadedQueue {
     /// Index behind the last unit that the files have room for.
     pub(super) fn files_end(&self) -> u64 {
         match self.files.last() {
-            Some((start, len)) if self.damage.is_none() => (start + len) / UNIT_BYTES as u64,
+            Some((start, len)) if self.damage.is_none() => {
+                (start + len) / self.queue.kind.unit_bytes() as u64
+            }
             _ => 0,
         }
     }
@@ -199,36 +229,33 @@ impl LoadedQueue {
         if self.damage.is_some() {
             return Ok(());
         }
-        let units = &self.queue.units;
+        let (kind, units) = (self.queue.kind, &self.queue.units);
         let (first, end) = (units.first(), units.end());
         let keep = if self.last.is_none_or(|last| last.log_offset >= from) {
-            units.partition(first, end, |_, bytes| {
-                Ok(Unit::decode(bytes)
+            units.partition(first, end, |index, bytes| {
+                Ok(kind
+                    .decode(bytes, index)
                     .is_some_and(|unit| unit.is_pre_blank() || unit.log_offset < from))
             })?
         } else {
             end
         };
-        if keep > first {
-            let mut bytes = Vec::new();
-            units.read(keep - 1, 1, &mut bytes)?;
-            if let Some(unit) = Unit::decode(&bytes)
-                && !self.agrees(unit, keep - 1, log)?
-            {
-                self.damage = Some(format!(
-                    "unit {} points to log offset {}, where there is no such message",
-                    keep - 1,
-                    unit.log_offset
-                ));
-                return Ok(());
-            }
+        if keep > first
+            && let Some(unit) = self.queue.unit_at(keep - 1)?
+            && !self.agrees(unit, log)?
+        {
+            self.damage = Some(format!(
+                "unit {} points to log offset {}, where there is no such message",
+                keep - 1,
+                unit.log_offset
+            ));
+            return Ok(());
         }
-        units.forget_from(keep);
-        Ok(())
+        self.queue.forget_from(keep)
     }
 
     /// Whether the log has the message that the unit says it has. What was removed from the log cannot be asked.
-    fn agrees(&self, unit: Unit, index: u64, log: &CommitLog) -> io::Result<bool> {
+    fn agrees(&self, unit: Unit, log: &CommitLog) -> io::Result<bool> {
         if unit.is_pre_blank() || unit.log_offset < log.min() {
             return Ok(true);
         }
@@ -244,7 +271,7 @@ impl LoadedQueue {
         Ok(check_record(&bytes, unit.log_offset).is_ok_and(|record| {
             *record.topic == *self.queue.topic
                 && record.queue_id == self.queue.queue_id
-                && record.queue_offset == signed(index)
+                && record.queue_offset == signed(unit.queue_offset)
         }))
     }
 

@@ -103,12 +103,14 @@ impl Topic {
     /// Java: `TopicValidator.validateTopic`
     pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
         let name = name.as_ref();
-        let max = if name.starts_with(RETRY_PREFIX) || name.starts_with(DEAD_LETTER_PREFIX) {
-            MAX_RETRY_TOPIC_LEN
-        } else {
-            MAX_TOPIC_LEN
-        };
-        check("topic", name, max).map(|()| Self(name.into()))
+        check("topic", name, max_topic_len(name)).map(|()| Self(name.into()))
+    }
+    /// As [`Topic::new`], keeping the memory of the name: a message's topic is checked without a copy.
+    ///
+    /// # Errors
+    /// The rule that the name breaks.
+    pub fn from_shared(name: Arc<str>) -> Result<Self, NameError> {
+        check("topic", &name, max_topic_len(&name)).map(|()| Self(name))
     }
     /// Where messages of `group` wait to be consumed again.
     pub fn retry(group: &Group) -> Self {
@@ -187,6 +189,14 @@ pub fn parse_light_queue(queue: &str) -> Option<(&str, &str)> {
         .then_some((parent, lite_topic))
 }
 
+fn max_topic_len(name: &str) -> usize {
+    if name.starts_with(RETRY_PREFIX) || name.starts_with(DEAD_LETTER_PREFIX) {
+        MAX_RETRY_TOPIC_LEN
+    } else {
+        MAX_TOPIC_LEN
+    }
+}
+
 fn check(kind: &'static str, name: &str, max: usize) -> Result<(), NameError> {
     let len = name.chars().count();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '%' | '|' | '-' | '_');
@@ -243,6 +253,10 @@ mod tests {
         );
         assert!(Topic::new("x".repeat(127)).is_ok());
         assert!(Topic::new(format!("%RETRY%{}", "x".repeat(248))).is_ok());
+        let shared: Arc<str> = "T".into();
+        let topic = Topic::from_shared(Arc::clone(&shared)).unwrap();
+        assert!(Arc::ptr_eq(topic.as_arc(), &shared));
+        assert!(Topic::from_shared("a b".into()).is_err());
         assert!(Topic::new(format!("%DLQ%{}", "x".repeat(251))).is_err());
         assert!(Group::new("x".repeat(120)).is_ok());
         assert!(Group::new("x".repeat(121)).is_err());

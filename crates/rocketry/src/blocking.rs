@@ -93,7 +93,8 @@ impl Producer {
         &self,
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<SendResult, Error> {
-        self.runtime.block_on(self.producer.send_batch(messages))?
+        self.runtime
+            .block_on(self.producer.send_batch(messages).into_future())?
     }
     /// Sends without an answer.
     pub fn send_oneway(&self, message: Message) -> Result<(), Error> {

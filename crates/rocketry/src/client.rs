@@ -1,21 +1,58 @@
 //! [`Client`]: one identity towards one cluster. Connections, routes and background tasks, as an explicit value.
 
-use std::{future::IntoFuture, pin::Pin, time::Duration};
+use std::{
+    collections::HashMap,
+    future::IntoFuture,
+    net::{IpAddr, Ipv4Addr},
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rocketry_protocol::{
+    Group, RemotingCommand, RequestCode,
+    body::heartbeat::{HeartbeatData, ProducerData},
+    header::{HeartbeatRequest, UnregisterClientRequest},
+    id::IdSource,
+};
+use rocketry_remoting::{ConnectOptions, Connection, Connections, Deadline, Handler, Responder};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::Admin,
+    clock::{self, MonthClock},
     config::ClientConfig,
-    error::Error,
-    name_server::NameServers,
-    producer::{ProducerBuilder, ShutdownReport},
+    error::{Error, ErrorKind},
+    name_server::{NameServerClient, NameServers},
+    producer::{self, Producer, ProducerBuilder, ShutdownReport},
     reader::ReaderBuilder,
+    route::{RouteSource, Routes},
 };
 
 /// Connections, routes and background tasks towards one cluster. Cloning is cheap and shares all of it.
 ///
-/// When the last clone and everything made from it are dropped, tasks end and sockets close; [`Client::shutdown`] does so in order.
+/// A process may have several, of the same or of different clusters; they share nothing. When the last clone and everything made
+/// from it are dropped, tasks end and sockets close; [`Client::shutdown`] does so in order, and waits for it.
 #[derive(Clone, Debug)]
-pub struct Client {}
+pub struct Client {
+    core: Arc<Core>,
+    /// Ends the background tasks, which hold `core` themselves.
+    _owner: Arc<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner(CancellationToken);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
 
 impl Client {
     /// Prepares a client for the cluster of these name servers: `Client::connect("127.0.0.1:9876").await?`.
@@ -30,9 +67,9 @@ impl Client {
 
     /// `ip@instance[@unit]`: how brokers know this client. Java: `ClientConfig.buildMQClientId`.
     pub fn client_id(&self) -> &str {
-        todo!()
+        &self.core.client_id
     }
-    /// A producer of `group`, to be configured and awaited: `client.producer("orders").await?`.
+    /// A producer of `group`, to be configured and awaited: `client.producer("orders").await?`. One per group and client.
     pub fn producer(&self, group: impl Into<String>) -> ProducerBuilder {
         ProducerBuilder::new(self.clone(), group.into())
     }
@@ -44,12 +81,27 @@ impl Client {
     pub fn admin(&self) -> Admin {
         Admin::new(self.clone())
     }
+
     /// Shuts every producer down (waiting for what is in flight until `deadline` has passed), ends all tasks and closes all connections.
     ///
-    /// A second call reports nothing and does nothing.
+    /// Clones of this client, and what was made from them, fail from then on. A second call reports nothing and does nothing.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let _ = deadline;
-        todo!()
+        let until = clock::now() + deadline;
+        let mut report = ShutdownReport::default();
+        for shared in self.core.live_producers() {
+            let left = until.saturating_duration_since(clock::now());
+            let producer = Producer::from_shared(shared);
+            report.unsent.extend(producer.shutdown(left).await.unsent);
+        }
+        self.core.stop.cancel();
+        self.core.connections.close_all().await;
+        self.core.tasks.close();
+        self.core.tasks.wait().await;
+        report
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 }
 
@@ -72,6 +124,28 @@ impl Connect {
         self.config.instance_name = Some(name.into());
         self
     }
+    /// See [`ClientConfig::connect_timeout`].
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    async fn build(self) -> Result<Client, Error> {
+        self.name_servers.check()?;
+        self.config.check()?;
+        let ip = match self.config.client_ip {
+            Some(ip) => ip,
+            None => local_ip(&self.name_servers).await,
+        };
+        let core = Core::new(self.config, &self.name_servers, ip);
+        let owner = Owner(core.stop.clone());
+        core.tasks.spawn(refresh_routes(Arc::clone(&core)));
+        core.tasks.spawn(heartbeat(Arc::clone(&core)));
+        Ok(Client {
+            core,
+            _owner: Arc::new(owner),
+        })
+    }
 }
 
 impl<N: Into<NameServers>> From<N> for Connect {
@@ -85,10 +159,275 @@ impl IntoFuture for Connect {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            self.name_servers.check()?;
-            self.config.check()?;
-            todo!()
+        Box::pin(self.build())
+    }
+}
+
+/// The address that this machine's packets to the name server carry: what brokers see, and distinct per host.
+///
+/// Connecting a datagram socket sends nothing. Java takes the first suitable interface: `NetworkUtil.getLocalInetAddress`.
+async fn local_ip(name_servers: &NameServers) -> IpAddr {
+    for address in name_servers.addresses() {
+        let bind = if address.starts_with('[') {
+            "[::]:0"
+        } else {
+            "0.0.0.0:0"
+        };
+        let Ok(socket) = tokio::net::UdpSocket::bind(bind).await else {
+            continue;
+        };
+        let connected = tokio::time::timeout(RESOLVE_LIMIT, socket.connect(address)).await;
+        if let (Ok(Ok(())), Ok(local)) = (connected, socket.local_addr()) {
+            return local.ip();
+        }
+    }
+    Ipv4Addr::LOCALHOST.into()
+}
+
+/// Longest time that a name server's host name may take to resolve before the client goes on without.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// What everything of one client shares.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: ClientConfig,
+    client_id: Arc<str>,
+    pub(crate) connections: Connections,
+    pub(crate) name_servers: Arc<NameServerClient>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) ids: IdSource,
+    pub(crate) month: MonthClock,
+    producers: Mutex<HashMap<Arc<str>, Weak<producer::Shared>>>,
+    /// Every task of this client.
+    pub(crate) tasks: TaskTracker,
+    /// Ends them.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Core {
+    fn new(config: ClientConfig, name_servers: &NameServers, ip: IpAddr) -> Arc<Self> {
+        let process_id = std::process::id();
+        let instance = config
+            .instance_name
+            .clone()
+            .unwrap_or_else(|| format!("{process_id}#{}", unique_number()));
+        let unit = config
+            .unit_name
+            .as_deref()
+            .map(|unit| format!("@{unit}"))
+            .unwrap_or_default();
+        let host = match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        Arc::new_cyclic(|core: &Weak<Self>| {
+            let mut options = ConnectOptions::default();
+            options.connect_timeout = config.connect_timeout;
+            let connections = Connections::new(options, Arc::new(FromBrokers(Weak::clone(core))));
+            let name_servers = Arc::new(NameServerClient::new(name_servers));
+            let tasks = TaskTracker::new();
+            let source = RouteSource {
+                connections: connections.clone(),
+                name_servers: Arc::clone(&name_servers),
+                language: config.language,
+                timeout: config.api_timeout,
+            };
+            Self {
+                client_id: format!("{host}@{instance}{unit}").into(),
+                connections,
+                name_servers,
+                routes: Arc::new(Routes::new(source, tasks.clone())),
+                // two clients of a process have the same address and process id: the seed tells their ids apart
+                ids: IdSource::new(ip, process_id, fastrand::u32(..)),
+                month: MonthClock::new(),
+                producers: Mutex::default(),
+                tasks,
+                stop: CancellationToken::new(),
+                config,
+            }
         })
     }
+
+    /// Takes a producer into heartbeats. Java: `MQClientInstance.registerProducer`.
+    pub(crate) fn register(self: &Arc<Self>, shared: &Arc<producer::Shared>) -> Result<(), Error> {
+        if self.stop.is_cancelled() {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "start the producer",
+                "the client is shut down",
+            ));
+        }
+        let group = shared.encode.group().as_arc();
+        let mut producers = self.producers.lock();
+        if producers.get(group).and_then(Weak::upgrade).is_some() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "start the producer",
+                format!("the group {group:?} has been created before in this client"),
+            )
+            .with_hint("clone the producer, or use another group or client"));
+        }
+        producers.insert(Arc::clone(group), Arc::downgrade(shared));
+        drop(producers);
+        // brokers that are connected already learn of the group now, not at the next round
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move { core.heartbeat().await });
+        Ok(())
+    }
+
+    /// Takes a group out of every broker, masters and slaves, until `until`. Java: `MQClientInstance.unregisterClient`.
+    pub(crate) async fn unregister(self: &Arc<Self>, group: &Group, until: Instant) {
+        self.producers.lock().remove(group.as_arc());
+        let mut leaving = tokio::task::JoinSet::new();
+        // a broker that is there answers in no time; past the deadline it still hears of it
+        let until = until.max(clock::now() + LEAVE_GRACE);
+        let deadline = Deadline::at(until).earlier(Deadline::after(self.config.api_timeout));
+        for broker in self.routes.brokers() {
+            for (_, address) in broker.addresses().iter() {
+                let (core, group, address) = (Arc::clone(self), group.clone(), Arc::clone(address));
+                leaving.spawn(async move {
+                    let request =
+                        core.command(RemotingCommand::request(&UnregisterClientRequest {
+                            client_id: &core.client_id,
+                            producer_group: Some(group.as_str()),
+                            consumer_group: None,
+                            broker_name: None,
+                        }));
+                    if let Err(error) = core.connections.call(&address, request, deadline).await {
+                        tracing::debug!(%error, "not unregistered");
+                    }
+                });
+            }
+        }
+        leaving.join_all().await;
+    }
+
+    /// A command in this client's language.
+    pub(crate) fn command(&self, mut command: RemotingCommand) -> RemotingCommand {
+        command.language = Some(self.config.language);
+        command
+    }
+
+    fn live_producers(&self) -> Vec<Arc<producer::Shared>> {
+        self.producers
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Waits for `period`; false when the client ends meanwhile.
+    async fn pause(&self, period: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(period) => true,
+            () = self.stop.cancelled() => false,
+        }
+    }
+
+    /// Tells every known master of this client's groups. A client without consumers spares the slaves.
+    ///
+    /// Java: `MQClientInstance.sendHeartbeatToAllBrokerWithLock`.
+    async fn heartbeat(&self) {
+        let mut beats = tokio::task::JoinSet::new();
+        let deadline = Deadline::after(self.config.api_timeout);
+        let brokers = self.routes.brokers();
+        for producer in self.live_producers() {
+            producer
+                .faults
+                .retain(|name| brokers.iter().any(|broker| &*broker.name == name));
+        }
+        for broker in brokers {
+            let (Some(address), Some(request)) = (broker.master(), self.heartbeat_request()) else {
+                continue;
+            };
+            let connections = self.connections.clone();
+            beats.spawn(async move {
+                match connections.call(&address, request, deadline).await {
+                    Ok(reply) if reply.code == 0 => {}
+                    Ok(reply) => tracing::warn!(%address, code = reply.code, remark = reply.remark, "heartbeat refused"),
+                    Err(error) => tracing::debug!(%error, "no heartbeat"),
+                }
+            });
+        }
+        beats.join_all().await;
+    }
+
+    /// `None` without groups: there is nothing to tell.
+    fn heartbeat_request(&self) -> Option<RemotingCommand> {
+        let mut producers = self.producers.lock();
+        producers.retain(|_, producer| producer.strong_count() > 0);
+        let groups: Vec<_> = producers
+            .keys()
+            .map(|group| ProducerData {
+                group_name: group.to_string(),
+            })
+            .collect();
+        drop(producers);
+        if groups.is_empty() {
+            return None;
+        }
+        let body = rocketry_protocol::body::encode(&HeartbeatData {
+            client_id: self.client_id.to_string(),
+            producer_data_set: groups,
+            ..HeartbeatData::default()
+        })
+        .ok()?;
+        Some(self.command(RemotingCommand::request(&HeartbeatRequest {}).with_body(body)))
+    }
+}
+
+/// Least time that a leave-taking may take.
+const LEAVE_GRACE: Duration = Duration::from_millis(200);
+
+/// The background tasks: each runs once per period until the client ends.
+async fn refresh_routes(core: Arc<Core>) {
+    while core.pause(core.config.route_refresh).await {
+        core.routes.refresh_all().await;
+    }
+}
+
+async fn heartbeat(core: Arc<Core>) {
+    while core.pause(core.config.heartbeat).await {
+        core.heartbeat().await;
+    }
+}
+
+/// Requests that arrive from brokers, and the news of a connection.
+struct FromBrokers(Weak<Core>);
+
+impl Handler for FromBrokers {
+    fn handle(&self, request: RemotingCommand, responder: Responder) {
+        match request.request_code() {
+            // speaks of consumers only; one-way
+            RequestCode::NOTIFY_CONSUMER_IDS_CHANGED => {}
+            _ => responder.unsupported(&request),
+        }
+    }
+
+    /// A broker learns of the producers as soon as it is connected: it can only call back on connections that it knows.
+    ///
+    /// Java: `NettyRemotingClient` channel listener, `MQClientInstance.sendHeartbeatToBroker`.
+    fn opened(&self, connection: &Connection) {
+        let Some(core) = self.0.upgrade() else { return };
+        if !core.routes.is_master(connection.info().name()) {
+            return;
+        }
+        let Some(request) = core.heartbeat_request() else {
+            return;
+        };
+        let connection = connection.clone();
+        let deadline = Deadline::after(core.config.api_timeout);
+        core.tasks.spawn(async move {
+            if let Err(error) = connection.call(request, deadline).await {
+                tracing::debug!(%error, "no heartbeat");
+            }
+        });
+    }
+}
+
+/// A number that no other client of this process has, nor one of an earlier process with the same id.
+fn unique_number() -> i64 {
+    static CLIENTS: AtomicU32 = AtomicU32::new(0);
+    // Java: System.nanoTime()
+    clock::wall_nanos().wrapping_add(i64::from(CLIENTS.fetch_add(1, Ordering::Relaxed)))
 }

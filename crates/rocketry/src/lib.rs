@@ -33,13 +33,17 @@ mod client;
 mod clock;
 mod config;
 mod error;
+mod hint;
 mod name_server;
 mod producer;
 mod reader;
+mod route;
 
 pub use rocketry_protocol::{
     Group, Language, Message, MessageExt, MessageQueue, NameError, Properties, ResponseCode, Topic,
-    compress::Compression, properties::name as property,
+    body::route::{BrokerData, ClusterInfo, QueueData, TopicRouteData},
+    compress::Compression,
+    properties::name as property,
 };
 
 pub use admin::{Admin, Boundary, QueueStats, TopicOptions};
@@ -48,8 +52,8 @@ pub use config::{AttemptBudget, ClientConfig, ProducerConfig};
 pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{
-    LatencyPolicy, Producer, ProducerBuilder, Selection, Send, SendFuture, SendResult, SendStatus,
-    ShutdownReport, Unsent, by_hash, by_random, split_batch,
+    LatencyPolicy, OneWay, Producer, ProducerBuilder, Reply, Selection, Send, SendFuture,
+    SendResult, SendStatus, ShutdownReport, Ticket, Unsent, by_hash, by_random, split_batch,
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};
 

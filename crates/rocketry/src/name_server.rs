@@ -1,8 +1,21 @@
 //! Name servers: the address list, and a query that fails over along it.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use crate::error::{Error, ErrorKind};
+use rocketry_protocol::RemotingCommand;
+use rocketry_remoting::{Connections, Deadline};
+
+use crate::{
+    clock,
+    error::{Attempt, Error, ErrorKind},
+    producer::classify,
+};
 
 /// The addresses of a cluster's name servers.
 ///
@@ -97,6 +110,116 @@ impl std::fmt::Display for NameServers {
             f.write_str(address)?;
         }
         Ok(())
+    }
+}
+
+/// Asks one name server, and the next one if it does not answer. Stays with the one that answered.
+///
+/// Java: `NettyRemotingClient.getAndCreateNameserverChannel`, which since 5.0 tries one server per request and lets the request fail.
+#[derive(Debug)]
+pub(crate) struct NameServerClient {
+    servers: Vec<Arc<str>>,
+    current: AtomicUsize,
+}
+
+/// Nobody answered.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    attempts: Vec<Attempt>,
+    elapsed: Duration,
+    budget: Duration,
+}
+
+impl NameServerClient {
+    /// Starts at a random server, so that many clients spread.
+    pub(crate) fn new(servers: &NameServers) -> Self {
+        let current = match servers.addresses.len() {
+            0 => 0,
+            n => fastrand::usize(..n),
+        };
+        Self {
+            servers: servers.addresses.clone(),
+            current: AtomicUsize::new(current),
+        }
+    }
+
+    /// All addresses, for what has to reach every name server.
+    pub(crate) fn all(&self) -> &[Arc<str>] {
+        &self.servers
+    }
+
+    /// Sends the request to the servers in turn until one answers, whatever the answer. A server that does not answer costs its
+    /// share of the time that is left, not all of it.
+    pub(crate) async fn call(
+        &self,
+        connections: &Connections,
+        command: &RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<RemotingCommand, Unanswered> {
+        let started = clock::now();
+        let first = self.current.load(Ordering::Relaxed);
+        let count = self.servers.len();
+        let mut attempts = Vec::new();
+        for step in 0..count {
+            let index = (first + step) % count;
+            let Some(address) = self.servers.get(index) else {
+                break;
+            };
+            let begun = clock::now();
+            let left = u32::try_from(count - step).unwrap_or(u32::MAX);
+            let share = Deadline::at(begun + deadline.remaining() / left);
+            match connections.call(address, command.clone(), share).await {
+                Ok(reply) => {
+                    self.current.store(index, Ordering::Relaxed);
+                    return Ok(reply);
+                }
+                Err(error) => attempts.push(Attempt {
+                    peer: Arc::from("name server"),
+                    address: Arc::clone(address),
+                    queue_id: None,
+                    started: begun.saturating_duration_since(started),
+                    elapsed: clock::now().saturating_duration_since(begun),
+                    phase: classify(&error).1,
+                    code: None,
+                    outcome: error.to_string(),
+                }),
+            }
+            if deadline.is_past() {
+                break;
+            }
+        }
+        let elapsed = clock::now().saturating_duration_since(started);
+        Err(Unanswered {
+            attempts,
+            elapsed,
+            budget: elapsed + deadline.remaining(),
+        })
+    }
+}
+
+impl Unanswered {
+    pub(crate) fn to_error(&self, action: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+        let Some(last) = self.attempts.last() else {
+            return Error::new(
+                ErrorKind::NoNameServer,
+                action,
+                "no name server address is configured",
+            )
+            .with_hint(
+                "give one to Client::connect, as in \"127.0.0.1:9876\", or set NAMESRV_ADDR",
+            );
+        };
+        let reason = match self.attempts.len() {
+            1 => format!("the name server does not answer: {}", last.outcome),
+            n => format!("none of {n} name servers answers: {}", last.outcome),
+        };
+        Error::new(ErrorKind::NameServerUnreachable, action, reason)
+            .with_attempts(self.attempts.clone())
+            .with_times(self.elapsed, self.budget)
+            .with_hint(
+                "check that a name server runs there (`rocketry serve` starts one with a broker) and that the address is \
+                 right (NAMESRV_ADDR, --namesrv)",
+            )
     }
 }
 

@@ -1,10 +1,23 @@
 //! A plain reader of a topic's queues: pulls without a consumer group's rebalancing.
+//!
+//! One task per queue pulls in order and hands batches to one bounded channel; the application takes them from there. Java has no
+//! such thing as a whole: `mqadmin consumeMessage` pulls like this as the group `TOOLS_CONSUMER`.
 
-use std::{future::IntoFuture, pin::Pin, time::Duration};
+use std::{collections::HashSet, future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
 
-use rocketry_protocol::{MessageExt, MessageQueue};
+use rocketry_protocol::{
+    MessageExt, MessageQueue, RemotingCommand, ResponseCode, Topic,
+    header::{PullMessageReply, PullMessageRequest, pull_sys_flag},
+};
+use rocketry_remoting::Deadline;
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
-use crate::{client::Client, error::Error};
+use crate::{
+    admin::{self, Admin, Boundary},
+    client::{Client, Core},
+    error::{Error, ErrorKind},
+    route,
+};
 
 /// Where a [`Reader`] starts in each queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,10 +72,75 @@ impl ReaderBuilder {
         self.filter = tags.into();
         self
     }
-    /// Reads only these queues. Default all readable queues of the topic.
+    /// Reads only these queues. Default all readable queues of the topic, as of now.
     pub fn queues(mut self, queues: impl IntoIterator<Item = MessageQueue>) -> Self {
         self.queues = Some(queues.into_iter().collect());
         self
+    }
+
+    async fn build(self) -> Result<Reader, Error> {
+        let action = format!("read topic {:?}", self.topic);
+        let topic = admin::topic_name(&action, &self.topic)?;
+        let admin = self.client.admin();
+        let queues = match self.queues {
+            Some(queues) => queues,
+            None => admin
+                .subscribe_queues(&self.topic)
+                .await
+                .map_err(|e| e.during(action.clone()))?,
+        };
+        if queues.is_empty() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                action,
+                format!("topic {:?} has no queue that can be read", self.topic),
+            )
+            .with_topic(&*self.topic));
+        }
+        let mut starting = JoinSet::new();
+        for (index, queue) in queues.iter().cloned().enumerate() {
+            let (admin, group, start) = (admin.clone(), self.group.clone(), self.start);
+            starting.spawn(async move {
+                (
+                    index,
+                    first_offset(&admin, group.as_deref(), &queue, start).await,
+                )
+            });
+        }
+        let mut positions: Vec<_> = queues.into_iter().map(|queue| (queue, 0)).collect();
+        for (index, offset) in starting.join_all().await {
+            if let Some(position) = positions.get_mut(index) {
+                position.1 = offset?;
+            }
+        }
+        let source = Arc::new(Source {
+            core: Arc::clone(self.client.core()),
+            topic,
+            group: self.group.clone().unwrap_or_else(|| TOOLS_GROUP.to_owned()),
+            tags: tags_of(&self.filter),
+            filter: self.filter,
+            action,
+        });
+        let (sender, batches) = mpsc::channel(QUEUED_BATCHES);
+        let mut pulls = JoinSet::new();
+        for (index, (queue, offset)) in positions.iter().enumerate() {
+            let pull = Pull {
+                source: Arc::clone(&source),
+                index,
+                queue: queue.clone(),
+                address: None,
+                offset: *offset,
+                failures: 0,
+            };
+            pulls.spawn(pull.run(sender.clone()));
+        }
+        Ok(Reader {
+            admin,
+            group: self.group,
+            positions,
+            batches,
+            _pulls: pulls,
+        })
     }
 }
 
@@ -71,41 +149,307 @@ impl IntoFuture for ReaderBuilder {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let _ = (
-                self.client,
-                self.topic,
-                self.group,
-                self.start,
-                self.filter,
-                self.queues,
-            );
-            todo!()
-        })
+        Box::pin(self.build())
     }
+}
+
+/// The group that tools pull as: every broker has it. Java: `MixAll.TOOLS_CONSUMER_GROUP`.
+const TOOLS_GROUP: &str = "TOOLS_CONSUMER";
+/// Batches that wait for the application; each pulling task holds one more.
+const QUEUED_BATCHES: usize = 16;
+/// Most messages of one pull. Brokers send at most 32 of themselves.
+const PULL_MESSAGES: i32 = 32;
+/// How long a broker may hold a pull when there is nothing. Java: `DefaultMQPushConsumerImpl.BROKER_SUSPEND_MAX_TIME_MILLIS`.
+const SUSPEND: Duration = Duration::from_secs(15);
+/// How long a pull may take. Java: `DefaultMQPushConsumerImpl.CONSUMER_TIMEOUT_MILLIS_WHEN_SUSPEND`.
+const PULL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Failures in a row after which the application is told.
+const PATIENCE: u32 = 3;
+
+async fn first_offset(
+    admin: &Admin,
+    group: Option<&str>,
+    queue: &MessageQueue,
+    start: StartAt,
+) -> Result<i64, Error> {
+    if let Some(group) = group
+        && let Some(committed) = admin.consumer_offset(group, queue).await?
+    {
+        return Ok(committed);
+    }
+    match start {
+        StartAt::First => admin.min_offset(queue).await,
+        StartAt::Last => admin.max_offset(queue).await,
+        StartAt::Time(time_ms) => admin.search_offset(queue, time_ms, Boundary::Lower).await,
+        StartAt::Offset(offset) => {
+            let (min, max) = (
+                admin.min_offset(queue).await?,
+                admin.max_offset(queue).await?,
+            );
+            Ok(offset.clamp(min, max.max(min)))
+        }
+    }
+}
+
+/// The tags that an expression names; none for all messages. Java: `FilterAPI.buildSubscriptionData`.
+fn tags_of(filter: &str) -> HashSet<String> {
+    filter
+        .split("||")
+        .map(str::trim)
+        .filter(|tag| !tag.is_empty() && *tag != "*")
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Reads the queues of a topic, in order within each queue. Dropping it ends its tasks; nothing is committed by that.
 #[derive(Debug)]
-pub struct Reader {}
+pub struct Reader {
+    admin: Admin,
+    group: Option<String>,
+    positions: Vec<(MessageQueue, i64)>,
+    batches: mpsc::Receiver<Result<Batch, Error>>,
+    /// Ends the tasks when dropped.
+    _pulls: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    index: usize,
+    messages: Vec<MessageExt>,
+    next_offset: i64,
+}
 
 impl Reader {
     /// The next messages, all of one queue; empty when none arrived within `wait`.
     ///
     /// Cancel safe: a message is either returned or kept for the next call.
+    ///
+    /// # Errors
+    /// A broker that refuses the pull, or that could not be reached several times in a row. Reading goes on behind the error: call
+    /// again to wait for the broker to come back.
     pub async fn next_batch(&mut self, wait: Duration) -> Result<Vec<MessageExt>, Error> {
-        let _ = wait;
-        todo!()
+        let Ok(Some(batch)) = tokio::time::timeout(wait, self.batches.recv()).await else {
+            return Ok(Vec::new());
+        };
+        let batch = batch?;
+        if let Some(position) = self.positions.get_mut(batch.index) {
+            position.1 = batch.next_offset;
+        }
+        Ok(batch.messages)
     }
+
     /// The queues read, each with the offset after the last message handed out.
-    pub fn positions(&self) -> Vec<(MessageQueue, i64)> {
-        todo!()
+    pub fn positions(&self) -> &[(MessageQueue, i64)] {
+        &self.positions
     }
+
     /// Commits [`Reader::positions`] for the reader's group.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::InvalidArgument`] without a group; failures of the brokers.
+    /// [`ErrorKind::InvalidArgument`] without a group; failures of the brokers.
     pub async fn commit(&self) -> Result<(), Error> {
-        todo!()
+        let Some(group) = &self.group else {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "commit offsets",
+                "the reader has no consumer group",
+            )
+            .with_hint("name one with ReaderBuilder::group"));
+        };
+        for (queue, offset) in &self.positions {
+            self.admin
+                .update_consumer_offset(group, queue, *offset)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// What the pulling tasks of a reader share.
+#[derive(Debug)]
+struct Source {
+    core: Arc<Core>,
+    topic: Topic,
+    group: String,
+    filter: String,
+    tags: HashSet<String>,
+    action: String,
+}
+
+/// Pulls one queue.
+struct Pull {
+    source: Arc<Source>,
+    index: usize,
+    queue: MessageQueue,
+    address: Option<String>,
+    offset: i64,
+    failures: u32,
+}
+
+impl Pull {
+    async fn run(mut self, batches: mpsc::Sender<Result<Batch, Error>>) {
+        loop {
+            let before = self.offset;
+            let pulled = self.pull().await;
+            let batch = match pulled {
+                Ok(messages) => {
+                    self.failures = 0;
+                    if messages.is_empty() && self.offset == before {
+                        // a broker that does not hold the pull must not be asked without end
+                        sleep(IDLE_PAUSE).await;
+                    }
+                    if messages.is_empty() {
+                        continue;
+                    }
+                    Ok(Batch {
+                        index: self.index,
+                        messages,
+                        next_offset: self.offset,
+                    })
+                }
+                Err(error) => {
+                    self.address = None;
+                    self.failures = self.failures.saturating_add(1);
+                    sleep(FAILURE_PAUSE * self.failures.min(10)).await;
+                    if error.is_retryable() && self.failures % PATIENCE != 0 {
+                        tracing::debug!(%error, "pull failed");
+                        continue;
+                    }
+                    Err(error)
+                }
+            };
+            if batches.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn pull(&mut self) -> Result<Vec<MessageExt>, Error> {
+        let source = Arc::clone(&self.source);
+        let address = self.address().await?;
+        let request = PullMessageRequest {
+            consumer_group: &source.group,
+            topic: source.topic.as_str(),
+            lite_topic: None,
+            queue_id: self.queue.queue_id,
+            queue_offset: self.offset,
+            max_msg_nums: PULL_MESSAGES,
+            // the subscription travels along, since no heartbeat has announced it
+            sys_flag: pull_sys_flag::SUSPEND | pull_sys_flag::SUBSCRIPTION,
+            commit_offset: 0,
+            suspend_timeout_millis: i64::try_from(SUSPEND.as_millis()).unwrap_or(i64::MAX),
+            subscription: Some(&source.filter),
+            sub_version: 0,
+            expression_type: Some("TAG"),
+            max_msg_bytes: None,
+            request_source: None,
+            proxy_forward_client_id: None,
+            broker_name: Some(&self.queue.broker_name),
+        };
+        let reply = pull_reply(&source, &self.queue, &address, &request).await?;
+        let header: PullMessageReply = reply
+            .header()
+            .map_err(|error| admin::unreadable(&source.action, &error))?;
+        self.offset = header.next_begin_offset;
+        if reply.response_code() != ResponseCode::SUCCESS {
+            return Ok(Vec::new());
+        }
+        let (mut messages, fault) =
+            MessageExt::decode_until_fault(&reply.body, &self.queue.broker_name);
+        if let Some(fault) = fault {
+            tracing::warn!(queue = ?self.queue, %fault, "a stored message cannot be read and is skipped");
+        }
+        if !source.tags.is_empty() {
+            // the broker compares hashes of tags only
+            messages.retain(|message| message.tags().is_some_and(|tag| source.tags.contains(tag)));
+        }
+        Ok(messages)
+    }
+
+    async fn address(&mut self) -> Result<String, Error> {
+        if let Some(address) = &self.address {
+            return Ok(address.clone());
+        }
+        let source = &self.source;
+        let deadline = Deadline::after(source.core.config.api_timeout);
+        let topic = source.topic.as_str();
+        let fail = |error: route::RouteError| error.into_error(source.action.clone(), topic);
+        let route = source
+            .core
+            .routes
+            .source()
+            .query(topic, deadline)
+            .await
+            .map_err(fail)?;
+        let address = route
+            .iter()
+            .flat_map(|route| &route.broker_datas)
+            .find(|broker| *broker.broker_name == *self.queue.broker_name)
+            .and_then(|broker| {
+                broker
+                    .broker_addrs
+                    .get(&0)
+                    .or_else(|| broker.broker_addrs.values().next())
+            })
+            .cloned()
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::BrokerUnknown,
+                    source.action.clone(),
+                    format!(
+                        "no address of broker {:?} is known",
+                        &*self.queue.broker_name
+                    ),
+                )
+                .with_topic(topic)
+            })?;
+        self.address = Some(address.clone());
+        Ok(address)
+    }
+}
+
+/// An answer that says where to go on.
+async fn pull_reply(
+    source: &Source,
+    queue: &MessageQueue,
+    address: &str,
+    request: &PullMessageRequest<'_>,
+) -> Result<RemotingCommand, Error> {
+    let command = RemotingCommand::request(request);
+    let broker = (&*queue.broker_name, address);
+    let deadline = Deadline::after(PULL_TIMEOUT);
+    admin::ask_any(
+        &source.core,
+        &source.action,
+        broker,
+        command,
+        deadline,
+        &[
+            ResponseCode::SUCCESS,
+            ResponseCode::PULL_NOT_FOUND,
+            ResponseCode::PULL_RETRY_IMMEDIATELY,
+            ResponseCode::PULL_OFFSET_MOVED,
+        ],
+    )
+    .await
+    .map_err(|error| error.with_topic(source.topic.as_str()))
+}
+
+/// After an answer without news that came at once.
+const IDLE_PAUSE: Duration = Duration::from_millis(50);
+/// After the first failure; longer after each further one.
+const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_name_tags() {
+        assert!(tags_of("*").is_empty());
+        assert!(tags_of("").is_empty());
+        let tags = tags_of("TagA || TagB||");
+        assert_eq!(tags.len(), 2);
+        assert!(tags.contains("TagA") && tags.contains("TagB"));
     }
 }

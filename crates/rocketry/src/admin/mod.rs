@@ -1,152 +1,248 @@
 //! Administration: topics, offsets, messages, the cluster.
 
-use rocketry_protocol::{MessageExt, MessageQueue};
+mod cluster;
+mod messages;
+mod offsets;
+mod topics;
 
-use crate::{client::Client, error::Error};
+pub use offsets::Boundary;
+pub use topics::{QueueStats, TopicOptions};
 
-/// Administrative calls. Each asks name servers or brokers anew; nothing is cached.
+use std::{sync::Arc, time::Duration};
+
+use rocketry_protocol::{
+    MessageQueue, RemotingCommand, Request, ResponseCode, Topic,
+    body::{self, route::TopicRouteData},
+};
+use rocketry_remoting::Deadline;
+
+use crate::{
+    client::{Client, Core},
+    clock,
+    error::{Attempt, Error, ErrorKind, Phase},
+    hint,
+    producer::classify,
+    route::RouteError,
+};
+
+/// Administrative calls. Each asks name servers or brokers anew, within [`crate::ClientConfig::admin_timeout`]; nothing is cached.
+///
+/// Java: `DefaultMQAdminExt`, `MQAdminImpl`.
 #[derive(Debug, Clone)]
 pub struct Admin {
     client: Client,
-}
-
-/// Settings of a topic to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TopicOptions {
-    /// Queues to read from, per broker. Default 8.
-    pub read_queues: i32,
-    /// Queues to write to, per broker. Default 8.
-    pub write_queues: i32,
-    /// Permission: 2 write, 4 read. Default 6.
-    pub perm: i32,
-    /// Only on the brokers of this cluster. Default all clusters.
-    pub cluster: Option<String>,
-    /// Only on this broker (by name). Default all.
-    pub broker: Option<String>,
-}
-
-impl Default for TopicOptions {
-    fn default() -> Self {
-        Self {
-            read_queues: 8,
-            write_queues: 8,
-            perm: 6,
-            cluster: None,
-            broker: None,
-        }
-    }
-}
-
-/// One queue's extent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct QueueStats {
-    /// The queue.
-    pub queue: MessageQueue,
-    /// Offset of the oldest message.
-    pub min_offset: i64,
-    /// Offset after the newest message.
-    pub max_offset: i64,
-    /// When the newest message was stored, ms since 1970; 0 when there is none.
-    pub last_update_ms: i64,
-}
-
-/// Which message a search by time means when several were stored in that millisecond, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Boundary {
-    /// The first message stored at or after the time.
-    #[default]
-    Lower,
-    /// The last message stored at or before the time.
-    Upper,
 }
 
 impl Admin {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
     }
-    /// Names of all topics, sorted.
-    pub async fn topics(&self) -> Result<Vec<String>, Error> {
-        let _ = &self.client;
-        todo!()
+
+    fn core(&self) -> &Arc<Core> {
+        self.client.core()
     }
-    /// Creates or changes a topic on every chosen master; returns their addresses.
-    pub async fn create_topic(
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.core().config.admin_timeout)
+    }
+
+    /// The topic's route, or the error that it has none.
+    async fn route(
         &self,
+        action: &str,
         topic: &str,
-        options: &TopicOptions,
-    ) -> Result<Vec<String>, Error> {
-        let _ = (topic, options);
-        todo!()
+        deadline: Deadline,
+    ) -> Result<TopicRouteData, Error> {
+        let source = self.core().routes.source();
+        let fail = |error: RouteError| error.into_error(action.to_owned(), topic);
+        source
+            .query(topic, deadline)
+            .await
+            .map_err(fail)?
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::TopicNotFound,
+                    action.to_owned(),
+                    format!("topic {topic:?} does not exist"),
+                )
+                .with_topic(topic)
+                .with_hint(format!("create it: rocketry topic create {topic}"))
+            })
     }
-    /// Deletes a topic from every master and name server.
-    pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
-        let _ = topic;
-        todo!()
-    }
-    /// Extent of every queue of a topic, sorted.
-    pub async fn topic_stats(&self, topic: &str) -> Result<Vec<QueueStats>, Error> {
-        let _ = topic;
-        todo!()
-    }
-    /// The queues that can be written to.
-    pub async fn publish_queues(&self, topic: &str) -> Result<Vec<MessageQueue>, Error> {
-        let _ = topic;
-        todo!()
-    }
-    /// The queues that can be read from.
-    pub async fn subscribe_queues(&self, topic: &str) -> Result<Vec<MessageQueue>, Error> {
-        let _ = topic;
-        todo!()
-    }
-    /// Offset of the oldest message of a queue.
-    pub async fn min_offset(&self, queue: &MessageQueue) -> Result<i64, Error> {
-        let _ = queue;
-        todo!()
-    }
-    /// Offset after the newest message of a queue.
-    pub async fn max_offset(&self, queue: &MessageQueue) -> Result<i64, Error> {
-        let _ = queue;
-        todo!()
-    }
-    /// Offset of the message stored at a time, in ms since 1970.
-    pub async fn search_offset(
+
+    /// Asks the name servers and reads the body of the answer.
+    async fn ask_name_server<B: serde::de::DeserializeOwned>(
         &self,
+        action: &str,
+        command: RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<B, Error> {
+        let reply = self.core().routes.source().call(command, deadline).await;
+        let reply = reply.map_err(|error| error.into_error(action.to_owned(), ""))?;
+        if reply.response_code() != ResponseCode::SUCCESS {
+            return Err(refused(action, "name server", "", reply));
+        }
+        body::decode(&reply.body).map_err(|error| unreadable(action, &error))
+    }
+
+    /// A request to a broker, whose answer must be a success.
+    pub(crate) async fn ask_broker<R: Request>(
+        &self,
+        action: &str,
+        broker: &str,
+        address: &str,
+        request: &R,
+        deadline: Deadline,
+    ) -> Result<RemotingCommand, Error> {
+        ask(
+            self.core(),
+            action,
+            (broker, address),
+            RemotingCommand::request(request),
+            deadline,
+        )
+        .await
+    }
+
+    /// The address to ask about a queue: its broker's master.
+    async fn address(
+        &self,
+        action: &str,
         queue: &MessageQueue,
-        time_ms: i64,
-        boundary: Boundary,
-    ) -> Result<i64, Error> {
-        let _ = (queue, time_ms, boundary);
-        todo!()
+        deadline: Deadline,
+    ) -> Result<String, Error> {
+        let topic = queue.topic.as_str();
+        let route = self.route(action, topic, deadline).await?;
+        route
+            .broker_datas
+            .iter()
+            .find(|broker| *broker.broker_name == *queue.broker_name)
+            .and_then(|broker| {
+                broker
+                    .broker_addrs
+                    .get(&0)
+                    .or_else(|| broker.broker_addrs.values().next())
+            })
+            .cloned()
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::BrokerUnknown,
+                    action.to_owned(),
+                    format!("no address of broker {:?} is known", &*queue.broker_name),
+                )
+                .with_topic(topic)
+            })
     }
-    /// The offset a consumer group has committed; `None` when it has not.
-    pub async fn consumer_offset(
-        &self,
-        group: &str,
-        queue: &MessageQueue,
-    ) -> Result<Option<i64>, Error> {
-        let _ = (group, queue);
-        todo!()
+}
+
+/// One request to a broker, whose answer must be a success. Errors say what was being done, and where.
+pub(crate) async fn ask(
+    core: &Core,
+    action: &str,
+    broker: (&str, &str),
+    command: RemotingCommand,
+    deadline: Deadline,
+) -> Result<RemotingCommand, Error> {
+    ask_any(
+        core,
+        action,
+        broker,
+        command,
+        deadline,
+        &[ResponseCode::SUCCESS],
+    )
+    .await
+}
+
+/// As [`ask`], for requests with several good answers.
+pub(crate) async fn ask_any(
+    core: &Core,
+    action: &str,
+    (broker, address): (&str, &str),
+    command: RemotingCommand,
+    deadline: Deadline,
+    good: &[ResponseCode],
+) -> Result<RemotingCommand, Error> {
+    let started = clock::now();
+    match core
+        .connections
+        .call(address, core.command(command), deadline)
+        .await
+    {
+        Ok(reply) if good.contains(&reply.response_code()) => Ok(reply),
+        Ok(reply) => Err(refused(action, broker, address, reply)),
+        Err(error) => {
+            let elapsed = clock::now().saturating_duration_since(started);
+            let (kind, phase) = classify(&error);
+            let attempt = attempt(broker, address, elapsed, phase, None, error.to_string());
+            let failed = Error::new(kind, action.to_owned(), error.to_string())
+                .with_attempts(vec![attempt])
+                .with_times(elapsed, elapsed + deadline.remaining())
+                .with_source(error);
+            Err(match hint::lost(kind, phase, address) {
+                Some(hint) => failed.with_hint(hint),
+                None => failed,
+            })
+        }
     }
-    /// Commits an offset for a consumer group.
-    pub async fn update_consumer_offset(
-        &self,
-        group: &str,
-        queue: &MessageQueue,
-        offset: i64,
-    ) -> Result<(), Error> {
-        let _ = (group, queue, offset);
-        todo!()
+}
+
+/// The answer is an error.
+fn refused(action: &str, peer: &str, address: &str, reply: RemotingCommand) -> Error {
+    let code = reply.response_code();
+    let text = reply.remark.as_deref().unwrap_or("no remark");
+    let outcome = format!("answered {code}: {text}");
+    let reason = format!("{peer} {outcome}");
+    let attempt = attempt(
+        peer,
+        address,
+        Duration::ZERO,
+        Phase::Answer,
+        Some(code),
+        outcome,
+    );
+    Error::new(ErrorKind::Refused, action.to_owned(), reason)
+        .with_attempts(vec![attempt])
+        .with_answer(code, reply.remark)
+}
+
+fn attempt(
+    peer: &str,
+    address: &str,
+    elapsed: Duration,
+    phase: Phase,
+    code: Option<ResponseCode>,
+    outcome: String,
+) -> Attempt {
+    Attempt {
+        peer: peer.into(),
+        address: address.into(),
+        queue_id: None,
+        started: Duration::ZERO,
+        elapsed,
+        phase,
+        code,
+        outcome,
     }
-    /// The message of an offset message id.
-    pub async fn view_message(
-        &self,
-        topic: &str,
-        offset_msg_id: &str,
-    ) -> Result<MessageExt, Error> {
-        let _ = (topic, offset_msg_id);
-        todo!()
-    }
+}
+
+pub(crate) fn unreadable(action: &str, error: &rocketry_protocol::DecodeError) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        action.to_owned(),
+        format!("the answer cannot be read: {error}"),
+    )
+    .with_source(error.clone())
+}
+
+/// A topic name as an argument.
+pub(crate) fn topic_name(action: &str, name: &str) -> Result<Topic, Error> {
+    Topic::new(name).map_err(|error| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            action.to_owned(),
+            error.to_string(),
+        )
+        .with_topic(name)
+    })
 }

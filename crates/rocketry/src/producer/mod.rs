@@ -1,21 +1,65 @@
 //! The producer's public calls. What happens to a message is in the stages, which `send::drive` runs in order.
 
+mod encode;
 mod fault;
+mod interpret;
+mod prepare;
 mod result;
+mod retry;
+mod select;
+mod send;
+mod validate;
 
 pub use fault::LatencyPolicy;
+pub use prepare::split_batch;
 pub use result::{SendResult, SendStatus, ShutdownReport, Unsent};
+pub use select::{Selection, by_hash, by_random};
+
+pub(crate) use interpret::classify;
+pub(crate) use send::Shared;
 
 use std::{
     future::IntoFuture,
+    marker::PhantomData,
     pin::Pin,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
 
-use rocketry_protocol::{Message, MessageQueue, compress::Compression};
+use rocketry_protocol::{Group, Message, MessageQueue, compress::Compression};
+use tokio::{task::JoinHandle, time::timeout_at};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{client::Client, config::ProducerConfig, error::Error};
+use self::{
+    encode::EncodeConfig,
+    fault::FaultTable,
+    prepare::PrepareConfig,
+    select::Target,
+    send::{HandedOver, InFlight, Order},
+    validate::Limits,
+};
+use crate::{
+    client::Client,
+    clock,
+    config::ProducerConfig,
+    error::{Error, ErrorKind},
+};
+
+/// What an application sends at once.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Single(Message),
+    Batch(Vec<Message>),
+}
+
+/// How a message is sent. Java: `CommunicationMode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Sync,
+    Async,
+    OneWay,
+}
 
 /// A [`Producer`] to be: configure it, then await it.
 #[derive(Debug, Clone)]
@@ -59,6 +103,49 @@ impl ProducerBuilder {
         self.config.topics = topics.into_iter().map(Into::into).collect();
         self
     }
+
+    async fn build(self) -> Result<Producer, Error> {
+        self.config.check()?;
+        let group = check_group(&self.group)?;
+        let core = Arc::clone(self.client.core());
+        let shared = Arc::new(Shared {
+            encode: EncodeConfig::new(group, &self.config, &core.config),
+            limits: Limits {
+                max_message_bytes: self.config.max_message_bytes,
+            },
+            prepare: PrepareConfig::new(&self.config),
+            faults: FaultTable::new(
+                self.config.latency_fault_tolerance,
+                self.config.latency_policy.clone(),
+            ),
+            in_flight: InFlight::new(&self.config),
+            sends: TaskTracker::new(),
+            closed: false.into(),
+            abort: CancellationToken::new(),
+            unsent: parking_lot::Mutex::default(),
+            client: self.client,
+            config: self.config,
+        });
+        core.register(&shared)?;
+        let producer = Producer { shared };
+        for topic in &producer.shared.config.topics {
+            producer.warm(topic).await?;
+        }
+        Ok(producer)
+    }
+}
+
+/// Java: `Validators.checkGroup`, and the refusal of the default group in `DefaultMQProducerImpl.checkConfig`.
+fn check_group(name: &str) -> Result<Group, Error> {
+    let refuse = |reason: String| {
+        Error::new(ErrorKind::InvalidArgument, "start the producer", reason)
+            .with_hint("name the application's own producer group")
+    };
+    let group = Group::new(name).map_err(|error| refuse(error.to_string()))?;
+    if name == "DEFAULT_PRODUCER" {
+        return Err(refuse("the group DEFAULT_PRODUCER is reserved".to_owned()));
+    }
+    Ok(group)
 }
 
 impl IntoFuture for ProducerBuilder {
@@ -66,67 +153,162 @@ impl IntoFuture for ProducerBuilder {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + std::marker::Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            self.config.check()?;
-            let _ = (self.client, self.group);
-            todo!()
-        })
+        Box::pin(self.build())
     }
 }
 
 /// Sends messages. Cloning is cheap and shares all of it; every call takes `&self`, concurrent sends are welcome.
+///
+/// A message that was sent is never changed for its caller: the send takes it by value.
 #[derive(Debug, Clone)]
-pub struct Producer {}
+pub struct Producer {
+    shared: Arc<Shared>,
+}
 
 impl Producer {
+    /// The producer group.
+    pub fn group(&self) -> &str {
+        self.shared.encode.group().as_str()
+    }
+
     /// Sends one message and waits until the broker has answered, trying other brokers as configured.
     ///
     /// Await the returned [`Send`], after choosing a queue or a timeout where wanted:
     /// `producer.send(message).timeout(Duration::from_secs(1)).await?`.
+    ///
+    /// Dropping the future before it is done ends the send; a request that is on its way may be stored nevertheless.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`] of a send; [`Error::maybe_stored`] says whether sending again may store the message twice.
+    ///
+    /// Java: `DefaultMQProducer.send(Message)`. Differs: the time is divided among attempts, see [`crate::AttemptBudget`].
     pub fn send(&self, message: Message) -> Send<'_, Reply> {
-        let _ = message;
-        todo!()
+        Send::new(self, Outgoing::Single(message))
     }
+
+    /// Sends messages of one topic in one request, and waits until the broker has answered; see [`split_batch`] for lists that may
+    /// exceed the size limit. A batch is never compressed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidMessage`] for an empty list and for delayed messages, retry topics, or differing topics or wait-store flags.
+    ///
+    /// Java: `DefaultMQProducer.send(Collection)`.
+    pub fn send_batch(&self, messages: impl IntoIterator<Item = Message>) -> Send<'_, Reply> {
+        Send::new(self, Outgoing::Batch(messages.into_iter().collect()))
+    }
+
     /// Sends one message and resolves when the request is on its way; the [`SendFuture`] resolves with the broker's answer.
     ///
     /// Waits while [`ProducerConfig::in_flight_messages`] or [`ProducerConfig::in_flight_bytes`] are reached. Messages that one task
     /// enqueues to one queue arrive in that order.
-    pub fn enqueue(&self, message: Message) -> Send<'_, Ticket> {
-        let _ = message;
-        todo!()
-    }
-    /// [`Producer::enqueue`] with a callback instead of a ticket. Every failure after the call reaches the callback, exactly once.
     ///
-    /// The callback runs on a task of its own; the message counts as in flight until it returns.
-    pub async fn enqueue_with<F>(&self, message: Message, callback: F) -> Result<(), Error>
+    /// # Errors
+    /// As [`Producer::send`], for what fails before the request is on its way; [`ErrorKind::Overloaded`] when no place became free.
+    ///
+    /// Java: `DefaultMQProducer.send(Message, SendCallback)`.
+    pub fn enqueue(&self, message: Message) -> Send<'_, Ticket> {
+        Send::new(self, Outgoing::Single(message))
+    }
+
+    /// [`Producer::enqueue`] for a batch, see [`Producer::send_batch`].
+    pub fn enqueue_batch(&self, messages: impl IntoIterator<Item = Message>) -> Send<'_, Ticket> {
+        Send::new(self, Outgoing::Batch(messages.into_iter().collect()))
+    }
+
+    /// [`Producer::enqueue`] with a callback instead of a ticket. Whatever the send comes to reaches the callback, exactly once.
+    ///
+    /// The callback runs on a task of its own, and its panic harms nobody else. The message counts as in flight until the callback
+    /// returns.
+    pub async fn enqueue_with<F>(&self, message: Message, callback: F)
     where
         F: FnOnce(Result<SendResult, Error>) + std::marker::Send + 'static,
     {
-        let _ = (message, callback);
-        todo!()
+        let order = Order {
+            outgoing: Outgoing::Single(message),
+            target: Target::Any,
+            timeout: None,
+        };
+        let handed = self.shared.hand_over(order).await;
+        let counted = self.shared.sends.token();
+        tokio::spawn(async move {
+            let _counted = counted;
+            match handed {
+                Ok(HandedOver::Pending(sending)) => callback(sending.await),
+                Ok(HandedOver::Done(done)) => callback(done),
+                Err(error) => callback(Err(error)),
+            }
+        });
     }
-    /// Hands one message to the connection; no broker answers, and what happens there is not reported.
+
+    /// Hands one message to the connection; no broker answers, and what happens there is not reported. One attempt.
+    ///
+    /// # Errors
+    /// What fails before the connection has taken the request.
+    ///
+    /// Java: `DefaultMQProducer.sendOneway`. Differs from 5.5.0, as 4.x did: an unreachable broker is an error.
     pub fn send_oneway(&self, message: Message) -> Send<'_, OneWay> {
-        let _ = message;
-        todo!()
+        Send::new(self, Outgoing::Single(message))
     }
-    /// Sends messages of one topic in one request; see [`split_batch`] for lists that may exceed the size limit.
-    pub async fn send_batch(
-        &self,
-        messages: impl IntoIterator<Item = Message>,
-    ) -> Result<SendResult, Error> {
-        let _ = messages.into_iter().count();
-        todo!()
-    }
-    /// Queues that messages of `topic` can be sent to, in the order in which they are used.
+
+    /// Queues that messages of `topic` can be sent to, in the order in which they are used; asked anew.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TopicNotFound`], [`ErrorKind::NameServerUnreachable`].
+    ///
+    /// Java: `DefaultMQProducer.fetchPublishMessageQueues`.
     pub async fn publish_queues(&self, topic: &str) -> Result<Vec<MessageQueue>, Error> {
-        let _ = topic;
-        todo!()
+        self.shared.client.admin().publish_queues(topic).await
     }
-    /// Refuses new sends, waits for those in flight until `deadline` has passed, fails the rest, and unregisters the group.
+
+    /// Refuses new sends, waits for those in flight until `deadline` has passed, fails the rest, and takes the group out of every
+    /// broker. A second call reports nothing and does nothing.
+    ///
+    /// Java: `DefaultMQProducer.shutdown`, which drops what is queued.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let _ = deadline;
-        todo!()
+        let shared = &self.shared;
+        if shared.closed.swap(true, Ordering::AcqRel) {
+            return ShutdownReport::default();
+        }
+        let until = clock::now() + deadline;
+        shared.sends.close();
+        if timeout_at(until, shared.sends.wait()).await.is_err() {
+            shared.abort.cancel();
+            shared.sends.wait().await;
+        }
+        shared
+            .client
+            .core()
+            .unregister(shared.encode.group(), until)
+            .await;
+        ShutdownReport {
+            unsent: std::mem::take(&mut shared.unsent.lock()),
+        }
+    }
+
+    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Fetches a route, so that the first send does not have to. Only a name server that does not answer is an error.
+    async fn warm(&self, topic: &str) -> Result<(), Error> {
+        let checked = validate::check_topic(&Message::new(topic, ""))?;
+        let core = self.shared.client.core();
+        let until = clock::now() + core.config.api_timeout;
+        let queues = self.shared.config.topic_queues;
+        match core.routes.publish(&checked, queues, until).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let error = error.into_error(format!("fetch the route of topic {topic:?}"), topic);
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NameServerUnreachable | ErrorKind::NoNameServer
+                ) {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "no route yet");
+                Ok(())
+            }
+        }
     }
 }
 
@@ -134,7 +316,9 @@ impl Producer {
 #[must_use = "nothing is sent until this is awaited"]
 #[derive(Debug)]
 pub struct Send<'a, M> {
-    mode: std::marker::PhantomData<(&'a (), M)>,
+    producer: &'a Producer,
+    order: Order,
+    mode: PhantomData<fn() -> M>,
 }
 
 /// Mode of [`Producer::send`]: resolves to the [`SendResult`].
@@ -147,102 +331,118 @@ pub enum Ticket {}
 #[derive(Debug)]
 pub enum OneWay {}
 
-impl<M> Send<'_, M> {
-    /// Sends to this queue and no other.
-    pub fn queue(self, queue: MessageQueue) -> Self {
-        let _ = queue;
-        todo!()
+impl<'a, M> Send<'a, M> {
+    fn new(producer: &'a Producer, outgoing: Outgoing) -> Self {
+        Self {
+            producer,
+            order: Order {
+                outgoing,
+                target: Target::Any,
+                timeout: None,
+            },
+            mode: PhantomData,
+        }
     }
-    /// Lets `selector` choose among the topic's queues; see [`by_hash`].
-    pub fn selector<F, S>(self, selector: F) -> Self
+    /// Sends to this queue and no other.
+    pub fn queue(mut self, queue: MessageQueue) -> Self {
+        self.order.target = Target::Queue(queue);
+        self
+    }
+    /// Lets `selector` choose among the topic's queues, once, for all attempts; see [`by_hash`]. It may return a place in the list, a
+    /// queue, an `Option` of either, or a [`Selection`].
+    pub fn selector<F, S>(mut self, selector: F) -> Self
     where
         F: FnOnce(&[MessageQueue], &Message) -> S + std::marker::Send + 'static,
         S: Into<Selection>,
     {
-        let _ = selector;
-        todo!()
+        let selector =
+            move |queues: &[MessageQueue], message: &Message| selector(queues, message).into();
+        self.order.target = Target::Selector(Box::new(selector));
+        self
     }
     /// The time budget of this send, instead of [`ProducerConfig::timeout`].
-    pub fn timeout(self, timeout: Duration) -> Self {
-        let _ = timeout;
-        todo!()
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.order.timeout = Some(timeout);
+        self
     }
 }
 
-macro_rules! into_future {
-    ($mode:ty, $output:ty) => {
-        impl<'a> IntoFuture for Send<'a, $mode> {
-            type Output = Result<$output, Error>;
-            type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + std::marker::Send + 'a>>;
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + std::marker::Send + 'a>>;
 
-            fn into_future(self) -> Self::IntoFuture {
-                todo!()
+impl<'a> IntoFuture for Send<'a, Reply> {
+    type Output = Result<SendResult, Error>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let result = self.producer.shared.send(self.order, Mode::Sync).await?;
+            result.ok_or_else(send::no_result)
+        })
+    }
+}
+
+impl<'a> IntoFuture for Send<'a, Ticket> {
+    type Output = Result<SendFuture, Error>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            match self.producer.shared.hand_over(self.order).await? {
+                HandedOver::Done(Err(error)) => Err(error),
+                HandedOver::Done(done) => Ok(SendFuture(State::Done(Some(done)))),
+                HandedOver::Pending(sending) => {
+                    Ok(SendFuture(State::Sending(tokio::spawn(sending))))
+                }
             }
-        }
-    };
-}
-into_future!(Reply, SendResult);
-into_future!(Ticket, SendFuture);
-into_future!(OneWay, ());
-
-/// What a queue selector chose.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Selection {
-    /// The queue at this place of the list.
-    Index(usize),
-    /// This queue, whether or not it is in the list.
-    Queue(MessageQueue),
-    /// No queue: the send fails.
-    None,
-    /// The selector failed: the send fails with this cause.
-    Failed(Box<dyn std::error::Error + std::marker::Send + Sync>),
-}
-
-impl From<usize> for Selection {
-    fn from(index: usize) -> Self {
-        Self::Index(index)
-    }
-}
-impl From<MessageQueue> for Selection {
-    fn from(queue: MessageQueue) -> Self {
-        Self::Queue(queue)
+        })
     }
 }
 
-/// Chooses by the hash of `key`, as Java's `SelectMessageQueueByHash` does for a string argument.
-pub fn by_hash(
-    key: impl Into<String>,
-) -> impl FnOnce(&[MessageQueue], &Message) -> Selection + std::marker::Send + 'static {
-    let key = key.into();
-    move |_, _| {
-        let _ = key;
-        todo!()
+impl<'a> IntoFuture for Send<'a, OneWay> {
+    type Output = Result<(), Error>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            self.producer
+                .shared
+                .send(self.order, Mode::OneWay)
+                .await
+                .map(drop)
+        })
     }
-}
-
-/// Chooses at random, as Java's `SelectMessageQueueByRandom`.
-pub fn by_random()
--> impl FnOnce(&[MessageQueue], &Message) -> Selection + std::marker::Send + 'static {
-    |_, _| todo!()
-}
-
-/// Cuts messages of one topic into lists whose encoded size is at most `max_bytes`. A message beyond it gets a list of its own.
-pub fn split_batch(messages: Vec<Message>, max_bytes: usize) -> Vec<Vec<Message>> {
-    let _ = (messages, max_bytes);
-    todo!()
 }
 
 /// The answer to an enqueued message, later. Dropping it does not stop the send.
 #[must_use = "the result says whether the message was stored"]
 #[derive(Debug)]
-pub struct SendFuture {}
+pub struct SendFuture(State);
+
+#[derive(Debug)]
+enum State {
+    Done(Option<Result<SendResult, Error>>),
+    Sending(JoinHandle<Result<SendResult, Error>>),
+}
 
 impl Future for SendFuture {
     type Output = Result<SendResult, Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let _ = cx;
-        todo!()
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Done(done) => Poll::Ready(done.take().unwrap_or_else(|| Err(ended()))),
+            State::Sending(task) => Pin::new(task)
+                .poll(cx)
+                .map(|joined| joined.unwrap_or_else(|_| Err(ended()))),
+        }
     }
+}
+
+/// The runtime was shut down under the send.
+fn ended() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "send",
+        "the runtime ended before the broker answered",
+    )
+    .with_maybe_stored(true)
 }

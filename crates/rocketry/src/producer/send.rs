@@ -1,0 +1,477 @@
+//! The one way of a message: [`drive`] runs the stages in order, for every mode.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use rocketry_protocol::{Message, MessageQueue, RemotingCommand};
+use rocketry_remoting::Deadline;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Mode, Outgoing, SendResult, Unsent,
+    encode::{self, EncodeConfig},
+    fault::FaultTable,
+    interpret::{Loss, Outcome, interpret},
+    prepare::{self, Job, PrepareConfig, Prepared},
+    retry::{Attempts, Policy, Step},
+    select::{self, Target},
+    validate::{self, Limits},
+};
+use crate::{
+    client::{Client, Core},
+    clock,
+    config::ProducerConfig,
+    error::{Error, ErrorKind},
+    route::{Broker, PublishRoute, RouteError},
+};
+
+/// What the sends of one producer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) config: ProducerConfig,
+    pub(crate) encode: EncodeConfig,
+    pub(crate) limits: Limits,
+    pub(crate) prepare: PrepareConfig,
+    pub(crate) faults: FaultTable,
+    pub(crate) in_flight: InFlight,
+    /// Counts sends that have begun, so that shutdown can wait for them.
+    pub(crate) sends: TaskTracker,
+    /// No new sends.
+    pub(crate) closed: AtomicBool,
+    /// Ends the sends that have begun.
+    pub(crate) abort: CancellationToken,
+    /// What `abort` has ended.
+    pub(crate) unsent: parking_lot::Mutex<Vec<Unsent>>,
+}
+
+/// One send, as the application asked for it.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) outgoing: Outgoing,
+    pub(crate) target: Target,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What an asynchronous send has come to when it is handed over.
+pub(crate) enum HandedOver {
+    /// It was over before: mostly a failure.
+    Done(Result<SendResult, Error>),
+    /// The request is on its way.
+    Pending(std::pin::Pin<Box<dyn Future<Output = Result<SendResult, Error>> + Send>>),
+}
+
+impl Shared {
+    /// Sends and waits for the answer; for a one-way send, until the connection has taken the request.
+    pub(crate) async fn send(&self, order: Order, mode: Mode) -> Result<Option<SendResult>, Error> {
+        let _counted = self.sends.token();
+        let started = clock::now();
+        let deadline = self.begin(&order, started)?;
+        let handed = AtomicBool::new(false);
+        drive(
+            self,
+            order.outgoing,
+            order.target,
+            mode,
+            (started, deadline),
+            &handed,
+        )
+        .await
+    }
+
+    /// Sends, and returns when the request is on its way: what one task hands over to one queue arrives in that order.
+    ///
+    /// The first part runs here, not on a task of its own: that keeps the order, and nothing is spawned for what fails at once.
+    pub(crate) async fn hand_over(self: &Arc<Self>, order: Order) -> Result<HandedOver, Error> {
+        let counted = self.sends.token();
+        let started = clock::now();
+        let deadline = self.begin(&order, started)?;
+        let permits = self.in_flight.acquire(&order.outgoing, deadline).await?;
+        let handed = Arc::new(AtomicBool::new(false));
+        let mut sending: std::pin::Pin<Box<dyn Future<Output = _> + Send>> = {
+            let (shared, handed) = (Arc::clone(self), Arc::clone(&handed));
+            Box::pin(async move {
+                let (_permits, _counted) = (permits, counted);
+                let times = (started, deadline);
+                drive(
+                    &shared,
+                    order.outgoing,
+                    order.target,
+                    Mode::Async,
+                    times,
+                    &handed,
+                )
+                .await
+                .and_then(|result| result.ok_or_else(no_result))
+            })
+        };
+        let done = poll_fn(|cx| match sending.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if handed.load(Ordering::Relaxed) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        Ok(done.map_or(HandedOver::Pending(sending), HandedOver::Done))
+    }
+
+    /// Refuses the send if the producer is shut down, else says until when it may take.
+    fn begin(&self, order: &Order, started: Instant) -> Result<Instant, Error> {
+        if self.closed.load(Ordering::Acquire) {
+            let topic = order.outgoing.topic();
+            return Err(Error::new(
+                ErrorKind::Closed,
+                format!("send to topic {topic:?}"),
+                "the producer is shut down (SHUTDOWN_ALREADY)",
+            )
+            .with_topic(topic));
+        }
+        Ok(started + order.timeout.unwrap_or(self.config.timeout))
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        self.client.core()
+    }
+}
+
+/// A request that was asked for an answer always has one.
+pub(crate) fn no_result() -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "send",
+        "the send ended without a result",
+    )
+}
+
+/// Runs the stages: validate, prepare, then per attempt route, select, encode, transport, interpret, fault feedback, retry. The only
+/// place where they meet.
+///
+/// `handed` becomes true when a request is on its way to a broker. Dropping the future ends the send; a request that is on its way
+/// may be stored nevertheless.
+async fn drive(
+    shared: &Shared,
+    outgoing: Outgoing,
+    target: Target,
+    mode: Mode,
+    (started, deadline): (Instant, Instant),
+    handed: &AtomicBool,
+) -> Result<Option<SendResult>, Error> {
+    let core = shared.core();
+    let checked = validate::check(outgoing, &shared.limits)?;
+    if let Target::Queue(queue) = &target {
+        same_topic(queue, checked.topic.as_str())?;
+    }
+    let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
+    let mut prepared = prepare::prepare(checked, &shared.limits, &core.ids, since_month_start)?;
+    if let Some(job) = prepared.wants_compression(&shared.prepare) {
+        prepared.compress_with(compress(job).await);
+    }
+    let policy = Policy::of(mode, target.is_chosen(), &shared.config);
+    let mut tries = Attempts::new(policy, started, deadline);
+    tokio::select! {
+        biased;
+        over = attempts(shared, &prepared, target, mode, &mut tries, handed) => over,
+        () = shared.abort.cancelled() => {
+            Err(shared.aborted(&prepared, handed.load(Ordering::Relaxed)))
+        }
+    }
+}
+
+async fn attempts(
+    shared: &Shared,
+    prepared: &Prepared,
+    mut target: Target,
+    mode: Mode,
+    tries: &mut Attempts<'_>,
+    handed: &AtomicBool,
+) -> Result<Option<SendResult>, Error> {
+    let core = shared.core();
+    loop {
+        let step = match attempt_queue(shared, prepared, &mut target, tries).await {
+            Err(error) => tries.fail(error, clock::now()),
+            Ok(Place {
+                queue,
+                broker_name,
+                address,
+                alternatives,
+            }) => {
+                let until = tries.begin(alternatives, clock::now());
+                let outcome = match &address {
+                    None => Outcome::Lost(Loss::broker_unknown(&broker_name)),
+                    Some(address) => {
+                        let command = encode::encode(
+                            prepared,
+                            &broker_name,
+                            queue.queue_id,
+                            &shared.encode,
+                            clock::wall_ms(),
+                        );
+                        exchange(core, address, command, mode, Deadline::at(until), handed)
+                            .await
+                            .map_or_else(
+                                |error| Outcome::Lost(error.into()),
+                                |reply| match reply {
+                                    Some(reply) => interpret(Ok(reply), prepared, &broker_name),
+                                    None => Outcome::Handed,
+                                },
+                            )
+                    }
+                };
+                let now = clock::now();
+                if shared.faults.is_enabled() {
+                    let seen = outcome.observation(tries.elapsed(now));
+                    shared.faults.record(&queue.broker_name, seen, now);
+                }
+                if outcome.hints_at_stale_route() {
+                    core.routes.suspect(&prepared.topic);
+                }
+                tries.decide(outcome, &queue, &address.unwrap_or_default(), now)
+            }
+        };
+        match step {
+            Step::Done(result) => return Ok(result),
+            Step::Again => {}
+            Step::GiveUp(error) => return Err(error),
+        }
+    }
+}
+
+/// Where one attempt goes.
+struct Place {
+    queue: MessageQueue,
+    /// The broker that owns the queue.
+    broker_name: Arc<str>,
+    address: Option<Arc<str>>,
+    alternatives: bool,
+}
+
+/// Finds the queue of the next attempt, asking a name server where that is needed.
+async fn attempt_queue(
+    shared: &Shared,
+    prepared: &Prepared,
+    target: &mut Target,
+    tries: &Attempts<'_>,
+) -> Result<Place, Error> {
+    let core = shared.core();
+    let topic = &prepared.topic;
+    let no_route = |error: RouteError| {
+        error.into_error(
+            format!("send to topic {:?}", topic.as_str()),
+            topic.as_str(),
+        )
+    };
+    let topic_queues = shared.config.topic_queues;
+    let mut route = core
+        .routes
+        .publish(topic, topic_queues, tries.deadline())
+        .await
+        .map_err(no_route)?;
+    if let Target::Selector(_) = target
+        && let Target::Selector(selector) = std::mem::replace(target, Target::Any)
+    {
+        let queue = select::run_selector(selector, &route.queues, &prepared.message)?;
+        same_topic(&queue, topic.as_str())?;
+        *target = Target::Queue(queue);
+    }
+    let chosen = match target {
+        Target::Queue(queue) => Some(queue),
+        _ => None,
+    };
+    let mut place = place(shared, &route, chosen.as_deref(), tries)
+        .ok_or_else(|| no_route(RouteError::NotWritable))?;
+    if place.address.is_none() {
+        // Java looks into its own cache again, which cannot help; a name server may know more.
+        route = core
+            .routes
+            .refresh(topic, tries.deadline())
+            .await
+            .map_err(no_route)?;
+        place = self::place(shared, &route, chosen.as_deref(), tries)
+            .ok_or_else(|| no_route(RouteError::NotWritable))?;
+    }
+    Ok(place)
+}
+
+fn place(
+    shared: &Shared,
+    route: &PublishRoute,
+    chosen: Option<&MessageQueue>,
+    tries: &Attempts<'_>,
+) -> Option<Place> {
+    let found = |queue: &MessageQueue, owner: Option<&Arc<Broker>>, alternatives| Place {
+        queue: queue.clone(),
+        broker_name: Arc::clone(owner.map_or(&queue.broker_name, |owner| &owner.name)),
+        address: owner.and_then(|owner| owner.master()),
+        alternatives,
+    };
+    if let Some(queue) = chosen {
+        return Some(found(queue, route.broker(&queue.broker_name), false));
+    }
+    let index = select::next_queue(route, tries.last_broker(), &shared.faults, clock::now())?;
+    let (queue, owner) = route.queue(index)?;
+    Some(found(queue, Some(owner), route.has_alternatives()))
+}
+
+/// Java: `Validators` in `DefaultMQProducerImpl.send(msg, mq)`, which one-way sends there leave out.
+fn same_topic(queue: &MessageQueue, topic: &str) -> Result<(), Error> {
+    if queue.topic.as_str() == topic {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidArgument,
+        format!("send to topic {topic:?}"),
+        format!(
+            "the chosen queue belongs to topic {:?}",
+            queue.topic.as_str()
+        ),
+    )
+    .with_topic(topic))
+}
+
+async fn exchange(
+    core: &Core,
+    address: &str,
+    command: RemotingCommand,
+    mode: Mode,
+    deadline: Deadline,
+    handed: &AtomicBool,
+) -> Result<Option<RemotingCommand>, rocketry_remoting::Error> {
+    let connection = core.connections.get(address, deadline).await?;
+    if mode == Mode::OneWay {
+        connection.oneway(command, deadline).await?;
+        return Ok(None);
+    }
+    let reply = connection.begin(command, deadline).await?;
+    handed.store(true, Ordering::Relaxed);
+    reply.await.map(Some)
+}
+
+/// Large bodies leave the runtime's threads: compressing them takes as long as many sends.
+async fn compress(job: Job) -> Option<(bytes::Bytes, i32)> {
+    if job.body_bytes() < Job::OFF_THREAD_BYTES {
+        return job.run();
+    }
+    match tokio::task::spawn_blocking(move || job.run()).await {
+        Ok(compressed) => compressed,
+        Err(error) => {
+            tracing::warn!(%error, "body sent uncompressed");
+            None
+        }
+    }
+}
+
+impl Shared {
+    fn aborted(&self, prepared: &Prepared, maybe_stored: bool) -> Error {
+        let topic = prepared.topic.as_arc();
+        self.unsent.lock().push(Unsent {
+            topic: Arc::clone(topic),
+            msg_id: prepared.msg_id.clone(),
+            maybe_stored,
+        });
+        Error::new(
+            ErrorKind::Closed,
+            format!("send to topic {topic:?}"),
+            "the producer was shut down before the broker answered",
+        )
+        .with_topic(Arc::clone(topic))
+        .with_maybe_stored(maybe_stored)
+    }
+}
+
+/// The bound on asynchronous sends in flight, by number and by bytes. Waiters are served in order.
+///
+/// Java: `semaphoreAsyncSendNum` and `semaphoreAsyncSendSize`, which block the calling thread.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    messages: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    max_bytes: usize,
+}
+
+/// A place among the sends in flight; given back when dropped.
+pub(crate) struct Permits {
+    _message: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl InFlight {
+    pub(crate) fn new(config: &ProducerConfig) -> Self {
+        Self {
+            messages: Arc::new(Semaphore::new(config.in_flight_messages)),
+            bytes: Arc::new(Semaphore::new(config.in_flight_bytes)),
+            max_bytes: config.in_flight_bytes,
+        }
+    }
+
+    async fn acquire(&self, outgoing: &Outgoing, deadline: Instant) -> Result<Permits, Error> {
+        let bytes = outgoing.body_bytes();
+        let full = |reason: String| {
+            Error::new(
+                ErrorKind::Overloaded,
+                format!("send to topic {:?}", outgoing.topic()),
+                reason,
+            )
+            .with_topic(outgoing.topic())
+            .with_hint("wait for earlier sends, or raise in_flight_messages or in_flight_bytes")
+        };
+        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if bytes > self.max_bytes {
+            // Java waits for what can never come.
+            return Err(full(format!(
+                "its {bytes} bytes exceed in_flight_bytes ({})",
+                self.max_bytes
+            )));
+        }
+        let acquired = timeout_at(deadline, async {
+            let message = Arc::clone(&self.messages).acquire_owned().await;
+            let bytes = Arc::clone(&self.bytes).acquire_many_owned(count).await;
+            (message, bytes)
+        })
+        .await;
+        match acquired {
+            Ok((Ok(message), Ok(bytes))) => Ok(Permits {
+                _message: message,
+                _bytes: bytes,
+            }),
+            // the semaphores are never closed
+            Ok(_) | Err(_) => Err(full(
+                "too many sends are in flight, and none ended in time".to_owned(),
+            )),
+        }
+    }
+
+    /// Places that are free: messages, bytes.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> (usize, usize) {
+        (
+            self.messages.available_permits(),
+            self.bytes.available_permits(),
+        )
+    }
+}
+
+impl Outgoing {
+    pub(crate) fn topic(&self) -> &str {
+        match self {
+            Self::Single(message) => message.topic(),
+            Self::Batch(messages) => messages.first().map_or("", Message::topic),
+        }
+    }
+
+    fn body_bytes(&self) -> usize {
+        match self {
+            Self::Single(message) => message.body().len(),
+            Self::Batch(messages) => messages.iter().map(|message| message.body().len()).sum(),
+        }
+    }
+}

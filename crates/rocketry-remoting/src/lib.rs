@@ -30,5 +30,5 @@ pub use connections::Connections;
 pub use deadline::Deadline;
 pub use error::{CloseReason, Error, ErrorKind, Stage};
 pub use handler::{Handler, Responder, Unsupported};
-pub use listener::Listener;
+pub use listener::{Listener, Port};
 pub use options::{ConnectOptions, ConnectionInfo, ConnectionOptions, ListenerOptions};

@@ -19,6 +19,69 @@ use crate::{
     options::{ConnectionInfo, ListenerOptions},
 };
 
+/// A port that is taken and not yet served: peers that connect wait in the system's queue. Lets a server make sure of its ports before it
+/// touches anything else.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl Port {
+    /// Takes `addr` (port 0: any free one). `backlog` connections may wait to be accepted.
+    ///
+    /// A port that a server has just left can be taken at once (`SO_REUSEADDR`).
+    ///
+    /// # Errors
+    /// Those of the operating system, an address in use above all.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn bind(addr: SocketAddr, backlog: u32) -> io::Result<Self> {
+        let socket = if addr.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // On Windows the option would let two servers share the port.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        let listener = socket.listen(backlog)?;
+        let local = listener.local_addr()?;
+        Ok(Self { listener, local })
+    }
+
+    /// The address, with the port that the operating system chose.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Serves every connection with `handler` on the current runtime.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn serve(self, options: ListenerOptions, handler: Arc<dyn Handler>) -> Listener {
+        let open = Arc::new(Open {
+            handler,
+            connections: Mutex::default(),
+        });
+        let stop = CancellationToken::new();
+        let accepting = tokio::spawn(accept(
+            self.listener,
+            options,
+            Arc::clone(&open),
+            stop.clone(),
+        ));
+        Listener {
+            local: self.local,
+            open,
+            stop,
+            accepting: Mutex::new(Some(accepting)),
+        }
+    }
+}
+
 /// A port on which peers connect. Dropping it stops accepting and closes its connections; [`Listener::shutdown`] waits for that.
 pub struct Listener {
     local: SocketAddr,
@@ -28,9 +91,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `addr` (port 0: any free one) and serves every connection with `handler` on the current runtime.
-    ///
-    /// A port that a server has just left can be taken at once (`SO_REUSEADDR`).
+    /// [`Port::bind`] and [`Port::serve`] in one.
     ///
     /// # Errors
     /// Those of the operating system, an address in use above all.
@@ -42,29 +103,7 @@ impl Listener {
         options: ListenerOptions,
         handler: Arc<dyn Handler>,
     ) -> io::Result<Self> {
-        let socket = if addr.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        // On Windows the option would let two servers share the port.
-        #[cfg(not(windows))]
-        socket.set_reuseaddr(true)?;
-        socket.bind(addr)?;
-        let listener = socket.listen(options.backlog)?;
-        let local = listener.local_addr()?;
-        let open = Arc::new(Open {
-            handler,
-            connections: Mutex::default(),
-        });
-        let stop = CancellationToken::new();
-        let accepting = tokio::spawn(accept(listener, options, Arc::clone(&open), stop.clone()));
-        Ok(Self {
-            local,
-            open,
-            stop,
-            accepting: Mutex::new(Some(accepting)),
-        })
+        Ok(Port::bind(addr, options.backlog)?.serve(options, handler))
     }
 
     /// The address it listens on, with the port that the operating system chose.

@@ -1,1 +1,53 @@
-//! Placeholder.
+//! RocketMQ name server and broker for one machine, in one process.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), rocketry_server::ServerError> {
+//! use rocketry_server::Server;
+//!
+//! let server = Server::start_temp().await?;
+//! println!("clients connect to {}", server.namesrv_addr());
+//! server.shutdown(std::time::Duration::from_secs(5)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Server`] speaks Apache RocketMQ 5.5.0's remoting protocol and keeps its data in Apache RocketMQ's files. Any number of them run
+//! beside each other in one process, each with its own ports and directory, which makes them fit for tests.
+//!
+//! - `dispatch` is the table of contents: which function serves which request code;
+//! - `processor` holds those functions, `broker` the handles they share;
+//! - `writer` is the one thread that appends to the log, `hold` keeps the pulls that wait for a message;
+//! - `name_server`, `clients`, `queue_locks`, `offsets` are tables that know no socket and no clock.
+
+mod announce;
+mod attributes;
+mod background;
+mod broker;
+mod clients;
+mod clock;
+mod config;
+mod dispatch;
+mod error;
+mod fault;
+mod filter;
+mod find;
+mod flush;
+mod groups;
+mod hold;
+mod kv_config;
+mod metadata;
+mod name_server;
+mod names;
+mod offsets;
+mod processor;
+mod put;
+mod queue_locks;
+mod registration;
+mod serve;
+mod stats;
+mod topics;
+mod writer;
+
+pub use config::{DataDir, FlushMode, ServerConfig};
+pub use error::ServerError;
+pub use serve::Server;

@@ -1,0 +1,99 @@
+//! Every task that ticks or waits on its own. All of them end with the token.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    broker::Broker,
+    clock,
+    name_server::NameServer,
+    processor::pull::{self, HeldPull},
+    registration::Registration,
+    stats,
+};
+
+/// Time between two looks for silent brokers. Java: `scanNotActiveBrokerInterval`.
+const BROKER_SCAN: Duration = Duration::from_secs(5);
+
+/// Time between two looks for silent clients. Java: `ClientHousekeepingService`.
+const CLIENT_SCAN: Duration = Duration::from_secs(10);
+
+/// Starts the name server's task.
+pub(crate) fn spawn_name_server(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    name_server: Arc<NameServer>,
+) {
+    tasks.spawn(every(BROKER_SCAN, stop.clone(), move || {
+        name_server.expire(clock::wall_ms());
+    }));
+}
+
+/// Starts the broker's tasks. `woken` are the pulls for which a message came.
+pub(crate) fn spawn_broker(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    broker: &Arc<Broker>,
+    woken: mpsc::UnboundedReceiver<HeldPull>,
+) {
+    tasks.spawn(answer_woken(Arc::clone(broker), woken, stop.clone()));
+    tasks.spawn(answer_expired(Arc::clone(broker), stop.clone()));
+
+    let clients = Arc::clone(broker);
+    tasks.spawn(every(CLIENT_SCAN, stop.clone(), move || {
+        let silent = clients.clients.lock().expired(clock::wall_ms());
+        for connection in silent {
+            connection.close("no heartbeat for 120 s");
+        }
+    }));
+
+    let stats = Arc::clone(&broker.stats);
+    tasks.spawn(every(stats::SAMPLE_EVERY, stop.clone(), move || {
+        stats.sample(clock::wall_ms());
+    }));
+
+    if !broker.config.name_servers.is_empty() {
+        let registration = Registration::new(broker.config.name_servers.clone());
+        tasks.spawn(registration.run(Arc::clone(broker), stop.clone()));
+    }
+}
+
+async fn answer_woken(
+    broker: Arc<Broker>,
+    mut woken: mpsc::UnboundedReceiver<HeldPull>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            held = woken.recv() => match held {
+                Some(held) => pull::resume(&broker, held),
+                None => return,
+            }
+        }
+    }
+}
+
+async fn answer_expired(broker: Arc<Broker>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            expired = broker.holds.expired() => {
+                for held in expired {
+                    pull::resume(&broker, held);
+                }
+            }
+        }
+    }
+}
+
+async fn every(period: Duration, stop: CancellationToken, mut tick: impl FnMut()) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(period) => tick(),
+        }
+    }
+}

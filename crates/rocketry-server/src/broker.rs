@@ -1,0 +1,83 @@
+//! The broker's parts, as handles that processors and background tasks share. No behaviour of its own.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI32},
+    },
+};
+
+use parking_lot::Mutex;
+use rocketry_protocol::{body::Queue, id::IdSource};
+use rocketry_remoting::Connection;
+use rocketry_store::{
+    Reader,
+    metadata::{Groups, Topics},
+};
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    ServerConfig, clients::Clients, metadata::MetadataHandle, name_server::NameServer,
+    names::SystemNames, offsets::Offsets, processor::pull::PullHolds, queue_locks::QueueLocks,
+    stats::Stats, writer::WriterHandle,
+};
+
+/// Who this broker is, to clients, to name servers and in stored messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) cluster: String,
+    pub(crate) broker_name: String,
+    /// `host:port` that clients are told.
+    pub(crate) addr: String,
+    /// The same, as it is stored in every message.
+    pub(crate) store_host: SocketAddr,
+    /// What Java brokers would replicate from; advertised, not listened on.
+    pub(crate) ha_addr: String,
+}
+
+/// All handles.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) identity: Identity,
+    pub(crate) system: SystemNames,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) started_ms: i64,
+    /// perm bits of the broker as a whole. Java: `brokerPermission`.
+    pub(crate) permission: AtomicI32,
+
+    pub(crate) offsets: Offsets,
+    pub(crate) metadata: MetadataHandle,
+
+    pub(crate) reader: Reader,
+    pub(crate) writer: WriterHandle,
+    pub(crate) holds: Arc<PullHolds>,
+
+    pub(crate) clients: Mutex<Clients<Connection>>,
+    pub(crate) locks: Mutex<QueueLocks<Queue>>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) ids: IdSource,
+
+    /// The name server of this process; `None` when the broker registers elsewhere.
+    pub(crate) name_server: Option<Arc<NameServer>>,
+    /// Rung when topics changed, for the registration with name servers elsewhere.
+    pub(crate) topics_changed: Arc<Notify>,
+    /// Tasks that requests start; ended at shutdown.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: Arc<AtomicBool>,
+}
+
+impl Broker {
+    /// The topics of the store.
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.reader.metadata().topics
+    }
+
+    /// The consumer groups of the store.
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.reader.metadata().groups
+    }
+}

@@ -1,0 +1,492 @@
+//! Which producers and consumers are online, by group and by connection.
+//!
+//! Plain data: it decides who has to be told about a change, the caller tells them. Java: `ProducerManager`, `ConsumerManager`,
+//! `ConsumerGroupInfo`.
+
+use std::collections::{HashMap, HashSet};
+
+use rocketry_protocol::{
+    Language,
+    body::heartbeat::{
+        ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SubscriptionData,
+    },
+};
+
+/// Time without a heartbeat after which a client is removed. Java: `channelExpiredTimeout`.
+pub(crate) const CLIENT_EXPIRY_MS: i64 = 120_000;
+
+/// Time after which the trace of a consumer that only pulls is forgotten. Java: `subscriptionExpiredTimeout`.
+const PULL_ONLY_EXPIRY_MS: i64 = 600_000;
+
+/// One client of one group. `C` is the connection it can be reached on.
+#[derive(Debug, Clone)]
+pub(crate) struct Member<C> {
+    pub(crate) connection: C,
+    pub(crate) client_id: String,
+    pub(crate) language: Option<Language>,
+    pub(crate) version: i32,
+    pub(crate) last_ms: i64,
+}
+
+/// What a consumer group said about itself in its latest heartbeat.
+#[derive(Debug)]
+pub(crate) struct ConsumerGroup<C> {
+    members: HashMap<u64, Member<C>>,
+    pub(crate) subscriptions: HashMap<String, SubscriptionData>,
+    pub(crate) consume_type: Option<ConsumeType>,
+    pub(crate) message_model: Option<MessageModel>,
+    pub(crate) consume_from_where: Option<ConsumeFromWhere>,
+    /// Of the latest heartbeat of version 2; 0 = none.
+    fingerprint: i32,
+}
+
+impl<C> ConsumerGroup<C> {
+    pub(crate) fn is_broadcasting(&self) -> bool {
+        self.message_model == Some(MessageModel::Broadcasting)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member<C>> {
+        self.members.values()
+    }
+}
+
+/// Members of a consumer group that must be told that it changed (code 40).
+#[derive(Debug)]
+pub(crate) struct GroupChange<C> {
+    pub(crate) group: String,
+    pub(crate) tell: Vec<C>,
+}
+
+/// The tables. Connections are named by their id.
+#[derive(Debug)]
+pub(crate) struct Clients<C> {
+    producers: HashMap<String, HashMap<u64, Member<C>>>,
+    consumers: HashMap<String, ConsumerGroup<C>>,
+    by_connection: HashMap<u64, Groups>,
+    pull_only: HashMap<String, PullOnly>,
+}
+
+#[derive(Debug, Default)]
+struct Groups {
+    producer: HashSet<String>,
+    consumer: HashSet<String>,
+}
+
+/// A group seen only in pulls that carry their own subscription. Java: "compensation".
+#[derive(Debug, Default)]
+struct PullOnly {
+    topics: HashMap<String, i64>,
+}
+
+impl<C> Default for Clients<C> {
+    fn default() -> Self {
+        Self {
+            producers: HashMap::new(),
+            consumers: HashMap::new(),
+            by_connection: HashMap::new(),
+            pull_only: HashMap::new(),
+        }
+    }
+}
+
+impl<C: Clone> Clients<C> {
+    /// Registers a connection as a producer of `group`.
+    pub(crate) fn register_producer(&mut self, group: &str, connection_id: u64, member: Member<C>) {
+        self.producers
+            .entry(group.to_owned())
+            .or_default()
+            .insert(connection_id, member);
+        self.by_connection
+            .entry(connection_id)
+            .or_default()
+            .producer
+            .insert(group.to_owned());
+    }
+
+    /// Registers a connection as a consumer; returns whom to tell when the group changed by it.
+    ///
+    /// `keep_subscriptions` is the second form of heartbeat, which leaves them out. Java: `ConsumerManager.registerConsumer`.
+    pub(crate) fn register_consumer(
+        &mut self,
+        data: &ConsumerData,
+        connection_id: u64,
+        member: Member<C>,
+        keep_subscriptions: bool,
+    ) -> Option<GroupChange<C>> {
+        let group = self
+            .consumers
+            .entry(data.group_name.clone())
+            .or_insert_with(|| ConsumerGroup {
+                members: HashMap::new(),
+                subscriptions: HashMap::new(),
+                consume_type: None,
+                message_model: None,
+                consume_from_where: None,
+                fingerprint: 0,
+            });
+        group.consume_type = data.consume_type;
+        group.message_model = data.message_model;
+        group.consume_from_where = data.consume_from_where;
+        let is_new = group.members.insert(connection_id, member).is_none();
+        let topics_changed =
+            !keep_subscriptions && update_subscriptions(group, &data.subscription_data_set);
+        self.by_connection
+            .entry(connection_id)
+            .or_default()
+            .consumer
+            .insert(data.group_name.clone());
+        if is_new || topics_changed {
+            self.change_of(&data.group_name)
+        } else {
+            None
+        }
+    }
+
+    /// Stores the fingerprint of a heartbeat; returns whether the group had another one before.
+    /// Java: `ConsumerManager`, `ClientManageProcessor.heartBeatV2`.
+    pub(crate) fn fingerprint_changed(&mut self, group: &str, fingerprint: i32) -> bool {
+        self.consumers.get_mut(group).is_some_and(|group| {
+            let before = std::mem::replace(&mut group.fingerprint, fingerprint);
+            before != 0 && before != fingerprint
+        })
+    }
+
+    /// Removes a connection from the groups it names; returns whom to tell.
+    pub(crate) fn unregister(
+        &mut self,
+        connection_id: u64,
+        producer_group: Option<&str>,
+        consumer_group: Option<&str>,
+    ) -> Option<GroupChange<C>> {
+        if let Some(group) = producer_group {
+            self.remove_producer(group, connection_id);
+            if let Some(groups) = self.by_connection.get_mut(&connection_id) {
+                groups.producer.remove(group);
+            }
+        }
+        let group = consumer_group?;
+        if let Some(groups) = self.by_connection.get_mut(&connection_id) {
+            groups.consumer.remove(group);
+        }
+        self.remove_consumer(group, connection_id)
+    }
+
+    /// Removes a connection that ended from all its groups; returns whom to tell.
+    pub(crate) fn closed(&mut self, connection_id: u64) -> Vec<GroupChange<C>> {
+        let Some(groups) = self.by_connection.remove(&connection_id) else {
+            return Vec::new();
+        };
+        for group in &groups.producer {
+            self.remove_producer(group, connection_id);
+        }
+        groups
+            .consumer
+            .iter()
+            .filter_map(|group| self.remove_consumer(group, connection_id))
+            .collect()
+    }
+
+    /// Connections of which some registration has had no heartbeat for [`CLIENT_EXPIRY_MS`]; the caller closes them, and
+    /// [`Clients::closed`] does the rest. Also forgets groups that were only seen pulling.
+    pub(crate) fn expired(&mut self, now_ms: i64) -> Vec<C> {
+        self.pull_only.retain(|_, group| {
+            group
+                .topics
+                .retain(|_, last_ms| now_ms - *last_ms <= PULL_ONLY_EXPIRY_MS);
+            !group.topics.is_empty()
+        });
+        let stale = |member: &&Member<C>| now_ms - member.last_ms > CLIENT_EXPIRY_MS;
+        self.producers
+            .values()
+            .flat_map(HashMap::values)
+            .filter(stale)
+            .chain(
+                self.consumers
+                    .values()
+                    .flat_map(|g| g.members.values())
+                    .filter(stale),
+            )
+            .map(|member| member.connection.clone())
+            .collect()
+    }
+
+    /// Notes that `group` pulls `topic` without having registered.
+    pub(crate) fn note_pull(&mut self, group: &str, topic: &str, now_ms: i64) {
+        if let Some(topics) = self.pull_only.get_mut(group).map(|g| &mut g.topics)
+            && let Some(last_ms) = topics.get_mut(topic)
+        {
+            *last_ms = now_ms;
+            return;
+        }
+        self.pull_only
+            .entry(group.to_owned())
+            .or_default()
+            .topics
+            .insert(topic.to_owned(), now_ms);
+    }
+
+    pub(crate) fn consumer_group(&self, group: &str) -> Option<&ConsumerGroup<C>> {
+        self.consumers.get(group)
+    }
+
+    /// Client ids of the group's consumers, each once.
+    pub(crate) fn consumer_ids(&self, group: &str) -> Vec<String> {
+        let mut ids: Vec<String> = self
+            .consumers
+            .get(group)
+            .into_iter()
+            .flat_map(ConsumerGroup::members)
+            .map(|member| member.client_id.clone())
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// The consumer of `group` with this client id.
+    pub(crate) fn consumer(&self, group: &str, client_id: &str) -> Option<&Member<C>> {
+        self.consumers
+            .get(group)?
+            .members()
+            .find(|member| member.client_id == client_id)
+    }
+
+    /// Producers of a group; empty when there is none.
+    pub(crate) fn producers_of(&self, group: &str) -> impl Iterator<Item = &Member<C>> {
+        self.producers
+            .get(group)
+            .into_iter()
+            .flat_map(HashMap::values)
+    }
+
+    /// All producer groups with their members.
+    pub(crate) fn producer_groups(
+        &self,
+    ) -> impl Iterator<Item = (&str, impl Iterator<Item = &Member<C>>)> {
+        self.producers
+            .iter()
+            .map(|(group, members)| (group.as_str(), members.values()))
+    }
+
+    /// Groups online, or seen pulling, that subscribe to `topic`.
+    pub(crate) fn groups_of_topic(&self, topic: &str) -> Vec<String> {
+        let online = self
+            .consumers
+            .iter()
+            .filter(|(_, group)| group.subscriptions.contains_key(topic))
+            .map(|(name, _)| name.clone());
+        let pulling = self
+            .pull_only
+            .iter()
+            .filter(|(_, group)| group.topics.contains_key(topic))
+            .map(|(name, _)| name.clone());
+        online.chain(pulling).collect()
+    }
+
+    fn remove_producer(&mut self, group: &str, connection_id: u64) {
+        if let Some(members) = self.producers.get_mut(group) {
+            members.remove(&connection_id);
+            if members.is_empty() {
+                self.producers.remove(group);
+            }
+        }
+    }
+
+    fn remove_consumer(&mut self, group: &str, connection_id: u64) -> Option<GroupChange<C>> {
+        let info = self.consumers.get_mut(group)?;
+        info.members.remove(&connection_id)?;
+        if info.members.is_empty() {
+            self.consumers.remove(group);
+            return None;
+        }
+        self.change_of(group)
+    }
+
+    fn change_of(&self, group: &str) -> Option<GroupChange<C>> {
+        let info = self.consumers.get(group)?;
+        if info.is_broadcasting() {
+            return None;
+        }
+        Some(GroupChange {
+            group: group.to_owned(),
+            tell: info.members().map(|m| m.connection.clone()).collect(),
+        })
+    }
+}
+
+/// The latest heartbeat wins; returns whether the set of topics changed. A newer version of a known topic replaces it silently.
+fn update_subscriptions<C>(group: &mut ConsumerGroup<C>, latest: &[SubscriptionData]) -> bool {
+    let before = group.subscriptions.len();
+    group
+        .subscriptions
+        .retain(|topic, _| latest.iter().any(|data| data.topic == *topic));
+    let mut changed = group.subscriptions.len() != before;
+    for data in latest {
+        match group.subscriptions.get_mut(&data.topic) {
+            Some(known) if data.sub_version > known.sub_version => known.clone_from(data),
+            Some(_) => {}
+            None => {
+                group.subscriptions.insert(data.topic.clone(), data.clone());
+                changed = true;
+            }
+        }
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64, last_ms: i64) -> Member<u64> {
+        Member {
+            connection: id,
+            client_id: format!("client-{id}"),
+            language: Some(Language::JAVA),
+            version: 513,
+            last_ms,
+        }
+    }
+    fn consumer(group: &str, model: MessageModel, topics: &[(&str, i64)]) -> ConsumerData {
+        ConsumerData {
+            group_name: group.to_owned(),
+            message_model: Some(model),
+            subscription_data_set: topics
+                .iter()
+                .map(|&(topic, sub_version)| SubscriptionData {
+                    topic: topic.to_owned(),
+                    sub_version,
+                    ..SubscriptionData::default()
+                })
+                .collect(),
+            ..ConsumerData::default()
+        }
+    }
+    fn told(change: Option<GroupChange<u64>>) -> Vec<u64> {
+        let mut tell = change.map(|c| c.tell).unwrap_or_default();
+        tell.sort_unstable();
+        tell
+    }
+
+    /// S-061: a second consumer, an unregister and a dead connection each notify every member, except in broadcasting groups.
+    #[test]
+    fn s061_every_member_is_told_of_changes() {
+        let mut clients = Clients::default();
+        let data = consumer("G", MessageModel::Clustering, &[("T", 1)]);
+        assert_eq!(
+            told(clients.register_consumer(&data, 1, member(1, 0), false)),
+            [1]
+        );
+        assert_eq!(
+            told(clients.register_consumer(&data, 1, member(1, 5), false)),
+            [0; 0]
+        );
+        assert_eq!(
+            told(clients.register_consumer(&data, 2, member(2, 0), false)),
+            [1, 2]
+        );
+        let wider = consumer("G", MessageModel::Clustering, &[("T", 1), ("U", 1)]);
+        assert_eq!(
+            told(clients.register_consumer(&wider, 2, member(2, 0), false)),
+            [1, 2]
+        );
+        assert_eq!(told(clients.unregister(2, None, Some("G"))), [1]);
+        clients.register_consumer(&wider, 3, member(3, 0), false);
+        let changes = clients.closed(3);
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].tell, [1]);
+        assert!(clients.closed(1).is_empty(), "nobody is left to be told");
+        assert!(clients.consumer_group("G").is_none());
+
+        let data = consumer("B", MessageModel::Broadcasting, &[("T", 1)]);
+        assert_eq!(
+            told(clients.register_consumer(&data, 1, member(1, 0), false)),
+            [0; 0]
+        );
+        assert_eq!(
+            told(clients.register_consumer(&data, 2, member(2, 0), false)),
+            [0; 0]
+        );
+    }
+
+    /// S-060 for the table: heartbeats without subscriptions keep them, a changed fingerprint is reported.
+    #[test]
+    fn s060_short_heartbeats_keep_subscriptions() {
+        let mut clients = Clients::default();
+        clients.register_consumer(
+            &consumer("G", MessageModel::Clustering, &[("T", 1)]),
+            1,
+            member(1, 0),
+            false,
+        );
+        assert!(!clients.fingerprint_changed("G", 7));
+        clients.register_consumer(
+            &consumer("G", MessageModel::Clustering, &[]),
+            1,
+            member(1, 1),
+            true,
+        );
+        assert!(
+            clients
+                .consumer_group("G")
+                .unwrap()
+                .subscriptions
+                .contains_key("T")
+        );
+        assert!(!clients.fingerprint_changed("G", 7));
+        assert!(clients.fingerprint_changed("G", 8));
+    }
+
+    #[test]
+    fn a_newer_version_of_a_known_topic_replaces_it_silently() {
+        let mut clients = Clients::default();
+        clients.register_consumer(
+            &consumer("G", MessageModel::Clustering, &[("T", 2)]),
+            1,
+            member(1, 0),
+            false,
+        );
+        for (version, expected) in [(1, 2), (3, 3)] {
+            let data = consumer("G", MessageModel::Clustering, &[("T", version)]);
+            assert!(
+                clients
+                    .register_consumer(&data, 1, member(1, 0), false)
+                    .is_none()
+            );
+            assert_eq!(
+                clients.consumer_group("G").unwrap().subscriptions["T"].sub_version,
+                expected
+            );
+        }
+    }
+
+    /// S-066 for the table.
+    #[test]
+    fn s066_silent_clients_expire() {
+        let mut clients = Clients::default();
+        clients.register_producer("P", 1, member(1, 0));
+        clients.register_consumer(
+            &consumer("G", MessageModel::Clustering, &[("T", 1)]),
+            2,
+            member(2, 10),
+            false,
+        );
+        assert!(clients.expired(CLIENT_EXPIRY_MS).is_empty());
+        assert_eq!(clients.expired(CLIENT_EXPIRY_MS + 1), [1]);
+        clients.closed(1);
+        assert_eq!(clients.producers_of("P").count(), 0);
+        assert_eq!(clients.expired(CLIENT_EXPIRY_MS + 11), [2]);
+    }
+
+    #[test]
+    fn groups_that_only_pull_are_known_for_ten_minutes() {
+        let mut clients = Clients::<u64>::default();
+        clients.note_pull("G", "T", 0);
+        clients.note_pull("G", "T", 5);
+        assert_eq!(clients.groups_of_topic("T"), ["G"]);
+        clients.expired(PULL_ONLY_EXPIRY_MS + 5);
+        assert_eq!(clients.groups_of_topic("T"), ["G"]);
+        clients.expired(PULL_ONLY_EXPIRY_MS + 6);
+        assert!(clients.groups_of_topic("T").is_empty());
+    }
+}

@@ -1,0 +1,220 @@
+//! Configuration of a server: plain structs with defaults, checked once, all faults reported together.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::{ServerError, names};
+
+/// Where a server keeps its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DataDir {
+    /// This directory, created if it does not exist. It keeps its content when the server stops.
+    Path(PathBuf),
+    /// A fresh temporary directory, removed when the [`Server`](crate::Server) is dropped.
+    Temp,
+}
+
+/// When an acknowledged message is on disk. Java: `flushDiskType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FlushMode {
+    /// Acknowledged once it is written to the file; the file is synced every [`ServerConfig::flush_interval`].
+    /// A crash of the process loses nothing, a crash of the machine the last interval. Java: `ASYNC_FLUSH`.
+    #[default]
+    Async,
+    /// Acknowledged once it is synced to disk; all sends that wait at one moment share one sync. Java: `SYNC_FLUSH`.
+    Sync,
+}
+
+/// Configuration of a [`Server`](crate::Server).
+///
+/// ```
+/// use rocketry_server::{DataDir, FlushMode, ServerConfig};
+///
+/// let mut config = ServerConfig::default();
+/// config.data_dir = DataDir::Path("/var/lib/rocketry".into());
+/// config.flush = FlushMode::Sync;
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// Default: [`DataDir::Temp`].
+    pub data_dir: DataDir,
+    /// Address to listen on. Default: `127.0.0.1`. Java: `bindAddress`, `0.0.0.0`.
+    pub host: IpAddr,
+    /// Port of the name server; 0 = any free port. Default: 9876. Not used when [`ServerConfig::name_servers`] is set.
+    pub namesrv_port: u16,
+    /// Port of the broker; 0 = any free port. Default: 10911.
+    pub broker_port: u16,
+    /// Address that clients are told to connect to. Default: the address the broker listens on.
+    /// Needed when [`ServerConfig::host`] is unspecified (`0.0.0.0`). Port 0 = the port the broker listens on. Java: `brokerIP1`.
+    pub advertise: Option<SocketAddr>,
+    /// Name servers that run elsewhere, `host:port` each. Empty (the default): this process is its own name server.
+    /// Java: `namesrvAddr`.
+    pub name_servers: Vec<String>,
+    /// Default: `DefaultCluster`. Java: `brokerClusterName`.
+    pub cluster_name: String,
+    /// Default: `broker-a`. Java: `brokerName`, the host name.
+    pub broker_name: String,
+    /// Default: [`FlushMode::Async`].
+    pub flush: FlushMode,
+    /// Largest time between two syncs of the commit log in [`FlushMode::Async`]. Default: 500 ms. Java: `flushIntervalCommitLog`.
+    pub flush_interval: Duration,
+    /// Whether a send creates its topic. Default: true. Java: `autoCreateTopicEnable`.
+    pub auto_create_topics: bool,
+    /// Whether a consumer creates its group. Default: true. Java: `autoCreateSubscriptionGroup`.
+    pub auto_create_groups: bool,
+    /// Queues of `TBW102`, the upper bound for a topic that a send creates. Default: 8. Java: `defaultTopicQueueNums`.
+    pub default_topic_queues: i32,
+    /// Largest message body in bytes. Default: 4 MiB. Bounds: 1 to 16 MiB less 64 KiB. Java: `maxMessageSize`.
+    pub max_message_bytes: usize,
+    /// Most messages that may wait for the log at once; more are answered `SYSTEM_BUSY`. Default: 10,000.
+    /// Java: `sendThreadPoolQueueCapacity`.
+    pub max_waiting_sends: usize,
+    /// Most body and property bytes that may wait for the log at once. Default: 64 MiB.
+    pub max_waiting_send_bytes: usize,
+    /// Most pulls that may wait for a message at once; more are answered at once. Default: 100,000.
+    pub max_waiting_pulls: usize,
+    /// Most connections per listener. Default: 10,000.
+    pub max_connections: usize,
+    /// Whether routes carry the order configuration of their topic. Default: false. Java: `orderMessageEnable` of the name server.
+    pub order_message_enable: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: DataDir::Temp,
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            namesrv_port: 9876,
+            broker_port: 10911,
+            advertise: None,
+            name_servers: Vec::new(),
+            cluster_name: "DefaultCluster".to_owned(),
+            broker_name: "broker-a".to_owned(),
+            flush: FlushMode::Async,
+            flush_interval: Duration::from_millis(500),
+            auto_create_topics: true,
+            auto_create_groups: true,
+            default_topic_queues: 8,
+            max_message_bytes: 4 * 1024 * 1024,
+            max_waiting_sends: 10_000,
+            max_waiting_send_bytes: 64 * 1024 * 1024,
+            max_waiting_pulls: 100_000,
+            max_connections: 10_000,
+            order_message_enable: false,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// A server for tests: free ports on loopback, a temporary directory.
+    pub fn temp() -> Self {
+        Self {
+            namesrv_port: 0,
+            broker_port: 0,
+            ..Self::default()
+        }
+    }
+
+    /// Checks all values.
+    ///
+    /// # Errors
+    /// [`ServerError::Config`] with every fault found.
+    pub fn check(&self) -> Result<(), ServerError> {
+        let mut faults = Vec::new();
+        for (field, name) in [
+            ("broker_name", &self.broker_name),
+            ("cluster_name", &self.cluster_name),
+        ] {
+            if let Err(reason) = names::check_topic(name) {
+                faults.push(format!("{field} {name:?}: {reason}"));
+            }
+        }
+        if self.name_servers.iter().any(|a| !has_port(a)) {
+            faults.push(format!(
+                "name_servers {:?}: each address must be host:port",
+                self.name_servers
+            ));
+        }
+        if self.advertise.is_some_and(|a| a.ip().is_unspecified()) {
+            faults.push("advertise: clients cannot connect to an unspecified address".to_owned());
+        }
+        if self.host.is_unspecified() && self.advertise.is_none() {
+            faults.push(format!(
+                "host {} listens on every address of this machine: name in `advertise` the one that clients are to use",
+                self.host
+            ));
+        }
+        if !(1..=1024).contains(&self.default_topic_queues) {
+            faults.push(format!(
+                "default_topic_queues {}: must be 1 to 1024",
+                self.default_topic_queues
+            ));
+        }
+        if self.max_message_bytes == 0 || self.max_message_bytes > MAX_MESSAGE_BYTES {
+            faults.push(format!(
+                "max_message_bytes {}: must be 1 to {MAX_MESSAGE_BYTES}",
+                self.max_message_bytes
+            ));
+        }
+        if self.flush_interval.is_zero() {
+            faults.push("flush_interval: must not be zero; use FlushMode::Sync".to_owned());
+        }
+        if self.max_waiting_sends == 0
+            || self.max_waiting_send_bytes < self.max_message_bytes
+            || self.max_connections == 0
+        {
+            faults.push(
+                "max_waiting_sends, max_waiting_send_bytes and max_connections must leave room for one message"
+                    .to_owned(),
+            );
+        }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(ServerError::Config { faults })
+        }
+    }
+}
+
+/// A frame is at most 16 MiB, and a header needs room beside the body.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024 - 64 * 1024;
+
+fn has_port(address: &str) -> bool {
+    address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p != 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_hold_their_own_rules() {
+        ServerConfig::default().check().unwrap();
+        ServerConfig::temp().check().unwrap();
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let config = ServerConfig {
+            broker_name: "a b".to_owned(),
+            name_servers: vec!["localhost".to_owned()],
+            host: "0.0.0.0".parse().unwrap(),
+            default_topic_queues: 0,
+            max_message_bytes: 0,
+            flush_interval: Duration::ZERO,
+            max_connections: 0,
+            ..ServerConfig::default()
+        };
+        let ServerError::Config { faults } = config.check().unwrap_err() else {
+            panic!("not a configuration error");
+        };
+        assert_eq!(faults.len(), 7, "{faults:#?}");
+    }
+}

@@ -1,0 +1,212 @@
+//! The server's table of contents: which processor serves which request code, on which port.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use rocketry_protocol::{RemotingCommand, RequestCode, ResponseCode};
+use rocketry_remoting::{Connection, Handler, Responder};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    announce,
+    broker::Broker,
+    clock,
+    fault::{Fault, Reply, into_response},
+    kv_config::KvConfig,
+    name_server::NameServer,
+    processor::{
+        admin_broker, admin_group, admin_topic, heartbeat, name_server as ns, offset, pull, query,
+        send, send_back,
+    },
+};
+
+/// Clients after this version know how to go on elsewhere when a server stops. Java: `MQVersion.Version.V5_3_1`.
+const GO_AWAY_AFTER_VERSION: i32 = 475;
+
+/// The name server's port.
+#[derive(Debug)]
+pub(crate) struct NameServerPort {
+    pub(crate) tables: Arc<NameServer>,
+    pub(crate) kv: Arc<KvConfig>,
+    /// Whether routes carry their topic's order configuration.
+    pub(crate) with_order: bool,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: Arc<AtomicBool>,
+}
+
+impl Handler for NameServerPort {
+    fn handle(&self, request: RemotingCommand, responder: Responder) {
+        if let Some(response) = go_away(&self.stopping, &request) {
+            responder.respond(response);
+            return;
+        }
+        if let Some(reply) = self.dispatch(&request, &responder) {
+            responder.respond(into_response(reply));
+        } else {
+            self.write_kv(request, responder);
+        }
+    }
+
+    fn closed(&self, connection: &Connection) {
+        self.tables.connection_closed(connection.id());
+    }
+}
+
+impl NameServerPort {
+    /// `None` for what writes a file, which does not belong on a connection's task.
+    fn dispatch(&self, request: &RemotingCommand, responder: &Responder) -> Option<Reply> {
+        let (tables, kv) = (&*self.tables, &*self.kv);
+        let now_ms = clock::wall_ms();
+        Some(match request.request_code() {
+            RequestCode::GET_ROUTEINFO_BY_TOPIC => ns::route(tables, kv, self.with_order, request),
+            RequestCode::REGISTER_BROKER => {
+                ns::register(tables, kv, request, responder.connection().id(), now_ms)
+            }
+            RequestCode::UNREGISTER_BROKER => ns::unregister(tables, request),
+            RequestCode::QUERY_DATA_VERSION => ns::query_data_version(tables, request, now_ms),
+            RequestCode::BROKER_HEARTBEAT => ns::heartbeat(tables, request, now_ms),
+            RequestCode::GET_BROKER_MEMBER_GROUP => ns::member_group(tables, request),
+            RequestCode::GET_BROKER_CLUSTER_INFO => ns::cluster_info(tables),
+            RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => ns::all_topics(tables),
+            RequestCode::GET_TOPICS_BY_CLUSTER => ns::topics_by_cluster(tables, request),
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS => ns::system_topics(tables),
+            RequestCode::GET_UNIT_TOPIC_LIST => ns::unit_topics(tables, |flag| flag & 1 != 0),
+            RequestCode::GET_HAS_UNIT_SUB_TOPIC_LIST => {
+                ns::unit_topics(tables, |flag| flag & 2 != 0)
+            }
+            RequestCode::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST => {
+                ns::unit_topics(tables, |flag| flag & 3 == 2)
+            }
+            RequestCode::DELETE_TOPIC_IN_NAMESRV => ns::delete_topic(tables, request),
+            RequestCode::REGISTER_TOPIC_IN_NAMESRV => ns::register_topic(tables, request),
+            RequestCode::WIPE_WRITE_PERM_OF_BROKER => ns::wipe_write_perm(tables, request),
+            RequestCode::ADD_WRITE_PERM_OF_BROKER => ns::add_write_perm(tables, request),
+            RequestCode::GET_KV_CONFIG => ns::get_kv(kv, request),
+            RequestCode::GET_KVLIST_BY_NAMESPACE => ns::kv_list(kv, request),
+            RequestCode::PUT_KV_CONFIG | RequestCode::DELETE_KV_CONFIG => return None,
+            _ => unsupported(request),
+        })
+    }
+
+    fn write_kv(&self, request: RemotingCommand, responder: Responder) {
+        let kv = Arc::clone(&self.kv);
+        self.tasks.spawn_blocking(move || {
+            let reply = if request.request_code() == RequestCode::PUT_KV_CONFIG {
+                ns::put_kv(&kv, &request)
+            } else {
+                ns::delete_kv(&kv, &request)
+            };
+            responder.respond(into_response(reply));
+        });
+    }
+}
+
+/// The broker's port.
+#[derive(Debug)]
+pub(crate) struct BrokerPort(pub(crate) Arc<Broker>);
+
+impl Handler for BrokerPort {
+    fn handle(&self, request: RemotingCommand, responder: Responder) {
+        let broker = &*self.0;
+        if let Some(response) = go_away(&broker.stopping, &request) {
+            responder.respond(response);
+            return;
+        }
+        let now_ms = clock::wall_ms();
+        let reader = &broker.reader;
+        let connection = responder.connection();
+        let reply = match request.request_code() {
+            // These answer later.
+            RequestCode::SEND_MESSAGE
+            | RequestCode::SEND_MESSAGE_V2
+            | RequestCode::SEND_BATCH_MESSAGE => return send::send(broker, request, responder),
+            RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
+                return pull::pull(broker, &request, responder);
+            }
+            RequestCode::CONSUMER_SEND_MSG_BACK => {
+                return send_back::send_back(broker, &request, responder);
+            }
+            RequestCode::UPDATE_AND_CREATE_TOPIC => {
+                return admin_topic::create(broker, &request, responder);
+            }
+            RequestCode::UPDATE_AND_CREATE_TOPIC_LIST => {
+                return admin_topic::create_list(broker, &request, responder);
+            }
+            RequestCode::DELETE_TOPIC_IN_BROKER => {
+                return admin_topic::delete(broker, &request, responder);
+            }
+            RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => {
+                return admin_group::create(broker, &request, responder);
+            }
+            RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
+                return admin_group::create_list(broker, &request, responder);
+            }
+            RequestCode::DELETE_SUBSCRIPTIONGROUP => {
+                return admin_group::delete(broker, &request, responder);
+            }
+
+            RequestCode::QUERY_CONSUMER_OFFSET => offset::query_consumer(broker, &request),
+            RequestCode::UPDATE_CONSUMER_OFFSET => {
+                offset::update_consumer(broker, &request, now_ms)
+            }
+            RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => offset::search(reader, &request),
+            RequestCode::GET_MAX_OFFSET => offset::max(reader, &request),
+            RequestCode::GET_MIN_OFFSET => offset::min(reader, &request),
+            RequestCode::GET_EARLIEST_MSG_STORETIME => {
+                offset::earliest_store_time(reader, &request)
+            }
+            RequestCode::VIEW_MESSAGE_BY_ID => query::view(reader, &request),
+
+            RequestCode::HEART_BEAT => heartbeat::heartbeat(broker, &request, connection, now_ms),
+            RequestCode::UNREGISTER_CLIENT => heartbeat::unregister(broker, &request, connection),
+            RequestCode::CHECK_CLIENT_CONFIG => heartbeat::check_client(&request),
+            RequestCode::GET_CONSUMER_LIST_BY_GROUP => heartbeat::consumer_list(broker, &request),
+            RequestCode::LOCK_BATCH_MQ => heartbeat::lock(broker, &request, now_ms),
+            RequestCode::UNLOCK_BATCH_MQ => heartbeat::unlock(broker, &request),
+
+            RequestCode::GET_ALL_TOPIC_CONFIG => admin_topic::all(broker, &request),
+            RequestCode::GET_TOPIC_CONFIG => admin_topic::config(broker, &request),
+            RequestCode::GET_TOPIC_STATS_INFO => admin_topic::stats(broker, &request),
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => admin_topic::system(broker),
+
+            RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => admin_group::all(broker, &request),
+            RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG => {
+                admin_group::config(broker, &request, now_ms)
+            }
+            RequestCode::GET_CONSUMER_CONNECTION_LIST => admin_group::consumers(broker, &request),
+            RequestCode::GET_PRODUCER_CONNECTION_LIST => admin_group::producers(broker, &request),
+            RequestCode::GET_CONSUME_STATS => admin_group::consume_stats(broker, &request),
+            RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => admin_group::of_topic(broker, &request),
+            RequestCode::QUERY_TOPICS_BY_CONSUMER => admin_group::topics(broker, &request),
+
+            RequestCode::GET_BROKER_RUNTIME_INFO => admin_broker::runtime_info(broker, now_ms),
+            RequestCode::GET_BROKER_CONFIG => admin_broker::config(broker),
+            _ => unsupported(&request),
+        };
+        responder.respond(into_response(reply));
+    }
+
+    fn closed(&self, connection: &Connection) {
+        let broker = &*self.0;
+        broker.holds.closed(connection.id());
+        let changes = broker.clients.lock().closed(connection.id());
+        for change in changes {
+            announce::consumers_changed(broker, change);
+        }
+    }
+}
+
+fn unsupported(request: &RemotingCommand) -> Reply {
+    Err(Fault::new(
+        ResponseCode::REQUEST_CODE_NOT_SUPPORTED,
+        format!(" request type {} not supported", request.code),
+    ))
+}
+
+/// While the server stops, clients that understand it are told to go elsewhere.
+fn go_away(stopping: &AtomicBool, request: &RemotingCommand) -> Option<RemotingCommand> {
+    (stopping.load(Ordering::Acquire) && request.version > GO_AWAY_AFTER_VERSION)
+        .then(|| Fault::new(ResponseCode::GO_AWAY, "please go away").into_response())
+}

@@ -1,0 +1,202 @@
+//! Persisting topics, groups and consumer offsets: one thread writes the files, whoever needs a change to be safe waits for it.
+//!
+//! Changes made in quick succession share one write. Consumer and delay offsets are written every 5 s, as in Java; topics and groups
+//! at once.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use parking_lot::{Condvar, Mutex};
+use rocketry_store::{Metadata, StoreError};
+use tokio::time::Instant;
+
+/// Time between two writes of offsets. Java: `flushConsumerOffsetInterval`.
+const OFFSETS_EVERY: Duration = Duration::from_secs(5);
+
+/// Told whether the change is on disk.
+type Then = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+/// Hands work to the thread.
+#[derive(Debug, Clone)]
+pub(crate) struct MetadataHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    metadata: Arc<Metadata>,
+    state: Mutex<State>,
+    work: Condvar,
+    /// Changes of topics or groups that were announced, and how many of them are on disk.
+    changes: AtomicU64,
+    written: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Then>,
+    wanted: bool,
+    stopping: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metadata").finish_non_exhaustive()
+    }
+}
+
+impl MetadataHandle {
+    /// A topic or group changed: it will be written soon.
+    pub(crate) fn changed(&self) {
+        self.shared.changes.fetch_add(1, Ordering::AcqRel);
+        self.shared.state.lock().wanted = true;
+        self.shared.work.notify_one();
+    }
+
+    /// Whether every change announced so far is on disk.
+    pub(crate) fn is_written(&self) -> bool {
+        let changes = self.shared.changes.load(Ordering::Acquire);
+        self.shared.written.load(Ordering::Acquire) >= changes
+    }
+
+    /// Calls `then` once every change made before this call is on disk, or could not be written.
+    pub(crate) fn after_write(&self, then: impl FnOnce(Result<(), String>) + Send + 'static) {
+        let mut state = self.shared.state.lock();
+        if state.stopping {
+            drop(state);
+            then(Err("the server is stopping".to_owned()));
+            return;
+        }
+        state.wanted = true;
+        state.waiting.push(Box::new(then));
+        drop(state);
+        self.shared.work.notify_one();
+    }
+
+    /// Lets the thread write what is left, offsets included, and end.
+    pub(crate) fn stop(&self) {
+        self.shared.state.lock().stopping = true;
+        self.shared.work.notify_one();
+    }
+}
+
+/// Starts the thread. It ends after [`MetadataHandle::stop`], with the error of the last write if that failed.
+pub(crate) fn spawn(
+    metadata: Arc<Metadata>,
+) -> io::Result<(MetadataHandle, thread::JoinHandle<Result<(), StoreError>>)> {
+    let shared = Arc::new(Shared {
+        metadata,
+        state: Mutex::new(State {
+            // What the start added to the tables.
+            wanted: true,
+            ..State::default()
+        }),
+        work: Condvar::new(),
+        changes: AtomicU64::new(0),
+        written: AtomicU64::new(0),
+    });
+    let handle = MetadataHandle {
+        shared: Arc::clone(&shared),
+    };
+    let thread = thread::Builder::new()
+        .name("rocketry-meta".to_owned())
+        .spawn(move || run(&shared))?;
+    Ok((handle, thread))
+}
+
+fn run(shared: &Shared) -> Result<(), StoreError> {
+    let mut offsets_due = Instant::now() + OFFSETS_EVERY;
+    loop {
+        let (waiting, stopping) = next(shared, offsets_due);
+        let changes = shared.changes.load(Ordering::Acquire);
+        let tables = shared
+            .metadata
+            .topics
+            .persist()
+            .and_then(|()| shared.metadata.groups.persist());
+        if let Err(error) = &tables {
+            tracing::error!(%error, "topics and groups were not written");
+        }
+        let outcome = tables.as_ref().map(|&()| ()).map_err(ToString::to_string);
+        for then in waiting {
+            then(outcome.clone());
+        }
+        // Only now, so that sends that waited for their topic stay ahead of those that find it written.
+        if tables.is_ok() {
+            shared.written.store(changes, Ordering::Release);
+        }
+        if stopping {
+            return tables.and_then(|()| shared.metadata.persist());
+        }
+        if Instant::now() >= offsets_due {
+            offsets_due = Instant::now() + OFFSETS_EVERY;
+            if let Err(error) = shared.metadata.persist() {
+                tracing::error!(%error, "offsets were not written");
+            }
+        }
+    }
+}
+
+/// Waits for a change, the time of the next offsets, or the end.
+fn next(shared: &Shared, offsets_due: Instant) -> (Vec<Then>, bool) {
+    let mut state = shared.state.lock();
+    if !state.wanted && !state.stopping {
+        shared.work.wait_until(&mut state, offsets_due.into_std());
+    }
+    state.wanted = false;
+    (std::mem::take(&mut state.waiting), state.stopping)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use rocketry_protocol::body::topics::TopicConfig;
+    use rocketry_store::{Layout, Store, StoreOptions};
+
+    use super::*;
+
+    #[test]
+    fn whoever_waits_is_called_after_the_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_writer, reader, _) = Store::open(dir.path(), StoreOptions::default(), 0).unwrap();
+        let file = |name| std::fs::read_to_string(Layout::new(dir.path()).config_file(name));
+        let metadata = Arc::clone(reader.metadata());
+        let (handle, thread) = spawn(Arc::clone(&metadata)).unwrap();
+        metadata.topics.put(TopicConfig::new("T", 1), 1);
+        handle.changed();
+        let (tell, told) = mpsc::channel();
+        handle.after_write(move |outcome| tell.send(outcome).unwrap());
+        told.recv().unwrap().unwrap();
+        assert!(file("topics.json").unwrap().contains("\"T\""));
+        metadata.consumer_offsets.set("G", "T", 0, 7, 1);
+        handle.stop();
+        thread.join().unwrap().unwrap();
+        assert!(handle.is_written());
+        assert!(file("consumerOffset.json").unwrap().contains("T@G"));
+    }
+
+    #[test]
+    fn a_failed_write_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_writer, reader, _) = Store::open(dir.path(), StoreOptions::default(), 0).unwrap();
+        // A file where the directory should be.
+        std::fs::write(Layout::new(dir.path()).config(), "").unwrap();
+        let metadata = Arc::clone(reader.metadata());
+        metadata.topics.put(TopicConfig::new("T", 1), 1);
+        let (handle, thread) = spawn(metadata).unwrap();
+        handle.changed();
+        let (tell, told) = mpsc::channel();
+        handle.after_write(move |outcome| tell.send(outcome).unwrap());
+        assert!(told.recv().unwrap().is_err());
+        assert!(!handle.is_written());
+        handle.stop();
+        assert!(thread.join().unwrap().is_err());
+    }
+}

@@ -1,0 +1,255 @@
+//! Names of topics and groups as the server checks them, with the texts clients see, and the names that belong to the system.
+//!
+//! Java: `TopicValidator`, `MixAll`.
+
+use std::fmt::Write as _;
+
+/// Prefix of a consumer group's retry topic.
+pub(crate) const RETRY_PREFIX: &str = "%RETRY%";
+/// Prefix of a consumer group's dead-letter topic.
+pub(crate) const DLQ_PREFIX: &str = "%DLQ%";
+/// The template for topics that a send creates.
+pub(crate) const DEFAULT_TOPIC: &str = "TBW102";
+/// Where delayed messages wait.
+pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// Where half messages wait.
+pub(crate) const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+/// What became of half messages.
+pub(crate) const OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Where messages with an arbitrary delay wait.
+pub(crate) const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+
+const MAX_TOPIC_CHARS: usize = 127;
+const MAX_RETRY_TOPIC_CHARS: usize = 255;
+const MAX_GROUP_CHARS: usize = 120;
+
+/// Topics of the system whatever the broker is called, beside all that start with `rmq_sys_`.
+const SYSTEM_TOPICS: [&str; 12] = [
+    DEFAULT_TOPIC,
+    SCHEDULE_TOPIC,
+    "BenchmarkTest",
+    HALF_TOPIC,
+    "RMQ_SYS_TRACE_TOPIC",
+    OP_HALF_TOPIC,
+    "TRANS_CHECK_MAX_TIME_TOPIC",
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+    "CHECKPOINT_TOPIC",
+    "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
+    "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
+];
+
+/// Topics that clients must not send to.
+const FORBIDDEN_TOPICS: [&str; 8] = [
+    SCHEDULE_TOPIC,
+    HALF_TOPIC,
+    OP_HALF_TOPIC,
+    "TRANS_CHECK_MAX_TIME_TOPIC",
+    "SELF_TEST_TOPIC",
+    "OFFSET_MOVED_EVENT",
+    "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
+    "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
+];
+
+/// Groups that exist in every broker; the flag is whether they may consume by broadcast only because of their use.
+pub(crate) const SYSTEM_GROUPS: [&str; 8] = [
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+    "CID_RMQ_SYS_TRANS",
+];
+
+/// Checks a topic name; the error is the remark of the answer. Java: `TopicValidator.validateTopic`.
+pub(crate) fn check_topic(topic: &str) -> Result<(), String> {
+    if topic.trim().is_empty() {
+        return Err("The specified topic is blank.".to_owned());
+    }
+    if !topic.bytes().all(is_name_byte) {
+        return Err(format!(
+            "The specified topic: {topic}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+        ));
+    }
+    let long_allowed = topic.starts_with(RETRY_PREFIX) || topic.starts_with(DLQ_PREFIX);
+    if !long_allowed && topic.len() > MAX_TOPIC_CHARS {
+        return Err(format!(
+            "The specified topic: {topic}, is longer than topic max length: {MAX_TOPIC_CHARS}"
+        ));
+    }
+    if topic.len() > MAX_RETRY_TOPIC_CHARS {
+        return Err(format!(
+            "The specified topic is DLQ or Retry topic: {topic}, and it's longer than topic max length: {MAX_RETRY_TOPIC_CHARS}"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a group name; the error is the remark of the answer. Java: `TopicValidator.validateGroup`.
+pub(crate) fn check_group(group: &str) -> Result<(), String> {
+    if group.trim().is_empty() {
+        return Err("The specified group is blank.".to_owned());
+    }
+    if group.len() > MAX_GROUP_CHARS {
+        return Err(format!(
+            "The specified group: {group}, is longer than group max length: {MAX_GROUP_CHARS}"
+        ));
+    }
+    if !group.bytes().all(is_name_byte) {
+        return Err(format!(
+            "The specified group: {group}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether clients must not send to the topic. Beyond Java's set, the broker's own `rmq_sys_` queues are refused.
+pub(crate) fn is_forbidden(topic: &str) -> bool {
+    FORBIDDEN_TOPICS.contains(&topic)
+        || topic == TIMER_TOPIC
+        || topic.starts_with("rmq_sys_REVIVE_LOG_")
+        || topic.starts_with("rmq_sys_SYNC_")
+}
+
+/// The retry topic of a group.
+pub(crate) fn retry_topic(group: &str) -> String {
+    let mut topic = String::with_capacity(RETRY_PREFIX.len() + group.len());
+    topic.push_str(RETRY_PREFIX);
+    topic.push_str(group);
+    topic
+}
+
+/// The names this broker adds to the system topics.
+#[derive(Debug, Clone)]
+pub(crate) struct SystemNames {
+    cluster: String,
+    broker: String,
+    reply_topic: String,
+}
+
+impl SystemNames {
+    pub(crate) fn new(cluster: &str, broker: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            broker: broker.to_owned(),
+            reply_topic: format!("{cluster}_REPLY_TOPIC"),
+        }
+    }
+
+    /// Java: `TopicValidator.isSystemTopic`.
+    pub(crate) fn is_system(&self, topic: &str) -> bool {
+        SYSTEM_TOPICS.contains(&topic)
+            || topic.starts_with("rmq_sys_")
+            || topic == self.cluster
+            || topic == self.broker
+            || topic == self.reply_topic
+    }
+
+    /// All of them, as code 305 lists them.
+    pub(crate) fn all(&self) -> Vec<String> {
+        let mut names: Vec<String> = SYSTEM_TOPICS.iter().map(|&n| n.to_owned()).collect();
+        names.extend([
+            self.cluster.clone(),
+            self.broker.clone(),
+            self.reply_topic.clone(),
+        ]);
+        names
+    }
+
+    /// The topics that exist from the start: name, queues, perm. Java: `TopicConfigManager.init`.
+    pub(crate) fn predefined_topics(
+        &self,
+        auto_create: bool,
+        default_queues: i32,
+    ) -> Vec<(String, i32, i32)> {
+        let mut topics = vec![
+            ("SELF_TEST_TOPIC".to_owned(), 1, 6),
+            ("BenchmarkTest".to_owned(), 1024, 6),
+            (self.cluster.clone(), 16, 7),
+            (self.broker.clone(), 1, 7),
+            ("OFFSET_MOVED_EVENT".to_owned(), 1, 6),
+            (SCHEDULE_TOPIC.to_owned(), 18, 6),
+            (self.reply_topic.clone(), 1, 6),
+            (format!("rmq_sys_REVIVE_LOG_{}", self.cluster), 8, 6),
+            (format!("rmq_sys_SYNC_BROKER_MEMBER_{}", self.broker), 1, 1),
+            (HALF_TOPIC.to_owned(), 1, 6),
+            (OP_HALF_TOPIC.to_owned(), 1, 6),
+            ("RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC".to_owned(), 1, 6),
+            ("RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC".to_owned(), 1, 6),
+            (TIMER_TOPIC.to_owned(), 1, 6),
+        ];
+        if auto_create {
+            topics.push((DEFAULT_TOPIC.to_owned(), default_queues, 7));
+        }
+        topics
+    }
+}
+
+/// The text Java appends where a help page exists. Java: `FAQUrl.suggestTodo`.
+pub(crate) fn with_hint(mut text: String) -> String {
+    let _ = write!(
+        text,
+        "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
+    );
+    text
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'|' | b'-' | b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_names_at_their_limits() {
+        check_topic("a-Z_0%|").unwrap();
+        check_topic(&"t".repeat(127)).unwrap();
+        check_topic(&format!("%RETRY%{}", "g".repeat(248))).unwrap();
+        assert_eq!(
+            check_topic(" ").unwrap_err(),
+            "The specified topic is blank."
+        );
+        assert!(
+            check_topic("a b")
+                .unwrap_err()
+                .contains("illegal characters")
+        );
+        assert!(
+            check_topic("主题")
+                .unwrap_err()
+                .contains("illegal characters")
+        );
+        assert!(
+            check_topic(&"t".repeat(128))
+                .unwrap_err()
+                .ends_with("max length: 127")
+        );
+        assert!(
+            check_topic(&format!("%DLQ%{}", "g".repeat(251)))
+                .unwrap_err()
+                .ends_with("max length: 255")
+        );
+    }
+
+    #[test]
+    fn group_names_at_their_limits() {
+        check_group(&"g".repeat(120)).unwrap();
+        assert!(check_group(&"g".repeat(121)).is_err());
+        assert!(check_group("").is_err());
+        assert!(check_group("g.h").is_err());
+    }
+
+    #[test]
+    fn system_topics_include_the_brokers_own() {
+        let names = SystemNames::new("c", "b");
+        for topic in ["TBW102", "rmq_sys_x", "c", "b", "c_REPLY_TOPIC"] {
+            assert!(names.is_system(topic), "{topic}");
+        }
+        assert!(!names.is_system("orders"));
+        assert!(is_forbidden(TIMER_TOPIC) && !is_forbidden("c_REPLY_TOPIC"));
+    }
+}

@@ -1,0 +1,180 @@
+//! State and configuration of the broker (26, 28). Java: `AdminBrokerProcessor`.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering};
+
+use rocketry_protocol::{
+    body::{DataVersion, route::KVTable},
+    header::GetBrokerConfigReply,
+};
+
+use super::{encoded, ok, ok_body};
+use crate::{
+    broker::Broker,
+    config::FlushMode,
+    fault::{Fault, Reply},
+};
+
+/// Code 28. `mqadmin` prints blanks or fails where a key is missing: those that have no meaning here are there with a resting value.
+pub(crate) fn runtime_info(broker: &Broker, now_ms: i64) -> Reply {
+    let mut table = BTreeMap::new();
+    let mut put = |key: &str, value: String| {
+        table.insert(key.to_owned(), value);
+    };
+    let totals = broker.stats.totals(now_ms);
+    let counters = &broker.stats.counters;
+    let put_messages = totals.put_messages;
+    let put_bytes = counters.put_bytes.load(Ordering::Relaxed);
+
+    put("brokerVersionDesc", "V5_5_0".to_owned());
+    put("brokerVersion", rocketry_protocol::VERSION.to_string());
+    put("brokerActive", "true".to_owned());
+    put("bootTimestamp", broker.started_ms.to_string());
+    put("runtime", uptime(now_ms - broker.started_ms));
+    put("startAcceptSendRequestTimeStamp", "0".to_owned());
+
+    for (name, total) in [("msgPut", put_messages), ("msgGet", totals.got_messages)] {
+        put(&format!("{name}TotalYesterdayMorning"), "0".to_owned());
+        put(&format!("{name}TotalTodayMorning"), "0".to_owned());
+        put(&format!("{name}TotalTodayNow"), total.to_string());
+    }
+    put("putTps", broker.stats.rates(|s| s.put_messages));
+    put("getFoundTps", broker.stats.rates(|s| s.get_found));
+    put("getMissTps", broker.stats.rates(|s| s.get_missed));
+    put(
+        "getTotalTps",
+        broker.stats.rates(|s| s.get_found + s.get_missed),
+    );
+    put("getTransferredTps", broker.stats.rates(|s| s.got_messages));
+
+    put("putMessageTimesTotal", put_messages.max(1).to_string());
+    put(
+        "putMessageFailedTimes",
+        counters.put_failed.load(Ordering::Relaxed).to_string(),
+    );
+    put("putMessageSizeTotal", put_bytes.to_string());
+    put("putMessageAverageSize", average(put_bytes, put_messages));
+    put("putMessageDistributeTime", "null".to_owned());
+    put("putMessageEntireTimeMax", "0".to_owned());
+    put("getMessageEntireTimeMax", "0".to_owned());
+    put("putLatency99", "0.00".to_owned());
+    put("putLatency999", "0.00".to_owned());
+    put("pageCacheLockTimeMills", "0".to_owned());
+
+    let (min, max) = (
+        broker.reader.min_log_offset(),
+        broker.reader.max_log_offset(),
+    );
+    let behind = max - broker.reader.synced_log_offset();
+    put("commitLogMinOffset", min.to_string());
+    put("commitLogMaxOffset", max.to_string());
+    put("remainHowManyDataToFlush", format!("{behind} B"));
+    put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
+    put("dispatchBehindBytes", "0".to_owned());
+    put("dispatchMaxBuffer", "0".to_owned());
+    put("earliestMessageTimeStamp", earliest(broker)?.to_string());
+    put("commitLogDiskRatio", "0.0".to_owned());
+    put("consumeQueueDiskRatio", "0.0".to_owned());
+
+    for queue in ["send", "pull", "litePull", "query", "ack"] {
+        put(&format!("{queue}ThreadPoolQueueSize"), "0".to_owned());
+        put(
+            &format!("{queue}ThreadPoolQueueHeadWaitTimeMills"),
+            "0".to_owned(),
+        );
+    }
+    put(
+        "sendThreadPoolQueueSize",
+        broker.writer.waiting().to_string(),
+    );
+    put(
+        "sendThreadPoolQueueCapacity",
+        broker.config.max_waiting_sends.to_string(),
+    );
+    put("pullThreadPoolQueueSize", broker.holds.len().to_string());
+    for queue in ["pull", "litePull", "query", "ack"] {
+        put(
+            &format!("{queue}ThreadPoolQueueCapacity"),
+            broker.config.max_waiting_pulls.to_string(),
+        );
+    }
+    put("EndTransactionQueueSize", "0".to_owned());
+    put("EndTransactionThreadPoolQueueCapacity", "100000".to_owned());
+    for key in ["timerReadBehind", "timerOffsetBehind", "timerCongestNum"] {
+        put(key, "0".to_owned());
+    }
+    put("timerEnqueueTps", "0.0".to_owned());
+    put("timerDequeueTps", "0.0".to_owned());
+    Ok(ok_body(encoded(&KVTable { table })?))
+}
+
+/// Code 26: the keys of Java's configuration that this broker has.
+pub(crate) fn config(broker: &Broker) -> Reply {
+    let config = &broker.config;
+    let mut text = String::new();
+    let mut put = |key: &str, value: &dyn std::fmt::Display| {
+        let _ = writeln!(text, "{key}={value}");
+    };
+    put("autoCreateSubscriptionGroup", &config.auto_create_groups);
+    put("autoCreateTopicEnable", &config.auto_create_topics);
+    put("brokerClusterName", &config.cluster_name);
+    put("brokerIP1", &broker.identity.store_host.ip());
+    put("brokerId", &0);
+    put("brokerName", &config.broker_name);
+    put(
+        "brokerPermission",
+        &broker.permission.load(Ordering::Relaxed),
+    );
+    put("brokerRole", &"ASYNC_MASTER");
+    put("defaultTopicQueueNums", &config.default_topic_queues);
+    put(
+        "flushDiskType",
+        &match config.flush {
+            FlushMode::Async => "ASYNC_FLUSH",
+            FlushMode::Sync => "SYNC_FLUSH",
+        },
+    );
+    put("flushIntervalCommitLog", &config.flush_interval.as_millis());
+    put("listenPort", &broker.identity.store_host.port());
+    put("maxMessageSize", &config.max_message_bytes);
+    put("namesrvAddr", &config.name_servers.join(";"));
+    put("storePathRootDir", &broker.data_dir.display());
+    let version = encoded(&DataVersion::default())?;
+    let version = String::from_utf8_lossy(&version).into_owned();
+    Ok(ok()
+        .with_header(&GetBrokerConfigReply { version })
+        .with_body(text))
+}
+
+/// Store time of the oldest message in the log, −1 without one.
+fn earliest(broker: &Broker) -> Result<i64, Fault> {
+    let read = |error: rocketry_store::ReadError| Fault::system_error(error.to_string());
+    let Some(record) = broker
+        .reader
+        .record_at(broker.reader.min_log_offset())
+        .map_err(read)?
+    else {
+        return Ok(-1);
+    };
+    let (record, _) = rocketry_protocol::record::Record::parse(&record)?;
+    Ok(record.store_ms)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "an average for people: 52 bits are enough"
+)]
+fn average(sum: u64, count: u64) -> String {
+    format!("{:?}", sum as f64 / count.max(1) as f64)
+}
+
+/// `[ 0 days, 0 hours, 1 minutes, 2 seconds ]`
+fn uptime(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    format!(
+        "[ {} days, {} hours, {} minutes, {} seconds ]",
+        seconds / 86_400,
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}

@@ -1,0 +1,463 @@
+//! Pulls (11, 361): reading a queue, and waiting for a message when there is none.
+//!
+//! Java: `PullMessageProcessor`, `PullRequestHoldService`. Differs from Java: waits end exactly when their time is up, and a message
+//! that the filter refuses does not end them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rocketry_protocol::{
+    FieldWriter, Fields, RemotingCommand, ResponseCode,
+    body::topics::perm,
+    header::{PullMessageReply, PullMessageRequest, pull_sys_flag},
+};
+use rocketry_remoting::Responder;
+use rocketry_store::{Arrival, Filter, ReadLimits, ReadStatus};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use crate::{
+    broker::Broker,
+    clock,
+    fault::Fault,
+    filter::{TagFilter, is_tag_type},
+    find,
+    groups::FORBIDDEN_READ,
+    hold::{HoldId, Holds, QueueKey, Waiter},
+    names,
+    writer::ArrivalSink,
+};
+
+/// Longest wait that a client may ask for; longer ones are cut. Java clients ask for 15 to 30 s.
+const MAX_SUSPEND: Duration = Duration::from_secs(300);
+
+/// A pull that passed all checks: everything needed to read now or later.
+#[derive(Debug)]
+pub(crate) struct Pull {
+    group: String,
+    topic: Arc<str>,
+    queue_id: i32,
+    offset: i64,
+    limits: ReadLimits,
+    filter: TagFilter,
+    topic_sys_flag: i32,
+    group_sys_flag: i32,
+    /// How long it may wait for a message.
+    suspend: Option<Duration>,
+}
+
+/// A pull that waits for a message.
+#[derive(Debug)]
+pub(crate) struct HeldPull {
+    pull: Pull,
+    responder: Responder,
+}
+
+impl Waiter for HeldPull {
+    fn wants(&self, queue_offset: i64, tags_code: i64) -> bool {
+        queue_offset >= self.pull.offset && self.pull.filter.matches(tags_code)
+    }
+}
+
+impl Filter for TagFilter {
+    fn matches_tags(&self, tags_code: i64) -> bool {
+        self.matches(tags_code)
+    }
+}
+
+/// The pulls that wait, shared by connections, the log's thread and the timer.
+#[derive(Debug)]
+pub(crate) struct PullHolds {
+    holds: Mutex<Holds<HeldPull>>,
+    /// Number of holds: lets the log's thread pass by without the lock while nobody waits.
+    count: AtomicUsize,
+    woken: mpsc::UnboundedSender<HeldPull>,
+    /// Rung when the earliest deadline may have changed.
+    timer: Notify,
+}
+
+impl PullHolds {
+    /// At most `limit` pulls wait. Those that a message wakes come out of the receiver, which is bounded by the same limit.
+    pub(crate) fn new(limit: usize) -> (Self, mpsc::UnboundedReceiver<HeldPull>) {
+        let (woken, receiver) = mpsc::unbounded_channel();
+        let holds = Self {
+            holds: Mutex::new(Holds::new(limit)),
+            count: AtomicUsize::new(0),
+            woken,
+            timer: Notify::new(),
+        };
+        (holds, receiver)
+    }
+
+    fn hold(&self, held: HeldPull, deadline: Instant) -> Result<HoldId, HeldPull> {
+        let queue = QueueKey {
+            topic: Arc::clone(&held.pull.topic),
+            queue_id: held.pull.queue_id,
+        };
+        let connection = held.responder.connection().id();
+        let mut holds = self.holds.lock();
+        let earliest = holds.next_deadline();
+        let id = holds.hold(queue, connection, deadline, held)?;
+        self.count.store(holds.len(), Ordering::SeqCst);
+        drop(holds);
+        if earliest.is_none_or(|earliest| deadline < earliest) {
+            self.timer.notify_one();
+        }
+        Ok(id)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Holds<HeldPull>) -> T) -> T {
+        let mut holds = self.holds.lock();
+        let out = change(&mut holds);
+        self.count.store(holds.len(), Ordering::SeqCst);
+        out
+    }
+
+    /// Drops the pulls of a connection that ended.
+    pub(crate) fn closed(&self, connection: u64) {
+        if self.count.load(Ordering::SeqCst) > 0 {
+            let gone = self.change(|holds| holds.closed(connection));
+            drop(gone);
+        }
+    }
+
+    /// Waits until some pulls have waited long enough.
+    pub(crate) async fn expired(&self) -> Vec<HeldPull> {
+        loop {
+            let next = self.holds.lock().next_deadline();
+            let rung = self.timer.notified();
+            match next {
+                None => rung.await,
+                Some(deadline) => {
+                    tokio::select! {
+                        () = rung => continue,
+                        () = tokio::time::sleep_until(deadline) => {}
+                    }
+                    let expired = self.change(|holds| holds.expired(Instant::now()));
+                    if !expired.is_empty() {
+                        return expired;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many pulls wait.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Takes everything that waits, for a server that stops.
+    pub(crate) fn drain(&self) -> Vec<HeldPull> {
+        self.change(Holds::drain)
+    }
+}
+
+impl ArrivalSink for PullHolds {
+    fn arrived(&self, arrival: &Arrival<'_>) {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let queue = QueueKey {
+            topic: Arc::clone(arrival.topic),
+            queue_id: arrival.queue_id,
+        };
+        let woken =
+            self.change(|holds| holds.arrived(&queue, arrival.queue_offset, arrival.tags_code));
+        for held in woken {
+            // Without a receiver the server has stopped, and connections are closed.
+            let _ = self.woken.send(held);
+        }
+    }
+}
+
+/// Answers a pull, or keeps it until a message comes or its time is up.
+pub(crate) fn pull(broker: &Broker, request: &RemotingCommand, responder: Responder) {
+    match check(broker, request, clock::wall_ms()) {
+        Ok(pull) => first(broker, pull, responder),
+        Err(fault) => responder.respond(fault.into_response()),
+    }
+}
+
+fn first(broker: &Broker, pull: Pull, responder: Responder) {
+    let (response, is_empty) = read(broker, &pull);
+    let Some(wait) = pull.suspend.filter(|_| is_empty) else {
+        responder.respond(response);
+        return;
+    };
+    let (topic, queue_id, offset) = (Arc::clone(&pull.topic), pull.queue_id, pull.offset);
+    match broker
+        .holds
+        .hold(HeldPull { pull, responder }, Instant::now() + wait)
+    {
+        Err(held) => held.responder.respond(response),
+        Ok(id) => {
+            // A message may have come between the read and the hold; the log's thread then passed by.
+            let came = broker
+                .reader
+                .queue_range(&topic, queue_id)
+                .is_some_and(|range| range.max > offset);
+            if came && let Some(held) = broker.holds.change(|holds| holds.take(id)) {
+                first(broker, held.pull, held.responder);
+            }
+        }
+    }
+}
+
+/// Answers a pull that waited, whatever there is now.
+pub(crate) fn resume(broker: &Broker, held: HeldPull) {
+    let (response, _) = read(broker, &held.pull);
+    held.responder.respond(response);
+}
+
+/// Java: the checks of `PullMessageProcessor.processRequest`, in its order.
+fn check(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Pull, Fault> {
+    let header: PullMessageRequest<'_> = request.header()?;
+    let PullMessageRequest {
+        consumer_group: group,
+        topic,
+        queue_id,
+        ..
+    } = header;
+    if broker.permission.load(Ordering::Relaxed) & perm::READ == 0 {
+        return Err(forbidden(
+            1,
+            format!(
+                "the broker[{}] pulling message is forbidden",
+                broker.identity.store_host.ip()
+            ),
+        ));
+    }
+    let Some(config) = find::group(broker, group, now_ms) else {
+        return Err(Fault::new(
+            ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
+            names::with_hint(format!("subscription group [{group}] does not exist, ")),
+        ));
+    };
+    if !config.consume_enable {
+        return Err(forbidden(
+            2,
+            format!("subscription group no permission, {group}"),
+        ));
+    }
+    let Some(found) = broker.topics().get(topic) else {
+        return Err(Fault::new(
+            ResponseCode::TOPIC_NOT_EXIST,
+            names::with_hint(format!("topic[{topic}] not exist, apply first please! ")),
+        ));
+    };
+    if found.perm & perm::READ == 0 {
+        return Err(forbidden(
+            3,
+            format!("the topic[{topic}] pulling message is forbidden"),
+        ));
+    }
+    if queue_id < 0 || queue_id >= found.read_queue_nums {
+        return Err(Fault::new(
+            ResponseCode::INVALID_PARAMETER,
+            format!(
+                "queueId[{queue_id}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{}] consumer:[{group}]",
+                found.read_queue_nums
+            ),
+        ));
+    }
+    let has_flag = |bit| header.sys_flag & bit != 0;
+    let filter = if has_flag(pull_sys_flag::SUBSCRIPTION) {
+        broker.clients.lock().note_pull(group, topic, now_ms);
+        own_filter(&header)?
+    } else {
+        registered_filter(broker, &header, config.consume_broadcast_enable)?
+    };
+    if has_flag(pull_sys_flag::COMMIT_OFFSET) {
+        broker
+            .offsets
+            .commit(group, topic, queue_id, header.commit_offset, now_ms);
+    }
+    let suspend = has_flag(pull_sys_flag::SUSPEND).then(|| {
+        let ms = u64::try_from(header.suspend_timeout_millis).unwrap_or(0);
+        Duration::from_millis(ms).min(MAX_SUSPEND)
+    });
+    let limits = ReadLimits::default();
+    Ok(Pull {
+        group: group.to_owned(),
+        topic: Arc::from(topic),
+        queue_id,
+        offset: header.queue_offset,
+        limits: ReadLimits {
+            max_messages: usize::try_from(header.max_msg_nums)
+                .unwrap_or(1)
+                .clamp(1, limits.max_messages),
+            ..limits
+        },
+        filter,
+        topic_sys_flag: found.topic_sys_flag,
+        group_sys_flag: config.group_sys_flag,
+        suspend,
+    })
+}
+
+/// The subscription that came with the pull.
+fn own_filter(header: &PullMessageRequest<'_>) -> Result<TagFilter, Fault> {
+    if !is_tag_type(header.expression_type) {
+        return Err(no_property_filter());
+    }
+    TagFilter::parse(header.subscription).map_err(|_| {
+        Fault::new(
+            ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+            "parse the consumer's subscription failed",
+        )
+    })
+}
+
+/// The subscription of the group's heartbeats.
+fn registered_filter(
+    broker: &Broker,
+    header: &PullMessageRequest<'_>,
+    broadcast_enabled: bool,
+) -> Result<TagFilter, Fault> {
+    let group = header.consumer_group;
+    let clients = broker.clients.lock();
+    let Some(info) = clients.consumer_group(group) else {
+        return Err(Fault::new(
+            ResponseCode::SUBSCRIPTION_NOT_EXIST,
+            names::with_hint("the consumer's group info not exist".to_owned()),
+        ));
+    };
+    if !broadcast_enabled && info.is_broadcasting() {
+        return Err(forbidden(
+            4,
+            format!("the consumer group[{group}] can not consume by broadcast way"),
+        ));
+    }
+    if broker.groups().forbidden(group, header.topic) & FORBIDDEN_READ != 0 {
+        return Err(forbidden(
+            5,
+            format!(
+                "the consumer group[{group}] is forbidden for topic[{}]",
+                header.topic
+            ),
+        ));
+    }
+    let Some(subscription) = info.subscriptions.get(header.topic) else {
+        return Err(Fault::new(
+            ResponseCode::SUBSCRIPTION_NOT_EXIST,
+            names::with_hint("the consumer's subscription not exist".to_owned()),
+        ));
+    };
+    if subscription.sub_version < header.sub_version {
+        return Err(Fault::new(
+            ResponseCode::SUBSCRIPTION_NOT_LATEST,
+            "the consumer's subscription not latest",
+        ));
+    }
+    if !is_tag_type(Some(&subscription.expression_type)) {
+        return Err(no_property_filter());
+    }
+    TagFilter::of_codes(
+        subscription.sub_string.as_deref().unwrap_or_default(),
+        &subscription.code_set,
+    )
+    .map_err(|_| {
+        Fault::new(
+            ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+            "parse the consumer's subscription failed",
+        )
+    })
+}
+
+/// Reads and builds the answer; the second value is whether it says that there is nothing yet (code 19).
+fn read(broker: &Broker, pull: &Pull) -> (RemotingCommand, bool) {
+    if let Some(offset) = broker
+        .offsets
+        .take_reset(&pull.group, &pull.topic, pull.queue_id)
+    {
+        let range = broker.reader.queue_range(&pull.topic, pull.queue_id);
+        let (min, max) = range.map_or((0, 0), |r| (r.min, r.max));
+        let response = RemotingCommand::response(ResponseCode::PULL_OFFSET_MOVED)
+            .with_header(&pull.reply(offset, min, max))
+            .with_remark("OFFSET_RESET");
+        return (response, false);
+    }
+    let outcome = match broker.reader.read(
+        &pull.topic,
+        pull.queue_id,
+        pull.offset,
+        &pull.limits,
+        match &pull.filter {
+            TagFilter::All => None,
+            filter @ TagFilter::Codes(_) => Some(filter),
+        },
+    ) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::error!(%error, topic = %pull.topic, queue = pull.queue_id, "pull failed");
+            return (
+                Fault::system_error(error.to_string()).into_response(),
+                false,
+            );
+        }
+    };
+    broker
+        .offsets
+        .note_pulled(&pull.group, &pull.topic, pull.queue_id, outcome.next_offset);
+    broker.stats.count_get(outcome.count as u64);
+    let code = code_of(outcome.status, pull.offset);
+    let response = RemotingCommand::response(code)
+        .with_header(&pull.reply(outcome.next_offset, outcome.min_offset, outcome.max_offset))
+        .with_remark(outcome.status.name())
+        .with_body(outcome.messages);
+    (response, code == ResponseCode::PULL_NOT_FOUND)
+}
+
+/// Java: `PullMessageProcessor.composeResponseHeader`.
+fn code_of(status: ReadStatus, offset: i64) -> ResponseCode {
+    match status {
+        ReadStatus::Found => ResponseCode::SUCCESS,
+        ReadStatus::MessageWasRemoving | ReadStatus::NoMatchedMessage => {
+            ResponseCode::PULL_RETRY_IMMEDIATELY
+        }
+        ReadStatus::NoMatchedLogicQueue | ReadStatus::NoMessageInQueue if offset != 0 => {
+            ResponseCode::PULL_OFFSET_MOVED
+        }
+        ReadStatus::NoMatchedLogicQueue
+        | ReadStatus::NoMessageInQueue
+        | ReadStatus::OffsetFoundNull
+        | ReadStatus::OffsetOverflowOne => ResponseCode::PULL_NOT_FOUND,
+        ReadStatus::OffsetOverflowBadly | ReadStatus::OffsetTooSmall => {
+            ResponseCode::PULL_OFFSET_MOVED
+        }
+    }
+}
+
+impl Pull {
+    fn reply(&self, next_begin_offset: i64, min_offset: i64, max_offset: i64) -> PullMessageReply {
+        PullMessageReply {
+            suggest_which_broker_id: 0,
+            next_begin_offset,
+            min_offset,
+            max_offset,
+            offset_delta: None,
+            topic_sys_flag: Some(self.topic_sys_flag),
+            group_sys_flag: Some(self.group_sys_flag),
+            forbidden_type: None,
+        }
+    }
+}
+
+fn forbidden(kind: i32, remark: String) -> Fault {
+    let mut fields = Fields::default();
+    FieldWriter::new(&mut fields).i32("forbiddenType", kind);
+    Fault::new(ResponseCode::NO_PERMISSION, remark).with_fields(fields)
+}
+
+fn no_property_filter() -> Fault {
+    Fault::system_error("The broker does not support consumer to filter message by SQL92")
+}

@@ -1,0 +1,349 @@
+//! Sends: one message (10, 310), a batch (320, or either of the others with the batch flag).
+//!
+//! The checks run on the connection's task; then the message goes to the log's thread, which answers once it is stored.
+//! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use rocketry_protocol::{
+    Fields, Properties, RemotingCommand, ResponseCode, batch,
+    body::topics::{TopicConfig, TopicFilterType, perm},
+    header::{SendMessageReply, SendMessageRequest},
+    id::offset_msg_id,
+    properties::name,
+    sys_flag,
+};
+use rocketry_remoting::Responder;
+
+use crate::{
+    broker::Broker,
+    clock,
+    fault::Fault,
+    find,
+    names::{self, DLQ_PREFIX, RETRY_PREFIX},
+    put, topics,
+    writer::{Put, Stored},
+};
+
+const REGION: &str = "DefaultRegion";
+
+/// Longest topic of a batch in bytes. Java: `SendMessageProcessor.sendBatchMessage`.
+const MAX_BATCH_TOPIC_BYTES: usize = 127;
+
+/// Checks a send, queues it for the log, and answers when it is stored or refused.
+pub(crate) fn send(broker: &Broker, request: RemotingCommand, responder: Responder) {
+    let peer = responder.connection().peer_addr();
+    let checked = match check(broker, &request, peer, clock::wall_ms()) {
+        Ok(checked) => checked,
+        Err(fault) => {
+            broker.stats.count_put_failed();
+            responder.respond(with_region(fault).into_response());
+            return;
+        }
+    };
+    let Checked { put, answer } = checked;
+    let stats = Arc::clone(&broker.stats);
+    let max_message_bytes = broker.config.max_message_bytes;
+    let bytes = put.body.len() as u64;
+    put::submit(broker, put, move |outcome| {
+        let response = match outcome {
+            Ok(stored) => {
+                stats.count_put(stored.records.len() as u64, bytes);
+                answer.stored(&stored)
+            }
+            Err(failure) => {
+                stats.count_put_failed();
+                with_region(failure.into_fault(max_message_bytes)).into_response()
+            }
+        };
+        responder.respond(response);
+    });
+}
+
+/// A send that passed all checks.
+#[derive(Debug)]
+struct Checked {
+    put: Put,
+    answer: Answer,
+}
+
+/// What the answer needs beside where the message was stored.
+#[derive(Debug)]
+struct Answer {
+    store_host: SocketAddr,
+    /// The queue that was asked for or chosen, also for a message that waits in a system topic.
+    queue_id: i32,
+    unique_id: Option<String>,
+}
+
+impl Answer {
+    fn stored(self, stored: &Stored) -> RemotingCommand {
+        let mut msg_id = String::new();
+        for record in &stored.records {
+            if !msg_id.is_empty() {
+                msg_id.push(',');
+            }
+            msg_id.push_str(&offset_msg_id(self.store_host, record.log_offset));
+        }
+        let first = stored.records.first().map_or(0, |r| r.queue_offset);
+        let mut reply = SendMessageReply::new(msg_id, self.queue_id, first);
+        reply.transaction_id = self.unique_id;
+        RemotingCommand::response(ResponseCode::SUCCESS).with_header(&reply)
+    }
+}
+
+fn check(
+    broker: &Broker,
+    request: &RemotingCommand,
+    peer: SocketAddr,
+    now_ms: i64,
+) -> Result<Checked, Fault> {
+    let header: SendMessageRequest<'_> = request.header()?;
+    let topic = find_topic(broker, &header, peer, now_ms)?;
+    let queue_id = choose_queue(&header, &topic)?;
+    if request.body.is_empty() {
+        return Err(put::illegal(broker));
+    }
+    if request.body.len() > broker.config.max_message_bytes {
+        return Err(put::illegal(broker));
+    }
+    let mut put = Put {
+        topic: Arc::clone(&topic),
+        queue_id,
+        flag: header.flag,
+        sys_flag: header.sys_flag,
+        born_ms: header.born_timestamp,
+        born_host: peer,
+        store_host: broker.identity.store_host,
+        reconsume_times: header.reconsume_times,
+        prepared_transaction_offset: 0,
+        body: request.body.clone(),
+        properties: String::new(),
+        batch: header.batch,
+    };
+    if topic.topic_filter_type == Some(TopicFilterType::MultiTag) {
+        put.sys_flag |= sys_flag::MULTI_TAGS;
+    }
+    if header.batch {
+        check_batch(&header, put)
+    } else {
+        check_single(broker, &header, put, now_ms)
+    }
+}
+
+/// Java: `AbstractSendMessageProcessor.msgCheck`.
+fn find_topic(
+    broker: &Broker,
+    header: &SendMessageRequest<'_>,
+    peer: SocketAddr,
+    now_ms: i64,
+) -> Result<Arc<TopicConfig>, Fault> {
+    let known = broker.topics().get(header.topic);
+    // Only ordered topics are refused: a broker that is being emptied still takes the others.
+    if broker.permission.load(Ordering::Relaxed) & perm::WRITE == 0
+        && known.as_ref().is_some_and(|topic| topic.order)
+    {
+        return Err(Fault::new(
+            ResponseCode::NO_PERMISSION,
+            format!(
+                "the broker[{}] sending message is forbidden",
+                broker.identity.store_host.ip()
+            ),
+        ));
+    }
+    let topic = match known {
+        Some(topic) if !names::is_forbidden(header.topic) => topic,
+        _ => {
+            names::check_topic(header.topic)
+                .map_err(|reason| Fault::new(ResponseCode::INVALID_PARAMETER, reason))?;
+            if names::is_forbidden(header.topic) {
+                return Err(Fault::new(
+                    ResponseCode::NO_PERMISSION,
+                    format!("Sending message to topic[{}] is forbidden.", header.topic),
+                ));
+            }
+            create_topic(broker, header, now_ms)?
+        }
+    };
+    let queues = topic.write_queue_nums.max(topic.read_queue_nums);
+    if header.queue_id >= queues {
+        return Err(Fault::new(
+            ResponseCode::INVALID_PARAMETER,
+            format!(
+                "request queueId[{}] is illegal, {} Producer: {peer}",
+                header.queue_id,
+                topics::describe(&topic)
+            ),
+        ));
+    }
+    Ok(topic)
+}
+
+fn create_topic(
+    broker: &Broker,
+    header: &SendMessageRequest<'_>,
+    now_ms: i64,
+) -> Result<Arc<TopicConfig>, Fault> {
+    let made = find::topic(
+        broker,
+        header.topic,
+        header.default_topic,
+        header.default_topic_queue_nums,
+        now_ms,
+    );
+    match made {
+        Ok(topic) => Ok(topic),
+        Err(_) if header.topic.starts_with(RETRY_PREFIX) => {
+            Ok(find::plain_topic(broker, header.topic, 1, false, now_ms))
+        }
+        Err(_) => Err(Fault::new(
+            ResponseCode::TOPIC_NOT_EXIST,
+            names::with_hint(format!(
+                "topic[{}] not exist, apply first please!",
+                header.topic
+            )),
+        )),
+    }
+}
+
+fn choose_queue(header: &SendMessageRequest<'_>, topic: &TopicConfig) -> Result<i32, Fault> {
+    if header.queue_id >= 0 {
+        return Ok(header.queue_id);
+    }
+    if topic.write_queue_nums <= 0 {
+        return Err(Fault::new(
+            ResponseCode::NO_PERMISSION,
+            format!("topic[{}] has no write queues", topic.topic_name),
+        ));
+    }
+    Ok(fastrand::i32(0..topic.write_queue_nums))
+}
+
+fn check_single(
+    broker: &Broker,
+    header: &SendMessageRequest<'_>,
+    mut put: Put,
+    now_ms: i64,
+) -> Result<Checked, Fault> {
+    let queue_id = put.queue_id;
+    let mut properties = Properties::parse(header.properties);
+    if header.topic.starts_with(RETRY_PREFIX) {
+        retry_or_dead_letter(broker, header, &mut put, &mut properties, now_ms)?;
+    }
+    properties.remove(name::POP_CK);
+    properties.set(name::MSG_REGION, REGION);
+    properties.set(name::TRACE_ON, "true");
+    if properties.get(name::UNIQ_KEY).is_none() {
+        let id = broker.ids.next(clock::ms_since_month_start(now_ms));
+        properties.set(name::UNIQ_KEY, &id);
+    }
+    if properties.get(name::TRAN_MSG) == Some("true")
+        && !(header.reconsume_times > 0 && put::delay_level(&properties) > 0)
+    {
+        return Err(Fault::new(
+            ResponseCode::NO_PERMISSION,
+            format!(
+                "the broker[{}] sending transaction message is forbidden",
+                broker.identity.store_host.ip()
+            ),
+        ));
+    }
+    if put
+        .topic
+        .attributes
+        .get("cleanup.policy")
+        .map(String::as_str)
+        == Some("COMPACTION")
+        && properties.get(name::KEYS).is_none()
+    {
+        return Err(Fault::new(
+            ResponseCode::MESSAGE_ILLEGAL,
+            "Required message key is missing",
+        ));
+    }
+    properties.set(name::CLUSTER, &broker.identity.cluster);
+    let unique_id = properties.get(name::UNIQ_KEY).map(str::to_owned);
+    put::delay(broker, &mut put, &mut properties, now_ms)?;
+    put.properties = properties.into_string();
+    Ok(Checked {
+        answer: Answer {
+            store_host: put.store_host,
+            queue_id,
+            unique_id,
+        },
+        put,
+    })
+}
+
+/// A message that comes back from a consumer as a plain send: it goes to the dead letters when it has been tried too often, or
+/// when the group consumes in order. Java: `SendMessageProcessor.handleRetryAndDLQ`.
+fn retry_or_dead_letter(
+    broker: &Broker,
+    header: &SendMessageRequest<'_>,
+    put: &mut Put,
+    properties: &mut Properties,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    let group = header.topic.strip_prefix(RETRY_PREFIX).unwrap_or_default();
+    let group = group.split_once('+').map_or(group, |(group, _)| group);
+    let Some(config) = find::group(broker, group, now_ms) else {
+        return Err(Fault::new(
+            ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST,
+            names::with_hint(format!("subscription group not exist, {group}")),
+        ));
+    };
+    let max_times = header.max_reconsume_times.unwrap_or(config.retry_max_times);
+    let is_ordered = broker.locks.lock().holds_any(group, now_ms);
+    if header.reconsume_times <= max_times && !is_ordered {
+        return Ok(());
+    }
+    put.topic = find::plain_topic(broker, &format!("{DLQ_PREFIX}{group}"), 1, false, now_ms);
+    put.queue_id = 0;
+    properties.set(name::DELAY, "-1");
+    Ok(())
+}
+
+/// Items keep their own properties; nothing is added to them. Java: `SendMessageProcessor.sendBatchMessage`.
+fn check_batch(header: &SendMessageRequest<'_>, put: Put) -> Result<Checked, Fault> {
+    if header.topic.len() > MAX_BATCH_TOPIC_BYTES {
+        return Err(Fault::new(
+            ResponseCode::MESSAGE_ILLEGAL,
+            format!("message topic length too long {}", header.topic.len()),
+        ));
+    }
+    if header.topic.starts_with(RETRY_PREFIX) {
+        let group = header.topic.strip_prefix(RETRY_PREFIX).unwrap_or_default();
+        return Err(Fault::new(
+            ResponseCode::MESSAGE_ILLEGAL,
+            format!("batch request does not support retry group {group}"),
+        ));
+    }
+    batch::count(&put.body).map_err(|error| {
+        Fault::new(
+            ResponseCode::MESSAGE_ILLEGAL,
+            format!("batch body: {error}"),
+        )
+    })?;
+    let unique_id = Properties::parse(header.properties)
+        .get(name::UNIQ_KEY)
+        .map(str::to_owned);
+    Ok(Checked {
+        answer: Answer {
+            store_host: put.store_host,
+            queue_id: put.queue_id,
+            unique_id,
+        },
+        put,
+    })
+}
+
+/// Every answer to a send has the region and the trace switch, errors too.
+fn with_region(fault: Fault) -> Fault {
+    let mut fields = fault.fields.clone().unwrap_or_else(Fields::default);
+    fields.push(name::MSG_REGION, REGION);
+    fields.push(name::TRACE_ON, "true");
+    fault.with_fields(fields)
+}

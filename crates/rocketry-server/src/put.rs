@@ -1,0 +1,149 @@
+//! The way of every message into the log: delay, the wait for its topic's configuration, and how a refusal is answered.
+//! Java: `HookUtils`, `SendMessageProcessor.handlePutMessageResult`.
+
+use rocketry_protocol::{Properties, ResponseCode, properties::name};
+use rocketry_store::{AppendError, WriteError, WriteErrorKind};
+
+use crate::{
+    broker::Broker,
+    fault::Fault,
+    find,
+    names::SCHEDULE_TOPIC,
+    writer::{Put, PutError, Stored},
+};
+
+/// Number of delay levels. Java: `messageDelayLevel`.
+pub(crate) const DELAY_LEVELS: i32 = 18;
+
+/// Why a message was not put.
+#[derive(Debug)]
+pub(crate) enum PutFailure {
+    /// The topic's configuration could not be written.
+    Metadata(String),
+    /// The log's reason.
+    Log(PutError),
+}
+
+/// Queues `put` for the log, once the configuration of all topics is on disk: a message whose topic is lost by a crash could not be
+/// read. `done` is called exactly once, here or on another thread.
+pub(crate) fn submit(
+    broker: &Broker,
+    put: Put,
+    done: impl FnOnce(Result<Stored, PutFailure>) + Send + 'static,
+) {
+    let done = Box::new(done);
+    if broker.metadata.is_written() {
+        broker
+            .writer
+            .put(put, Box::new(move |put| done(put.map_err(PutFailure::Log))));
+        return;
+    }
+    let writer = broker.writer.clone();
+    broker
+        .metadata
+        .after_write(move |persisted| match persisted {
+            Ok(()) => writer.put(put, Box::new(move |put| done(put.map_err(PutFailure::Log)))),
+            Err(reason) => done(Err(PutFailure::Metadata(reason))),
+        });
+}
+
+/// Sends a message with a delay level to the queue of that level, where it waits. Java: `HookUtils.handleScheduleMessage`,
+/// `transformDelayLevelMessage`.
+pub(crate) fn delay(
+    broker: &Broker,
+    put: &mut Put,
+    properties: &mut Properties,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    let level = delay_level(properties);
+    if level <= 0 {
+        return match TIMER_PROPERTIES.iter().find(|p| properties.contains(p)) {
+            // Java's answer of a broker without the timer.
+            Some(_) => Err(Fault::system_error(
+                "accurate timer message is not enabled, timerWheelEnable is false",
+            )),
+            None => Ok(()),
+        };
+    }
+    for property in TIMER_PROPERTIES {
+        properties.remove(property);
+    }
+    let level = level.min(DELAY_LEVELS);
+    properties.set(name::DELAY, &level.to_string());
+    properties.set(name::REAL_TOPIC, &put.topic.topic_name);
+    properties.set(name::REAL_QID, &put.queue_id.to_string());
+    put.topic = find::plain_topic(broker, SCHEDULE_TOPIC, DELAY_LEVELS, false, now_ms);
+    put.queue_id = level - 1;
+    Ok(())
+}
+
+/// The delay level a message asks for; 0 = none.
+pub(crate) fn delay_level(properties: &Properties) -> i32 {
+    properties
+        .get(name::DELAY)
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(0)
+}
+
+const TIMER_PROPERTIES: [&str; 3] = [
+    name::TIMER_DELAY_SEC,
+    name::TIMER_DELAY_MS,
+    name::TIMER_DELIVER_MS,
+];
+
+/// Code 13, for a body or properties beyond their limits.
+pub(crate) fn illegal(broker: &Broker) -> Fault {
+    illegal_with(broker.config.max_message_bytes)
+}
+
+fn illegal_with(max_message_bytes: usize) -> Fault {
+    Fault::new(
+        ResponseCode::MESSAGE_ILLEGAL,
+        format!(
+            "the message is illegal, maybe msg body or properties length not matched. msg body length limit {max_message_bytes}B, msg properties length limit 32KB."
+        ),
+    )
+}
+
+impl PutFailure {
+    /// The answer.
+    pub(crate) fn into_fault(self, max_message_bytes: usize) -> Fault {
+        match self {
+            Self::Metadata(reason) => Fault::system_error(format!(
+                "the topic was created and its configuration could not be written: {reason}"
+            )),
+            Self::Log(PutError::Refused(AppendError::Write(error)) | PutError::Failed(error)) => {
+                not_written(&error)
+            }
+            Self::Log(PutError::Refused(AppendError::Invalid { what, reason })) => Fault::new(
+                ResponseCode::MESSAGE_ILLEGAL,
+                format!("{what} cannot be stored: {reason}"),
+            ),
+            Self::Log(PutError::Refused(_)) => illegal_with(max_message_bytes),
+            Self::Log(PutError::Busy(waiting)) => Fault::new(
+                ResponseCode::SYSTEM_BUSY,
+                format!(
+                    "[OVERLOAD]system busy, start flow control for a while: {waiting} messages wait for the commit log"
+                ),
+            ),
+            Self::Log(PutError::Stopping) => Fault::new(
+                ResponseCode::SERVICE_NOT_AVAILABLE,
+                "service not available now. The broker is stopping.",
+            ),
+        }
+    }
+}
+
+/// The message is not stored, or not known to be: never an acknowledgement.
+fn not_written(error: &WriteError) -> Fault {
+    let cause = match error.kind() {
+        WriteErrorKind::DiskFull => "the broker's disk is full",
+        WriteErrorKind::ReadOnly => "a sync to disk failed",
+        WriteErrorKind::Closed => "the message store has been shut down",
+        _ => "the disk refused a write",
+    };
+    Fault::new(
+        ResponseCode::SERVICE_NOT_AVAILABLE,
+        format!("service not available now: {cause}. {error}"),
+    )
+}

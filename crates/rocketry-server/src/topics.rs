@@ -1,0 +1,223 @@
+//! Which topics there are from the start, and how others come to be. The table and its file are the store's.
+//!
+//! Java: `TopicConfigManager`.
+
+use std::sync::Arc;
+
+use rocketry_protocol::body::topics::{TopicConfig, TopicFilterType, perm};
+use rocketry_store::metadata::Topics;
+
+use crate::names::{self, SystemNames};
+
+/// A topic found, or made or changed by the call: then it must be announced.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) config: Arc<TopicConfig>,
+    pub(crate) is_new: bool,
+}
+
+impl Found {
+    fn known(config: Arc<TopicConfig>) -> Self {
+        Self {
+            config,
+            is_new: false,
+        }
+    }
+}
+
+/// There is no such topic, and it may not be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotFound;
+
+/// Adds the topics that every broker has. Without automatic creation, `TBW102` loses its inherit bit.
+pub(crate) fn add_predefined(
+    topics: &Topics,
+    system: &SystemNames,
+    auto_create: bool,
+    default_queues: i32,
+    now_ms: i64,
+) {
+    for (name, queues, perm) in system.predefined_topics(auto_create, default_queues) {
+        let config = TopicConfig {
+            perm,
+            ..TopicConfig::new(name, queues)
+        };
+        topics.put_if_absent(config, now_ms);
+    }
+    if !auto_create
+        && let Some(template) = topics.get(names::DEFAULT_TOPIC)
+        && template.perm & perm::INHERIT != 0
+    {
+        let config = TopicConfig {
+            perm: perm::READ | perm::WRITE,
+            ..TopicConfig::clone(&template)
+        };
+        topics.put(config, now_ms);
+    }
+}
+
+/// The topic, created from `template` if it does not exist. Java: `createTopicInSendMessageMethod`.
+pub(crate) fn find_or_create(
+    topics: &Topics,
+    topic: &str,
+    template: &str,
+    client_queues: i32,
+    now_ms: i64,
+) -> Result<Found, NotFound> {
+    if let Some(config) = topics.get(topic) {
+        return Ok(Found::known(config));
+    }
+    let template = topics.get(template).ok_or(NotFound)?;
+    if template.perm & perm::INHERIT == 0 {
+        return Err(NotFound);
+    }
+    let queues = client_queues.min(template.write_queue_nums).max(0);
+    let config = TopicConfig {
+        topic_filter_type: template.topic_filter_type,
+        perm: template.perm & !perm::INHERIT,
+        ..TopicConfig::new(topic, queues)
+    };
+    let (config, is_new) = topics.put_if_absent(config, now_ms);
+    Ok(Found { config, is_new })
+}
+
+/// The topic, created with these queues and read and write permission if it does not exist.
+/// Java: `createTopicInSendMessageBackMethod`.
+pub(crate) fn find_or_create_plain(
+    topics: &Topics,
+    topic: &str,
+    queues: i32,
+    order: bool,
+    now_ms: i64,
+) -> Found {
+    let Some(known) = topics.get(topic) else {
+        let config = TopicConfig {
+            order,
+            ..TopicConfig::new(topic, queues)
+        };
+        let (config, is_new) = topics.put_if_absent(config, now_ms);
+        return Found { config, is_new };
+    };
+    if known.order == order {
+        return Found::known(known);
+    }
+    let config = TopicConfig {
+        order,
+        ..TopicConfig::clone(&known)
+    };
+    topics.put(config.clone(), now_ms);
+    Found {
+        config: Arc::new(config),
+        is_new: true,
+    }
+}
+
+/// The text of Java's `TopicConfig.toString`, which is part of a remark.
+pub(crate) fn describe(config: &TopicConfig) -> String {
+    format!(
+        "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}, topicFilterType={}, topicSysFlag={}, order={}, attributes={:?}]",
+        config.topic_name,
+        config.read_queue_nums,
+        config.write_queue_nums,
+        permissions(config.perm),
+        config
+            .topic_filter_type
+            .unwrap_or(TopicFilterType::SingleTag),
+        config.topic_sys_flag,
+        config.order,
+        config.attributes,
+    )
+}
+
+/// Java: `PermName.perm2String`.
+fn permissions(bits: i32) -> String {
+    [(perm::READ, 'R'), (perm::WRITE, 'W'), (perm::INHERIT, 'X')]
+        .iter()
+        .map(|(bit, letter)| if bits & bit == 0 { '-' } else { *letter })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketry_store::{Reader, Store, StoreOptions, Writer};
+
+    use super::*;
+
+    struct Opened {
+        reader: Reader,
+        _writer: Writer,
+        _dir: tempfile::TempDir,
+    }
+    impl Opened {
+        fn topics(&self) -> &Topics {
+            &self.reader.metadata().topics
+        }
+    }
+    fn opened(auto_create: bool) -> Opened {
+        let dir = tempfile::tempdir().unwrap();
+        let (writer, reader, _) = Store::open(dir.path(), StoreOptions::default(), 0).unwrap();
+        let opened = Opened {
+            reader,
+            _writer: writer,
+            _dir: dir,
+        };
+        add_predefined(
+            opened.topics(),
+            &SystemNames::new("C", "b"),
+            auto_create,
+            8,
+            1,
+        );
+        opened
+    }
+
+    /// S-020 for the table: as many queues as the client wants, at most those of the template, without the inherit bit.
+    #[test]
+    fn s020_a_send_creates_its_topic_from_the_template() {
+        let opened = opened(true);
+        let topics = opened.topics();
+        let made = find_or_create(topics, "T", "TBW102", 4, 7).unwrap();
+        assert!(made.is_new);
+        let config = &made.config;
+        assert_eq!(
+            (config.write_queue_nums, config.read_queue_nums, config.perm),
+            (4, 4, 6)
+        );
+        assert!(!find_or_create(topics, "T", "TBW102", 16, 8).unwrap().is_new);
+        let wide = find_or_create(topics, "U", "TBW102", 16, 8).unwrap();
+        assert_eq!(wide.config.write_queue_nums, 8);
+        let no_inherit_bit = find_or_create(topics, "V", "T", 4, 9);
+        assert_eq!(no_inherit_bit.unwrap_err(), NotFound);
+        assert_eq!(
+            find_or_create(topics, "V", "nope", 4, 9).unwrap_err(),
+            NotFound
+        );
+    }
+
+    /// S-021 for the table, also when an earlier run left TBW102 in the file.
+    #[test]
+    fn s021_nothing_is_created_when_it_is_off() {
+        assert!(find_or_create(opened(false).topics(), "T", "TBW102", 4, 7).is_err());
+        let opened = opened(true);
+        add_predefined(opened.topics(), &SystemNames::new("C", "b"), false, 8, 2);
+        assert!(find_or_create(opened.topics(), "T", "TBW102", 4, 7).is_err());
+        assert_eq!(opened.topics().get("TBW102").unwrap().perm, 6);
+    }
+
+    #[test]
+    fn plain_creation_takes_over_the_order_flag() {
+        let opened = opened(true);
+        let topics = opened.topics();
+        assert!(find_or_create_plain(topics, "%RETRY%G", 1, false, 1).is_new);
+        assert!(!find_or_create_plain(topics, "%RETRY%G", 1, false, 1).is_new);
+        let changed = find_or_create_plain(topics, "%RETRY%G", 5, true, 1);
+        assert!(changed.is_new && changed.config.order);
+        assert_eq!(topics.get("%RETRY%G").unwrap().write_queue_nums, 1);
+    }
+
+    #[test]
+    fn described_as_java_does() {
+        let text = describe(&TopicConfig::new("T", 4));
+        assert!(text.starts_with("TopicConfig [topicName=T, readQueueNums=4, writeQueueNums=4, perm=RW-, topicFilterType=SINGLE_TAG,"));
+    }
+}

@@ -1,0 +1,600 @@
+//! The command line: every command, option, default and help text, in one place.
+//!
+//! Names and defaults are a contract that scripts rely on. `--help` of each command ends with examples that work as they stand.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::units::{self, QueueName, StartPoint, Wait};
+
+/// The producer group of every command that does not let the user choose one.
+pub(crate) const PRODUCER_GROUP: &str = "rocketry_cli";
+
+/// RocketMQ from the shell: serve, send, consume, measure.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rocketry",
+    version,
+    about = "RocketMQ from the shell: serve, send, consume, measure",
+    after_help = "\
+Start here:
+  rocketry quickstart                      see it work, without any set-up
+  rocketry serve --temp                    a name server and a broker, until Ctrl-C
+  rocketry send Greetings hello            send one message
+  rocketry consume Greetings --wait 1s     read it back
+
+Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.",
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Name servers, `host:port` separated by `;` or `,`. Else NAMESRV_ADDR, else 127.0.0.1:9876.
+    /// For `serve`: register with these instead of starting a name server
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDRS",
+        help_heading = "Global options"
+    )]
+    pub(crate) namesrv: Option<String>,
+    /// Say more on stderr: attempts of a failed send, and log events (-vv, -vvv)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a server in this process, send in three modes, read everything back, compare
+    #[command(after_help = "\
+Examples:
+  rocketry quickstart
+  rocketry quickstart --count 20000 --size 1KiB
+
+Needs no configuration and no network beyond loopback; leaves nothing behind.
+Exit code 0 only if what was read back equals what was sent.")]
+    Quickstart(Quickstart),
+    /// Run a name server and a broker in one process
+    #[command(after_help = "\
+When ready, exactly one line is printed on stdout:
+  ready namesrv=HOST:PORT broker=HOST:PORT data=DIR in=N ms
+
+Examples:
+  rocketry serve                                        data in ~/.local/share/rocketry, ports 9876 and 10911
+  rocketry serve --temp --namesrv-port 0 --broker-port 0    for a test: free ports, data gone at the end
+  rocketry serve --data /srv/mq --flush sync            every acknowledged message is on disk
+  rocketry serve --namesrv 10.0.0.1:9876 --broker-name broker-b    join an existing cluster
+
+SIGINT (Ctrl-C) and SIGTERM stop it gracefully: nothing acknowledged is lost.")]
+    Serve(Serve),
+    /// Send messages: a body, or the lines of a file or of stdin
+    #[command(after_help = "\
+Formats of the input:
+  lines   one message per line, byte for byte (the line feed is cut, a carriage return is kept).
+          Empty lines are skipped and counted: RocketMQ has no empty messages
+  jsonl   one JSON object per line: body or body_base64, and optionally topic, tag, keys (text or list),
+          properties (object), flag, delay (\"10s\"), delay_level. What `consume --output jsonl` prints is valid input:
+          ids, offsets and properties that brokers set are left out, and its topic is where it came from, so TOPIC wins
+  raw     the whole input is one body
+
+Modes:
+  sync    one message after the other, each waits for its acknowledgement (default for a single BODY)
+  async   up to --in-flight messages wait for their acknowledgement (default otherwise)
+  oneway  nobody waits: fastest, and nobody knows what was stored
+
+Examples:
+  rocketry send Greetings hello
+  rocketry send Orders '{\"id\":1}' --tag created --key order-1 --property region=eu
+  rocketry send Lines --file access.log
+  rocketry send Lines --file access.log --mode oneway
+  cat events.jsonl | rocketry send Events --stdin --format jsonl --output jsonl > results.jsonl
+  rocketry consume A --output jsonl | rocketry send B --stdin --format jsonl      copy a topic")]
+    Send(Send),
+    /// Read messages of a topic
+    #[command(after_help = "\
+Without --group all queues are read and nothing is committed: looking does not change anything.
+With --group reading goes on where the group stopped, and what was printed is committed.
+
+Examples:
+  rocketry consume Greetings                            everything, until 5 s pass without a message
+  rocketry consume Orders --from last --wait forever    what arrives from now on
+  rocketry consume Orders --from time:-1h --output jsonl
+  rocketry consume Lines --output raw --count 1000 > lines.txt
+  rocketry consume Orders --group billing --count 10")]
+    Consume(Consume),
+    /// List, create, inspect and delete topics
+    #[command(subcommand)]
+    Topic(Topic),
+    /// Measure
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Print the completion script of a shell
+    #[command(after_help = "\
+Examples:
+  rocketry completions bash > ~/.local/share/bash-completion/completions/rocketry
+  rocketry completions zsh > ~/.zfunc/_rocketry
+  rocketry completions fish > ~/.config/fish/completions/rocketry.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of `quickstart`.
+#[derive(Debug, Args)]
+pub(crate) struct Quickstart {
+    /// Messages per mode
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) count: u64,
+    /// Size of each body in bytes
+    #[arg(long, value_name = "BYTES", default_value = "128", value_parser = units::size)]
+    pub(crate) size: usize,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of a command line"
+)]
+pub(crate) struct Serve {
+    /// Data directory, created when missing. Else ROCKETRY_DATA, else $XDG_DATA_HOME/rocketry, else ~/.local/share/rocketry
+    #[arg(long, value_name = "DIR", conflicts_with = "temp")]
+    pub(crate) data: Option<PathBuf>,
+    /// Use a temporary directory and remove it at the end
+    #[arg(long)]
+    pub(crate) temp: bool,
+    /// Address to listen on and to tell clients
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+    /// Port of the name server; 0 = any free port
+    #[arg(long, value_name = "PORT", default_value_t = 9876)]
+    pub(crate) namesrv_port: u16,
+    /// Port of the broker; 0 = any free port
+    #[arg(long, value_name = "PORT", default_value_t = 10911)]
+    pub(crate) broker_port: u16,
+    /// When a message is acknowledged: written to the file (async), or on disk (sync)
+    #[arg(long, value_enum, default_value_t = Flush::Async)]
+    pub(crate) flush: Flush,
+    /// Name of the broker
+    #[arg(long, value_name = "NAME", default_value = "broker-a")]
+    pub(crate) broker_name: String,
+    /// Name of the cluster
+    #[arg(long, value_name = "NAME", default_value = "DefaultCluster")]
+    pub(crate) cluster: String,
+    /// Create a topic when the first message for it arrives
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) auto_create_topics: bool,
+}
+
+/// When the server acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Flush {
+    /// Written to the file; the operating system brings it to disk
+    Async,
+    /// On disk
+    Sync,
+}
+
+/// Options of `send`.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Topic to send to
+    pub(crate) topic: String,
+    /// The body of one message (with --format jsonl: a JSON object)
+    #[arg(conflicts_with_all = ["file", "stdin"], required_unless_present_any = ["file", "stdin"])]
+    pub(crate) body: Option<String>,
+    /// Read messages from a file; `-` is stdin
+    #[arg(long, short = 'f', value_name = "F", conflicts_with = "stdin")]
+    pub(crate) file: Option<PathBuf>,
+    /// Read messages from stdin
+    #[arg(long)]
+    pub(crate) stdin: bool,
+    /// How the input is cut into messages [default: lines; BODY is one message]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<InputFormat>,
+    /// How to send [default: sync for one BODY, else async]
+    #[arg(long, short, value_enum)]
+    pub(crate) mode: Option<Mode>,
+    /// Send BODY this many times; of an input, only the first N messages
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Tag of every message that has none of its own
+    #[arg(long, short, value_name = "T")]
+    pub(crate) tag: Option<String>,
+    /// Index key of every message that has none of its own; may be repeated
+    #[arg(long = "key", short, value_name = "K")]
+    pub(crate) keys: Vec<String>,
+    /// Property of every message that does not set it itself; may be repeated
+    #[arg(long = "property", short, value_name = "K=V", value_parser = units::property)]
+    pub(crate) properties: Vec<(String, String)>,
+    /// Send to this queue instead of choosing one, for example broker-a:0
+    #[arg(long, value_name = "BROKER:ID", value_parser = units::queue_name)]
+    pub(crate) queue: Option<QueueName>,
+    /// Time each message has to be acknowledged, all attempts together
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+    /// Compress every body that gets smaller by it [default: zlib from 4 KiB on]
+    #[arg(long, value_enum, value_name = "CODEC")]
+    pub(crate) compress: Option<Codec>,
+    /// Messages that may wait for their acknowledgement at a time (mode async)
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    pub(crate) in_flight: u32,
+    /// Go on after many failures in a row, instead of giving the rest up
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Producer group
+    #[arg(long, short, value_name = "G", default_value = PRODUCER_GROUP)]
+    pub(crate) group: String,
+    /// What goes to stdout: text (the result of a single BODY), json (one array), jsonl (one result per line, as each is known)
+    #[arg(long, short, value_enum, default_value_t = ResultFormat::Text)]
+    pub(crate) output: ResultFormat,
+}
+
+/// How an input is cut into messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// One message per line
+    Lines,
+    /// One JSON object per line
+    Jsonl,
+    /// The whole input is one body
+    Raw,
+}
+
+/// How messages are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Wait for each acknowledgement before the next message
+    Sync,
+    /// Keep several messages in flight
+    Async,
+    /// No acknowledgement
+    Oneway,
+}
+
+impl Mode {
+    /// The name on the command line and in results.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Async => "async",
+            Self::Oneway => "oneway",
+        }
+    }
+}
+
+/// Compression of bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Codec {
+    /// Read by every client
+    Zlib,
+    /// Fast; needs clients of 5.0 or later
+    Lz4,
+    /// Small; needs clients of 5.0 or later
+    Zstd,
+    /// Send bodies as they are
+    None,
+}
+
+/// Format of results that may be many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResultFormat {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// One JSON object per line
+    Jsonl,
+}
+
+/// Format of a single report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Options of `consume`.
+#[derive(Debug, Args)]
+pub(crate) struct Consume {
+    /// Topic to read
+    pub(crate) topic: String,
+    /// Where to start: first, last (what arrives from now on), offset:N (in every queue), or time:T, where T is
+    /// 2026-01-31T10:00:00Z, '2026-01-31 10:00' (local), milliseconds since 1970, or -1h (an hour ago)
+    /// [default: first; with --group where the group stopped, else first]
+    #[arg(long, value_name = "WHERE", value_parser = units::start_point)]
+    pub(crate) from: Option<StartPoint>,
+    /// Stop after N messages
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Stop when no message came for this long; `forever` = only Ctrl-C stops
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::wait)]
+    pub(crate) wait: Wait,
+    /// Consumer group whose offsets are used and committed
+    #[arg(long, short, value_name = "G")]
+    pub(crate) group: Option<String>,
+    /// text (one readable line per message), jsonl (everything), raw (bodies, one per line)
+    #[arg(long, short, value_enum, default_value_t = MessageFormat::Text)]
+    pub(crate) output: MessageFormat,
+}
+
+/// How received messages are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MessageFormat {
+    /// One readable line per message
+    Text,
+    /// One JSON object per line, valid input of `send --format jsonl`
+    Jsonl,
+    /// Bodies, one per line, byte for byte
+    Raw,
+}
+
+/// What to do with topics.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topic {
+    /// List topics
+    #[command(
+        after_help = "Examples:\n  rocketry topic list\n  rocketry topic list --all --output json"
+    )]
+    List {
+        /// Also topics that the system made for itself, retry and dead-letter topics
+        #[arg(long, short)]
+        all: bool,
+        #[command(flatten)]
+        format: Report,
+    },
+    /// Create a topic, or change its queues
+    #[command(
+        after_help = "Examples:\n  rocketry topic create Orders\n  rocketry topic create Orders --queues 16 --perm rw"
+    )]
+    Create {
+        /// The topic
+        topic: String,
+        /// Queues to read from and to write to, on each broker
+        #[arg(long, short, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_535))]
+        queues: u32,
+        /// What clients may do: r, w or rw
+        #[arg(long, value_enum, default_value_t = Perm::Rw)]
+        perm: Perm,
+        /// Only brokers of this cluster [default: all]
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
+        #[command(flatten)]
+        format: Report,
+    },
+    /// Show which brokers hold a topic, with addresses and queues
+    #[command(
+        after_help = "Examples:\n  rocketry topic route Orders\n  rocketry topic route Orders --output json"
+    )]
+    Route {
+        /// The topic
+        topic: String,
+        #[command(flatten)]
+        format: Report,
+    },
+    /// Show the offsets of each queue of a topic
+    #[command(
+        after_help = "Examples:\n  rocketry topic stats Orders\n  rocketry topic stats Orders --output json"
+    )]
+    Stats {
+        /// The topic
+        topic: String,
+        #[command(flatten)]
+        format: Report,
+    },
+    /// Delete a topic on all brokers and name servers
+    #[command(after_help = "Examples:\n  rocketry topic delete Orders --yes")]
+    Delete {
+        /// The topic
+        topic: String,
+        /// Do not ask (it is asked on a terminal only)
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        format: Report,
+    },
+}
+
+/// `--output` of a report.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Report {
+    /// text (a table) or json (one object)
+    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) output: ReportFormat,
+}
+
+/// Permissions of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Perm {
+    /// Read only
+    R,
+    /// Write only
+    W,
+    /// Read and write
+    Rw,
+}
+
+impl Perm {
+    /// RocketMQ's bits: read 4, write 2.
+    pub(crate) const fn bits(self) -> i32 {
+        match self {
+            Self::R => 4,
+            Self::W => 2,
+            Self::Rw => 6,
+        }
+    }
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Throughput, latency and CPU of sending to a topic
+    #[command(after_help = "\
+Without --rate the loop is closed: each of N senders waits for its result before the next message.
+With --rate messages start at fixed times whatever the server does, and latency counts from the intended
+time, so that a stall shows in the percentiles. Figures cover the measured phase only, not the warm-up.
+
+Examples:
+  rocketry bench produce Bench
+  rocketry bench produce Bench --mode async --concurrency 256 --size 1KiB --duration 30s
+  rocketry bench produce Bench --rate 20000 --duration 1m --output json")]
+    Produce(BenchProduce),
+    /// Time from process start to the ready line and to the first acknowledged send, and idle memory, of `serve`
+    #[command(
+        after_help = "Examples:\n  rocketry bench startup\n  rocketry bench startup --rounds 20 --output json"
+    )]
+    Startup(BenchStartup),
+}
+
+/// Options of `bench produce`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchProduce {
+    /// Topic to send to
+    pub(crate) topic: String,
+    /// How to send
+    #[arg(long, short, value_enum, default_value_t = Mode::Sync)]
+    pub(crate) mode: Mode,
+    /// Messages in flight
+    #[arg(long, short, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    pub(crate) concurrency: u32,
+    /// Size of each body, for example 128, 1KiB, 1MiB
+    #[arg(long, short, value_name = "BYTES", default_value = "1KiB", value_parser = units::size)]
+    pub(crate) size: usize,
+    /// Messages to send [default: 100000, unless --duration]
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Time to send for
+    #[arg(long, short, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Messages sent before measuring starts
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) warmup: u64,
+    /// Open loop: start this many messages per second
+    #[arg(long, value_name = "R", value_parser = units::rate)]
+    pub(crate) rate: Option<f64>,
+    /// Compress bodies
+    #[arg(long, value_enum, value_name = "C", default_value_t = Codec::None)]
+    pub(crate) compress: Codec,
+    /// What bodies are made of: random bytes, which do not compress, or text, which does [default: random; text with --compress]
+    #[arg(long, value_enum)]
+    pub(crate) payload: Option<Payload>,
+    /// Time each message has to be acknowledged
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+    /// Worker threads of the client
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: u16,
+    /// text or json
+    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) output: ReportFormat,
+}
+
+/// What bodies are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Payload {
+    /// Random bytes
+    Random,
+    /// Words
+    Text,
+}
+
+/// Options of `bench startup`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchStartup {
+    /// Servers to start, one after the other
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    /// How long a server stays idle before its memory is read
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    pub(crate) idle: Duration,
+    /// text or json
+    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) output: ReportFormat,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        fn leaves(command: &clap::Command, found: &mut Vec<clap::Command>) {
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(|sub| leaves(sub, found));
+            } else {
+                found.push(command.clone());
+            }
+        }
+        let mut found = Vec::new();
+        leaves(&Cli::command(), &mut found);
+        assert!(found.len() >= 11, "{found:?}");
+        for command in found {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Examples:\n  rocketry "),
+                "{} has no example",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        let kind = |line: &str| {
+            Cli::try_parse_from(line.split(' '))
+                .map(|_| ())
+                .map_err(|e| e.kind())
+        };
+        assert_eq!(
+            kind("rocketry send T"),
+            Err(ErrorKind::MissingRequiredArgument)
+        );
+        assert_eq!(
+            kind("rocketry send T body --stdin"),
+            Err(ErrorKind::ArgumentConflict)
+        );
+        assert_eq!(
+            kind("rocketry send T body --count 0"),
+            Err(ErrorKind::ValueValidation)
+        );
+        assert_eq!(
+            kind("rocketry serve --temp --data d"),
+            Err(ErrorKind::ArgumentConflict)
+        );
+        assert_eq!(
+            kind("rocketry bench produce T --count 1 --duration 1s"),
+            Err(ErrorKind::ArgumentConflict)
+        );
+        assert_eq!(
+            kind("rocketry consume T --from offset:x"),
+            Err(ErrorKind::ValueValidation)
+        );
+        assert_eq!(
+            kind("rocketry send T body --namesrv 1.2.3.4:9876 -p a=b -k x -k y --queue b:1"),
+            Ok(())
+        );
+    }
+}

@@ -1,0 +1,360 @@
+//! `rocketry send`: cut the input into messages, send them in the chosen mode, report each.
+
+mod input;
+mod report;
+mod template;
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rocketry::{Compression, Message, MessageQueue, Producer, ProducerConfig, Topic};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{
+    args::{self, Codec, Global, InputFormat, Mode},
+    clock,
+    commands::{CLOSE_WITHIN, connect},
+    failure::Failure,
+    output::{self, Output},
+    progress::{Progress, Unit},
+};
+use input::{Chunk, Content, Item};
+use report::{Outcome, Report};
+use template::Template;
+
+/// Sends what the arguments describe.
+///
+/// # Errors
+/// The input could not be read, or any message failed.
+pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure> {
+    let template = Template::new(&args)?;
+    let queue = chosen_queue(&args)?;
+    let (mut source, total_bytes) = Source::open(&args)?;
+    let single = args.body.is_some() && args.count.is_none_or(|count| count == 1);
+    let mode = args
+        .mode
+        .unwrap_or(if single { Mode::Sync } else { Mode::Async });
+
+    let client = connect(global).await?;
+    let producer = client.producer(&args.group).config(config(&args)).await?;
+    let sender = Sender {
+        producer,
+        queue,
+        mode,
+    };
+    let window = if mode == Mode::Async {
+        args.in_flight
+    } else {
+        1
+    };
+    let mut report = Report::new(Output::stdout(), args.output, mode);
+    let mut progress = match total_bytes {
+        Some(bytes) => Progress::new(Unit::Bytes, Some(bytes)),
+        None if args.body.is_some() => Progress::new(Unit::Messages, args.count),
+        None => Progress::new(Unit::Bytes, None),
+    };
+    let started = clock::now();
+
+    let mut in_flight = JoinSet::new();
+    let mut ended = Ended::No;
+    let mut input_error = None;
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut interrupt, if ended == Ended::No => ended = Ended::Interrupted,
+            Some(done) = in_flight.join_next() => {
+                let Sent { line, topic, outcome } = joined(done)?;
+                report.add(line, &topic, outcome, single)?;
+                while let Some(done) = in_flight.try_join_next() {
+                    let Sent { line, topic, outcome } = joined(done)?;
+                    report.add(line, &topic, outcome, single)?;
+                }
+                report.flush()?;
+            }
+            item = source.next(), if ended == Ended::No && in_flight.len() < window as usize => match item {
+                Ok(None) => ended = Ended::Input,
+                Ok(Some(item)) => {
+                    let line = item.line;
+                    match message(&template, source.format, item) {
+                        Ok(message) => sender.start(line, message, &mut in_flight).await,
+                        Err(reason) => report.add(line, &args.topic, Outcome::BadInput(reason), single)?,
+                    }
+                }
+                Err(error) => {
+                    input_error = Some(error);
+                    ended = Ended::Input;
+                }
+            },
+            else => break,
+        }
+        if ended == Ended::No && !args.keep_going && report.is_hopeless(window) {
+            ended = Ended::GivenUp;
+        }
+        progress.update(
+            if args.body.is_some() {
+                report.done()
+            } else {
+                source.position
+            },
+            || format!("{} sent", report.done()),
+        );
+    }
+    progress.clear();
+    report.finish()?;
+    client.shutdown(CLOSE_WITHIN).await;
+    if !single {
+        output::note(report.summary(&args.topic, source.empty, started.elapsed()));
+    }
+    if let Some(failure) = report.failure(ended == Ended::GivenUp) {
+        return Err(failure);
+    }
+    match (input_error, ended) {
+        (Some(error), _) => Err(read_failed(&args, &error)),
+        (None, Ended::Interrupted) => Err(Failure::new(
+            "interrupted; what was sent until then is counted above",
+        )),
+        (None, _) => Ok(()),
+    }
+}
+
+/// Why no more messages are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    No,
+    Input,
+    Interrupted,
+    GivenUp,
+}
+
+/// A message that is through.
+struct Sent {
+    line: u64,
+    topic: Arc<str>,
+    outcome: Outcome,
+}
+
+fn joined(done: Result<Sent, tokio::task::JoinError>) -> Result<Sent, Failure> {
+    done.map_err(|error| Failure::new(format!("a send ended unexpectedly: {error}")))
+}
+
+struct Sender {
+    producer: Producer,
+    queue: Option<MessageQueue>,
+    mode: Mode,
+}
+
+impl Sender {
+    /// Starts one send; its end is a task of `in_flight`.
+    async fn start(&self, line: u64, message: Message, in_flight: &mut JoinSet<Sent>) {
+        let topic = Arc::clone(message.topic_arc());
+        let queue = self.queue.clone();
+        match self.mode {
+            Mode::Sync => {
+                let producer = self.producer.clone();
+                in_flight.spawn(async move {
+                    let send = producer.send(message);
+                    let result = match queue {
+                        Some(queue) => send.queue(queue).await,
+                        None => send.await,
+                    };
+                    Sent {
+                        line,
+                        topic,
+                        outcome: stored(result),
+                    }
+                });
+            }
+            Mode::Async => {
+                // Enqueued here and not in the task, so that messages of one queue keep the order of the input.
+                let enqueue = self.producer.enqueue(message);
+                let enqueued = match queue {
+                    Some(queue) => enqueue.queue(queue).await,
+                    None => enqueue.await,
+                };
+                in_flight.spawn(async move {
+                    let outcome = match enqueued {
+                        Ok(ticket) => stored(ticket.await),
+                        Err(error) => Outcome::Failed(error),
+                    };
+                    Sent {
+                        line,
+                        topic,
+                        outcome,
+                    }
+                });
+            }
+            Mode::Oneway => {
+                let send = self.producer.send_oneway(message);
+                let result = match queue {
+                    Some(queue) => send.queue(queue).await,
+                    None => send.await,
+                };
+                let outcome = result.map_or_else(Outcome::Failed, |()| Outcome::HandedOver);
+                in_flight.spawn(std::future::ready(Sent {
+                    line,
+                    topic,
+                    outcome,
+                }));
+            }
+        }
+    }
+}
+
+fn stored(result: rocketry::Result<rocketry::SendResult>) -> Outcome {
+    result.map_or_else(Outcome::Failed, Outcome::Stored)
+}
+
+fn message(template: &Template, format: InputFormat, item: Item) -> Result<Message, String> {
+    match item.content {
+        Content::TooLong(bytes) => Err(format!("{bytes} bytes are more than any message can have")),
+        Content::Bytes(bytes) => match format {
+            InputFormat::Lines | InputFormat::Raw => Ok(template.message(bytes)),
+            InputFormat::Jsonl => template.message_from_json(&bytes),
+        },
+    }
+}
+
+fn chosen_queue(args: &args::Send) -> Result<Option<MessageQueue>, Failure> {
+    let Some(queue) = &args.queue else {
+        return Ok(None);
+    };
+    let topic = Topic::new(&args.topic).map_err(|error| Failure::new(error.to_string()))?;
+    Ok(Some(MessageQueue {
+        topic,
+        broker_name: queue.broker.as_str().into(),
+        queue_id: queue.id,
+    }))
+}
+
+fn config(args: &args::Send) -> ProducerConfig {
+    let mut config = ProducerConfig::default();
+    config.timeout = args.timeout;
+    config.in_flight_messages = config.in_flight_messages.max(args.in_flight as usize);
+    if let Some(codec) = args.compress {
+        config.compression = compression(codec);
+        config.compress_from_bytes = 1;
+    }
+    config
+}
+
+/// What the client calls a codec of the command line.
+pub(super) fn compression(codec: Codec) -> Option<Compression> {
+    match codec {
+        Codec::Zlib => Some(Compression::Zlib),
+        Codec::Lz4 => Some(Compression::Lz4),
+        Codec::Zstd => Some(Compression::Zstd),
+        Codec::None => None,
+    }
+}
+
+fn read_failed(args: &args::Send, error: &io::Error) -> Failure {
+    match args.file.as_deref().filter(|path| *path != Path::new("-")) {
+        Some(path) => Failure::file("read", path, error),
+        None => Failure::new(format!("cannot read stdin: {error}")),
+    }
+}
+
+/// Where messages come from.
+struct Source {
+    kind: Kind,
+    format: InputFormat,
+    /// Messages that may still be taken.
+    left: u64,
+    /// Lines without content that were left out.
+    empty: u64,
+    /// Bytes of the input read so far.
+    position: u64,
+}
+
+enum Kind {
+    /// The same body again and again.
+    Body { body: Bytes, line: u64 },
+    /// What a thread reads.
+    Input {
+        chunks: mpsc::Receiver<io::Result<Chunk>>,
+        items: VecDeque<Item>,
+    },
+}
+
+impl Source {
+    /// Opens the input; also says how many bytes it has, where that is known.
+    fn open(args: &args::Send) -> Result<(Self, Option<u64>), Failure> {
+        let mut source = Self {
+            kind: Kind::Body {
+                body: Bytes::new(),
+                line: 0,
+            },
+            format: args.format.unwrap_or(InputFormat::Lines),
+            left: args.count.unwrap_or(u64::MAX),
+            empty: 0,
+            position: 0,
+        };
+        if let Some(body) = &args.body {
+            source.kind = Kind::Body {
+                body: Bytes::from(body.clone()),
+                line: 0,
+            };
+            source.left = args.count.unwrap_or(1);
+            return Ok((source, None));
+        }
+        let mut bytes = None;
+        let reader: Box<dyn Read + Send> =
+            match args.file.as_deref().filter(|path| *path != Path::new("-")) {
+                Some(path) => {
+                    let file =
+                        File::open(path).map_err(|error| Failure::file("open", path, &error))?;
+                    bytes = file
+                        .metadata()
+                        .ok()
+                        .filter(std::fs::Metadata::is_file)
+                        .map(|metadata| metadata.len());
+                    Box::new(file)
+                }
+                None => Box::new(io::stdin()),
+            };
+        let chunks = input::start(reader, source.format).map_err(|error| {
+            Failure::new(format!("cannot start a thread to read the input: {error}"))
+        })?;
+        source.kind = Kind::Input {
+            chunks,
+            items: VecDeque::new(),
+        };
+        Ok((source, bytes))
+    }
+
+    /// The next message; `None` at the end. Cancel safe.
+    async fn next(&mut self) -> io::Result<Option<Item>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let item = match &mut self.kind {
+            Kind::Body { body, line } => {
+                *line += 1;
+                Item {
+                    line: *line,
+                    content: Content::Bytes(body.clone()),
+                }
+            }
+            Kind::Input { chunks, items } => loop {
+                if let Some(item) = items.pop_front() {
+                    break item;
+                }
+                let Some(chunk) = chunks.recv().await.transpose()? else {
+                    return Ok(None);
+                };
+                self.empty = chunk.empty;
+                self.position = chunk.position;
+                items.extend(chunk.items);
+            },
+        };
+        self.left -= 1;
+        Ok(Some(item))
+    }
+}

@@ -1,0 +1,309 @@
+//! `rocketry topic`: list, create, inspect and delete topics.
+
+use rocketry::{Admin, QueueStats, TopicOptions};
+use rocketry_protocol::topic::is_system;
+use serde::Serialize;
+
+use crate::{
+    args::{Global, Report, ReportFormat, Topic},
+    commands::{CLOSE_WITHIN, connect},
+    failure::Failure,
+    output::{self, Column, Output},
+    units::local_time,
+};
+
+/// Runs one of the topic commands.
+///
+/// # Errors
+/// What the cluster answered, or that it did not.
+pub(crate) async fn run(command: Topic, global: &Global) -> Result<(), Failure> {
+    let client = connect(global).await?;
+    let admin = client.admin();
+    let mut output = Output::stdout();
+    match command {
+        Topic::List { all, format } => list(&admin, all, format, &mut output).await,
+        Topic::Create {
+            topic,
+            queues,
+            perm,
+            cluster,
+            format,
+        } => {
+            let mut options = TopicOptions::default();
+            options.read_queues = i32::try_from(queues).unwrap_or(i32::MAX);
+            options.write_queues = options.read_queues;
+            options.perm = perm.bits();
+            options.cluster = cluster;
+            create(&admin, &topic, &options, format, &mut output).await
+        }
+        Topic::Route { topic, format } => route(&admin, &topic, format, &mut output).await,
+        Topic::Stats { topic, format } => stats(&admin, &topic, format, &mut output).await,
+        Topic::Delete { topic, yes, format } => {
+            delete(&admin, &topic, yes, format, &mut output).await
+        }
+    }?;
+    output.flush()?;
+    client.shutdown(CLOSE_WITHIN).await;
+    Ok(())
+}
+
+async fn list(
+    admin: &Admin,
+    all: bool,
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Topics {
+        topics: Vec<String>,
+    }
+    let mut topics = admin.topics().await?;
+    topics.retain(|topic| all || !made_by_the_system(topic));
+    match format.output {
+        ReportFormat::Json => output.pretty_json(&Topics { topics }),
+        ReportFormat::Text if topics.is_empty() => {
+            output::note(
+                "no topics yet; `rocketry topic create NAME` makes one, and so does a send",
+            );
+            Ok(())
+        }
+        ReportFormat::Text => topics.iter().try_for_each(|topic| output.line(topic)),
+    }
+}
+
+fn made_by_the_system(topic: &str) -> bool {
+    is_system(topic)
+        || topic.starts_with("%RETRY%")
+        || topic.starts_with("%DLQ%")
+        || topic.ends_with("_REPLY_TOPIC")
+}
+
+async fn create(
+    admin: &Admin,
+    topic: &str,
+    options: &TopicOptions,
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Created<'a> {
+        topic: &'a str,
+        read_queues: i32,
+        write_queues: i32,
+        perm: i32,
+        brokers: Vec<String>,
+    }
+    let brokers = admin.create_topic(topic, options).await?;
+    match format.output {
+        ReportFormat::Json => output.pretty_json(&Created {
+            topic,
+            read_queues: options.read_queues,
+            write_queues: options.write_queues,
+            perm: options.perm,
+            brokers,
+        }),
+        ReportFormat::Text => brokers.iter().try_for_each(|broker| {
+            output.line(format_args!(
+                "created {topic} on {broker} with {} queues",
+                options.write_queues
+            ))
+        }),
+    }
+}
+
+async fn stats(
+    admin: &Admin,
+    topic: &str,
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Stats<'a> {
+        topic: &'a str,
+        messages: i64,
+        queues: Vec<Queue<'a>>,
+    }
+    #[derive(Serialize)]
+    #[allow(clippy::struct_field_names, reason = "the name is the key in JSON")]
+    struct Queue<'a> {
+        broker: &'a str,
+        queue_id: i32,
+        min_offset: i64,
+        max_offset: i64,
+        messages: i64,
+        last_update_ms: Option<i64>,
+    }
+    fn queue(stats: &QueueStats) -> Queue<'_> {
+        Queue {
+            broker: &stats.queue.broker_name,
+            queue_id: stats.queue.queue_id,
+            min_offset: stats.min_offset,
+            max_offset: stats.max_offset,
+            messages: stats.max_offset - stats.min_offset,
+            last_update_ms: Some(stats.last_update_ms).filter(|ms| *ms > 0),
+        }
+    }
+    let found = admin.topic_stats(topic).await?;
+    let queues: Vec<_> = found.iter().map(queue).collect();
+    let messages = queues.iter().map(|queue| queue.messages).sum();
+    if format.output == ReportFormat::Json {
+        return output.pretty_json(&Stats {
+            topic,
+            messages,
+            queues,
+        });
+    }
+    let columns = [
+        Column::Text("BROKER"),
+        Column::Number("QUEUE"),
+        Column::Number("MIN OFFSET"),
+        Column::Number("MAX OFFSET"),
+        Column::Number("MESSAGES"),
+        Column::Text("LAST MESSAGE"),
+    ];
+    let rows = queues
+        .iter()
+        .map(|queue| {
+            vec![
+                queue.broker.to_owned(),
+                queue.queue_id.to_string(),
+                queue.min_offset.to_string(),
+                queue.max_offset.to_string(),
+                queue.messages.to_string(),
+                queue
+                    .last_update_ms
+                    .map_or_else(|| "never".to_owned(), local_time),
+            ]
+        })
+        .collect();
+    output.table(&columns, rows)
+}
+
+async fn route(
+    admin: &Admin,
+    topic: &str,
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        cluster: &'a str,
+        broker: &'a str,
+        addresses: std::collections::BTreeMap<i64, &'a str>,
+        read_queues: i32,
+        write_queues: i32,
+        perm: &'static str,
+    }
+    #[derive(Serialize)]
+    struct Route<'a> {
+        topic: &'a str,
+        brokers: Vec<Row<'a>>,
+    }
+    let found = admin.topic_route(topic).await?;
+    let brokers: Vec<_> = found
+        .iter()
+        .map(|broker| Row {
+            cluster: &broker.cluster,
+            broker: &broker.broker_name,
+            addresses: broker
+                .addresses
+                .iter()
+                .map(|(id, address)| (*id, &**address))
+                .collect(),
+            read_queues: broker.read_queues,
+            write_queues: broker.write_queues,
+            perm: permission(broker.perm),
+        })
+        .collect();
+    if format.output == ReportFormat::Json {
+        return output.pretty_json(&Route { topic, brokers });
+    }
+    let columns = [
+        Column::Text("CLUSTER"),
+        Column::Text("BROKER"),
+        Column::Text("ADDRESSES"),
+        Column::Number("READ QUEUES"),
+        Column::Number("WRITE QUEUES"),
+        Column::Text("PERM"),
+    ];
+    let rows = brokers
+        .iter()
+        .map(|row| {
+            let addresses: Vec<_> = row
+                .addresses
+                .iter()
+                .map(|(id, address)| format!("{id}={address}"))
+                .collect();
+            vec![
+                row.cluster.to_owned(),
+                row.broker.to_owned(),
+                addresses.join(","),
+                row.read_queues.to_string(),
+                row.write_queues.to_string(),
+                row.perm.to_owned(),
+            ]
+        })
+        .collect();
+    output.table(&columns, rows)
+}
+
+const fn permission(bits: i32) -> &'static str {
+    match (bits & 4 != 0, bits & 2 != 0) {
+        (true, true) => "rw",
+        (true, false) => "r",
+        (false, true) => "w",
+        (false, false) => "none",
+    }
+}
+
+async fn delete(
+    admin: &Admin,
+    topic: &str,
+    yes: bool,
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Deleted<'a> {
+        deleted: &'a str,
+    }
+    if !yes
+        && output::ask(&format!("Delete topic {topic} and all its messages? [y/N]"))
+            .is_some_and(|a| !a.eq_ignore_ascii_case("y"))
+    {
+        return Err(Failure::new(format!("topic {topic} was not deleted")));
+    }
+    admin.delete_topic(topic).await?;
+    match format.output {
+        ReportFormat::Json => output.pretty_json(&Deleted { deleted: topic }),
+        ReportFormat::Text => output.line(format_args!("deleted {topic}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_of_the_system_are_told_apart() {
+        for topic in [
+            "%RETRY%g",
+            "%DLQ%g",
+            "TBW102",
+            "RMQ_SYS_TRACE_TOPIC",
+            "rmq_sys_wheel_timer",
+            "DefaultCluster_REPLY_TOPIC",
+        ] {
+            assert!(made_by_the_system(topic), "{topic}");
+        }
+        assert!(!made_by_the_system("Orders"));
+    }
+
+    #[test]
+    fn permissions() {
+        assert_eq!(
+            [6, 4, 2, 0, 7].map(permission),
+            ["rw", "r", "w", "none", "rw"]
+        );
+    }
+}

@@ -2,7 +2,11 @@
 //!
 //! Names and defaults are a contract that scripts rely on. `--help` of each command ends with examples that work as they stand.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -38,8 +42,8 @@ pub(crate) struct Cli {
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Name servers, `host:port` separated by `;` or `,`. Else NAMESRV_ADDR, else 127.0.0.1:9876.
-    /// For `serve`: register with these instead of starting a name server
+    /// Name servers, `host:port` separated by `;` or `,`; else NAMESRV_ADDR, else 127.0.0.1:9876.
+    /// For `serve`: register with these instead of starting a name server (NAMESRV_ADDR is not read)
     #[arg(
         long,
         global = true,
@@ -70,25 +74,30 @@ When ready, exactly one line is printed on stdout:
   ready namesrv=HOST:PORT broker=HOST:PORT data=DIR in=N ms
 
 Examples:
-  rocketry serve                                        data in ~/.local/share/rocketry, ports 9876 and 10911
-  rocketry serve --temp --namesrv-port 0 --broker-port 0    for a test: free ports, data gone at the end
-  rocketry serve --data /srv/mq --flush sync            every acknowledged message is on disk
-  rocketry serve --namesrv 10.0.0.1:9876 --broker-name broker-b    join an existing cluster
+  rocketry serve                            data of the user, ports 9876 and 10911
+  rocketry serve --data /srv/mq --flush sync
+                                            acknowledged messages are on disk
+  rocketry serve --temp --namesrv-port 0 --broker-port 0
+                                            for a test: free ports, no data left
+  rocketry serve --namesrv 10.0.0.1:9876 --broker-name broker-b
+                                            join a cluster that runs elsewhere
 
 SIGINT (Ctrl-C) and SIGTERM stop it gracefully: nothing acknowledged is lost.")]
     Serve(Serve),
     /// Send messages: a body, or the lines of a file or of stdin
     #[command(after_help = "\
 Formats of the input:
-  lines   one message per line, byte for byte (the line feed is cut, a carriage return is kept).
-          Empty lines are skipped and counted: RocketMQ has no empty messages
-  jsonl   one JSON object per line: body or body_base64, and optionally topic, tag, keys (text or list),
-          properties (object), flag, delay (\"10s\"), delay_level. What `consume --output jsonl` prints is valid input:
-          ids, offsets and properties that brokers set are left out, and its topic is where it came from, so TOPIC wins
+  lines   one message per line, byte for byte: the line feed is cut, a carriage return
+          kept. Empty lines are skipped and counted: RocketMQ has no empty messages
+  jsonl   one JSON object per line: body or body_base64, and optionally topic, tag,
+          keys (text or list), properties (object), flag, delay (\"10s\"), delay_level.
+          What `consume --output jsonl` prints is valid input: ids, offsets and what
+          brokers added are left out, and its topic says where it was, so TOPIC wins
   raw     the whole input is one body
 
 Modes:
-  sync    one message after the other, each waits for its acknowledgement (default for a single BODY)
+  sync    one after the other, each waits for its acknowledgement
+          (default for a single BODY)
   async   up to --in-flight messages wait for their acknowledgement (default otherwise)
   oneway  nobody waits: fastest, and nobody knows what was stored
 
@@ -97,17 +106,17 @@ Examples:
   rocketry send Orders '{\"id\":1}' --tag created --key order-1 --property region=eu
   rocketry send Lines --file access.log
   rocketry send Lines --file access.log --mode oneway
-  cat events.jsonl | rocketry send Events --stdin --format jsonl --output jsonl > results.jsonl
-  rocketry consume A --output jsonl | rocketry send B --stdin --format jsonl      copy a topic")]
+  cat e.jsonl | rocketry send Events --stdin --format jsonl --output jsonl > done.jsonl
+  rocketry consume A --output jsonl | rocketry send B --stdin --format jsonl")]
     Send(Send),
     /// Read messages of a topic
     #[command(after_help = "\
-Without --group all queues are read and nothing is committed: looking does not change anything.
+Without --group all queues are read and nothing is committed: looking changes nothing.
 With --group reading goes on where the group stopped, and what was printed is committed.
 
 Examples:
-  rocketry consume Greetings                            everything, until 5 s pass without a message
-  rocketry consume Orders --from last --wait forever    what arrives from now on
+  rocketry consume Greetings                          everything, until 5 s pass without a message
+  rocketry consume Orders --from last --wait forever  what arrives from now on
   rocketry consume Orders --from time:-1h --output jsonl
   rocketry consume Lines --output raw --count 1000 > lines.txt
   rocketry consume Orders --group billing --count 10")]
@@ -154,9 +163,12 @@ pub(crate) struct Serve {
     /// Use a temporary directory and remove it at the end
     #[arg(long)]
     pub(crate) temp: bool,
-    /// Address to listen on and to tell clients
+    /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
+    /// Address that clients are told to connect to, where it is not the one listened on
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = units::address)]
+    pub(crate) advertise: Option<SocketAddr>,
     /// Port of the name server; 0 = any free port
     #[arg(long, value_name = "PORT", default_value_t = 9876)]
     pub(crate) namesrv_port: u16,
@@ -188,14 +200,14 @@ pub(crate) enum Flush {
 
 /// Options of `send`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("input").required(true).args(["body", "file", "stdin"]))]
 pub(crate) struct Send {
     /// Topic to send to
     pub(crate) topic: String,
     /// The body of one message (with --format jsonl: a JSON object)
-    #[arg(conflicts_with_all = ["file", "stdin"], required_unless_present_any = ["file", "stdin"])]
     pub(crate) body: Option<String>,
     /// Read messages from a file; `-` is stdin
-    #[arg(long, short = 'f', value_name = "F", conflicts_with = "stdin")]
+    #[arg(long, short = 'f', value_name = "F")]
     pub(crate) file: Option<PathBuf>,
     /// Read messages from stdin
     #[arg(long)]
@@ -443,9 +455,10 @@ impl Perm {
 pub(crate) enum Bench {
     /// Throughput, latency and CPU of sending to a topic
     #[command(after_help = "\
-Without --rate the loop is closed: each of N senders waits for its result before the next message.
-With --rate messages start at fixed times whatever the server does, and latency counts from the intended
-time, so that a stall shows in the percentiles. Figures cover the measured phase only, not the warm-up.
+Without --rate the loop is closed: each of N senders waits for its result before it
+sends again. With --rate messages start at fixed times whatever the server does, and
+latency counts from the intended time, so that a stall shows in the percentiles.
+Figures cover the measured phase only, not the warm-up.
 
 Examples:
   rocketry bench produce Bench

@@ -26,6 +26,7 @@ pub(crate) struct Progress {
     unit: Unit,
     total: Option<u64>,
     started: Instant,
+    shown: bool,
     bar: Option<ProgressBar>,
 }
 
@@ -36,13 +37,20 @@ impl Progress {
             unit,
             total,
             started: clock::now(),
+            shown: true,
             bar: None,
         }
     }
 
+    /// Shows no bar unless `shown`.
+    pub(crate) fn shown(mut self, shown: bool) -> Self {
+        self.shown = shown;
+        self
+    }
+
     /// Work is at `position`; `note` is shown behind the bar.
     pub(crate) fn update(&mut self, position: u64, note: impl FnOnce() -> String) {
-        if self.bar.is_none() && self.started.elapsed() < PATIENCE {
+        if !self.shown || self.bar.is_none() && self.started.elapsed() < PATIENCE {
             return;
         }
         let (unit, total) = (self.unit, self.total);

@@ -75,6 +75,7 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
         DataDir::Path(data_dir(args.data)?)
     };
     config.host = args.host;
+    config.advertise = args.advertise;
     config.namesrv_port = args.namesrv_port;
     config.broker_port = args.broker_port;
     config.flush = match args.flush {
@@ -110,6 +111,8 @@ fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
         .or_else(|| variable("ROCKETRY_DATA"))
         .or_else(|| variable("XDG_DATA_HOME").map(|home| home.join("rocketry")))
         .or_else(|| env::home_dir().map(|home| home.join(".local/share/rocketry")))
+        // Absolute, so that the ready line is of use to readers in other directories.
+        .map(|dir| std::path::absolute(&dir).unwrap_or(dir))
         .ok_or_else(|| {
             Failure::usage("no home directory to keep data in").hint("give --data DIR, or --temp")
         })

@@ -8,13 +8,25 @@ pub fn lines(count: usize) -> Vec<String> {
 
 /// The lines as a file.
 pub fn file(lines: &[String]) -> String {
-    lines.iter().fold(String::new(), |text, line| text + line + "\n")
+    lines
+        .iter()
+        .fold(String::new(), |text, line| text + line + "\n")
 }
 
 fn line(index: usize, random: &mut fastrand::Rng) -> String {
     const PIECES: [&str; 12] = [
-        "the quick brown fox", "Grüße", "žluťoučký kůň", "日本語のテキスト", "🚀 emoji 👩‍👩‍👧", "\t tab", "\"quoted\\\"", "{\"json\": [1, 2]}",
-        "name = \"serde\"", "checksum", "\u{7f}\u{1b}[0m", "x\u{1}y\u{2}z",
+        "the quick brown fox",
+        "Grüße",
+        "žluťoučký kůň",
+        "日本語のテキスト",
+        "🚀 emoji 👩‍👩‍👧",
+        "\t tab",
+        "\"quoted\\\"",
+        "{\"json\": [1, 2]}",
+        "name = \"serde\"",
+        "checksum",
+        "\u{7f}\u{1b}[0m",
+        "x\u{1}y\u{2}z",
     ];
     match index % 500 {
         0 => return "dup".to_owned(),

@@ -48,7 +48,10 @@ async fn kill_and_recover(flush: &str) {
         assert!(sent.len() as u64 >= kill_after);
         for (place, body) in sent {
             let before = acknowledged.insert(place, body);
-            assert_eq!(before, None, "round {round}: {place:?} was given to two messages");
+            assert_eq!(
+                before, None,
+                "round {round}: {place:?} was given to two messages"
+            );
         }
         client.shutdown(Duration::from_millis(100)).await;
     }
@@ -64,34 +67,70 @@ async fn verify(client: &Client, producer: &Producer, round: u64, acknowledged: 
         return;
     }
     let stats = client.admin().topic_stats(TOPIC).await.unwrap();
-    let total: i64 = stats.iter().map(|queue| queue.max_offset - queue.min_offset).sum();
+    let total: usize = stats
+        .iter()
+        .map(|queue| usize::try_from(queue.max_offset - queue.min_offset).unwrap())
+        .sum();
     let mut reader = client.reader(TOPIC).await.unwrap();
     let mut stored = Acknowledged::new();
-    while (stored.len() as i64) < total {
+    while stored.len() < total {
         let batch = reader.next_batch(Duration::from_secs(10)).await.unwrap();
-        assert!(!batch.is_empty(), "round {round}: {} of {total} messages can be read", stored.len());
+        assert!(
+            !batch.is_empty(),
+            "round {round}: {} of {total} messages can be read",
+            stored.len()
+        );
         for message in batch {
             let body = String::from_utf8(message.body.to_vec()).unwrap();
             let twice = stored.insert((message.queue_id, message.queue_offset), body);
-            assert_eq!(twice, None, "round {round}: queue {} offset {} came twice", message.queue_id, message.queue_offset);
+            assert_eq!(
+                twice, None,
+                "round {round}: queue {} offset {} came twice",
+                message.queue_id, message.queue_offset
+            );
         }
     }
     for (place, body) in &*acknowledged {
-        assert_eq!(stored.get(place), Some(body), "round {round}: the acknowledged message at {place:?}");
+        assert_eq!(
+            stored.get(place),
+            Some(body),
+            "round {round}: the acknowledged message at {place:?}"
+        );
     }
     for queue in &stats {
-        let offsets: Vec<_> = stored.keys().filter(|place| place.0 == queue.queue.queue_id).map(|place| place.1).collect();
+        let offsets: Vec<_> = stored
+            .keys()
+            .filter(|place| place.0 == queue.queue.queue_id)
+            .map(|place| place.1)
+            .collect();
         let expected: Vec<_> = (0..queue.max_offset).collect();
-        assert_eq!(offsets, expected, "round {round}: offsets of queue {}", queue.queue.queue_id);
+        assert_eq!(
+            offsets, expected,
+            "round {round}: offsets of queue {}",
+            queue.queue.queue_id
+        );
         let body = format!("after kill {round}");
-        let result = producer.send(Message::new(TOPIC, body.clone())).queue(queue.queue.clone()).await.unwrap();
-        assert_eq!(result.queue_offset, queue.max_offset, "round {round}: a new message in queue {}", queue.queue.queue_id);
+        let result = producer
+            .send(Message::new(TOPIC, body.clone()))
+            .queue(queue.queue.clone())
+            .await
+            .unwrap();
+        assert_eq!(
+            result.queue_offset, queue.max_offset,
+            "round {round}: a new message in queue {}",
+            queue.queue.queue_id
+        );
         acknowledged.insert((queue.queue.queue_id, result.queue_offset), body);
     }
 }
 
 /// Sends from several tasks at once and kills the server when `kill_after` messages were acknowledged; returns all that were.
-async fn send_until_killed(producer: &Producer, round: u64, server: Served, kill_after: u64) -> Vec<((i32, i64), String)> {
+async fn send_until_killed(
+    producer: &Producer,
+    round: u64,
+    server: Served,
+    kill_after: u64,
+) -> Vec<((i32, i64), String)> {
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let (count, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
     let mut senders = JoinSet::new();
@@ -100,18 +139,28 @@ async fn send_until_killed(producer: &Producer, round: u64, server: Served, kill
         let (count, enough) = (Arc::clone(&count), Arc::clone(&enough));
         senders.spawn(async move {
             for number in 0.. {
-                let body = format!("{round}-{sender}-{number} {}", "x".repeat(usize::try_from(number % 1000).unwrap()));
+                let body = format!(
+                    "{round}-{sender}-{number} {}",
+                    "x".repeat(usize::try_from(number % 1000).unwrap())
+                );
                 // The first failure is the kill.
-                let Ok(result) = producer.send(Message::new(TOPIC, body.clone())).await else { break };
+                let Ok(result) = producer.send(Message::new(TOPIC, body.clone())).await else {
+                    break;
+                };
                 let MessageQueue { queue_id, .. } = result.queue;
-                acknowledged.lock().unwrap().push(((queue_id, result.queue_offset), body));
+                acknowledged
+                    .lock()
+                    .unwrap()
+                    .push(((queue_id, result.queue_offset), body));
                 if count.fetch_add(1, Ordering::Relaxed) + 1 == kill_after {
                     enough.notify_one();
                 }
             }
         });
     }
-    tokio::time::timeout(Duration::from_secs(30), enough.notified()).await.expect("sends fail before the kill");
+    tokio::time::timeout(Duration::from_secs(30), enough.notified())
+        .await
+        .expect("sends fail before the kill");
     server.kill().await;
     while let Some(ended) = senders.join_next().await {
         ended.unwrap();

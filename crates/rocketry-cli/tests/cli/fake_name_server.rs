@@ -25,7 +25,12 @@ impl FakeNameServer {
 
     fn start(broker: Option<String>) -> Self {
         let any = "127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind(any, ListenerOptions::default(), Arc::new(Answers { broker })).unwrap();
+        let listener = Listener::bind(
+            any,
+            ListenerOptions::default(),
+            Arc::new(Answers { broker }),
+        )
+        .unwrap();
         Self { listener }
     }
 
@@ -72,7 +77,9 @@ pub struct Silent {
 
 impl Silent {
     pub async fn start() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        }
     }
 
     pub fn address(&self) -> String {

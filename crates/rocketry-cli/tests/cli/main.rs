@@ -1,4 +1,11 @@
 //! The `rocketry` binary, run as users run it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+#![allow(unreachable_pub, reason = "helpers of one test crate")]
 
 mod bench;
 mod corpus;

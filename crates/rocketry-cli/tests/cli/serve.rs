@@ -13,7 +13,11 @@ async fn one_ready_line_and_a_graceful_stop() {
         let data = data.to_str().unwrap();
         let mut server = Served::start(&["--data", data]).await;
         let (namesrv, broker, printed, ms) = parse_ready(&server.ready).unwrap();
-        assert!(namesrv.starts_with("127.0.0.1:") && broker.starts_with("127.0.0.1:"), "{}", server.ready);
+        assert!(
+            namesrv.starts_with("127.0.0.1:") && broker.starts_with("127.0.0.1:"),
+            "{}",
+            server.ready
+        );
         assert_eq!(printed, data);
         assert!(ms < 60_000, "{}", server.ready);
         server.run(&["send", "Kept", "hello"]).await.ok();
@@ -22,10 +26,17 @@ async fn one_ready_line_and_a_graceful_stop() {
         let mut rest = String::new();
         server.stdout.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "", "exactly one line");
-        assert_eq!(server.child.wait().await.unwrap().code(), Some(0), "{signal:?}");
+        assert_eq!(
+            server.child.wait().await.unwrap().code(),
+            Some(0),
+            "{signal:?}"
+        );
 
         let server = Served::start(&["--data", data]).await;
-        let kept = server.run(&["consume", "Kept", "--count", "1", "--output", "raw"]).await.ok();
+        let kept = server
+            .run(&["consume", "Kept", "--count", "1", "--output", "raw"])
+            .await
+            .ok();
         assert_eq!(kept.text(), "hello\n");
         let (status, _) = server.stop().await;
         assert_eq!(status.code(), Some(0));
@@ -51,11 +62,26 @@ async fn ports_in_use_are_named_before_anything_is_written() {
         ("--namesrv-port", &server.namesrv, "name server"),
         ("--broker-port", &server.broker, "broker"),
     ] {
-        let other = if taken == "--broker-port" { "--namesrv-port" } else { "--broker-port" };
-        run(&["serve", "--data", data.to_str().unwrap(), taken, &port(address), other, "0"])
-            .await
-            .fails_with(1, &[role, address, "in use", "port 0"]);
-        assert!(!data.exists(), "{taken}: the directory was created although the server could not start");
+        let other = if taken == "--broker-port" {
+            "--namesrv-port"
+        } else {
+            "--broker-port"
+        };
+        run(&[
+            "serve",
+            "--data",
+            data.to_str().unwrap(),
+            taken,
+            &port(address),
+            other,
+            "0",
+        ])
+        .await
+        .fails_with(1, &[role, address, "in use", "port 0"]);
+        assert!(
+            !data.exists(),
+            "{taken}: the directory was created although the server could not start"
+        );
     }
 }
 
@@ -64,7 +90,17 @@ async fn a_directory_serves_one_server_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
     let server = Served::start(&["--data", data]).await;
-    run(&["serve", "--data", data, "--namesrv-port", "0", "--broker-port", "0"]).await.fails_with(1, &[data, "in use"]);
+    run(&[
+        "serve",
+        "--data",
+        data,
+        "--namesrv-port",
+        "0",
+        "--broker-port",
+        "0",
+    ])
+    .await
+    .fails_with(1, &[data, "in use"]);
     server.run(&["send", "Still", "here"]).await.ok();
     server.kill().await;
     // A killed server leaves no lock.
@@ -77,12 +113,35 @@ async fn a_directory_of_others_is_left_alone() {
     let file = directory.path().join("thesis.txt");
     std::fs::write(&file, "years of work").unwrap();
     let data = directory.path().to_str().unwrap();
-    run(&["serve", "--data", data, "--namesrv-port", "0", "--broker-port", "0"]).await.fails_with(1, &[data]);
-    let entries: Vec<_> = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()).collect();
+    run(&[
+        "serve",
+        "--data",
+        data,
+        "--namesrv-port",
+        "0",
+        "--broker-port",
+        "0",
+    ])
+    .await
+    .fails_with(1, &[data]);
+    let entries: Vec<_> = std::fs::read_dir(data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(entries, [file]);
 
     let file = entries[0].to_str().unwrap();
-    run(&["serve", "--data", file, "--namesrv-port", "0", "--broker-port", "0"]).await.fails_with(1, &[file]);
+    run(&[
+        "serve",
+        "--data",
+        file,
+        "--namesrv-port",
+        "0",
+        "--broker-port",
+        "0",
+    ])
+    .await
+    .fails_with(1, &[file]);
 }
 
 #[tokio::test]
@@ -93,31 +152,80 @@ async fn the_default_directory_belongs_to_the_user() {
     let mut child = command.spawn().unwrap();
     let mut ready = String::new();
     let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
-    tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut ready).await.unwrap();
+    tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut ready)
+        .await
+        .unwrap();
     let (_, _, data, _) = parse_ready(&ready).unwrap();
-    assert_eq!(std::path::Path::new(&data), home.path().join(".local/share/rocketry"));
+    assert_eq!(
+        std::path::Path::new(&data),
+        home.path().join(".local/share/rocketry")
+    );
     child.kill().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_broker_joins_a_name_server_elsewhere() {
     let first = Served::temp().await;
-    let second = Served::start(&["--temp", "--namesrv", &first.namesrv, "--broker-name", "broker-b"]).await;
+    let second = Served::start(&[
+        "--temp",
+        "--namesrv",
+        &first.namesrv,
+        "--broker-name",
+        "broker-b",
+    ])
+    .await;
     assert_eq!(second.namesrv, first.namesrv);
     first.run(&["topic", "create", "Both"]).await.ok();
-    let route = first.run(&["topic", "route", "Both", "--output", "json"]).await.ok().json();
-    let brokers: Vec<_> = route["brokers"].as_array().unwrap().iter().map(|b| b["broker"].as_str().unwrap()).collect();
+    let route = first
+        .run(&["topic", "route", "Both", "--output", "json"])
+        .await
+        .ok()
+        .json();
+    let brokers: Vec<_> = route["brokers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["broker"].as_str().unwrap())
+        .collect();
     assert_eq!(brokers, ["broker-a", "broker-b"]);
-    let sent = first.run(&["send", "Both", "x", "--queue", "broker-b:0", "--output", "jsonl"]).await.ok().jsonl();
+    let sent = first
+        .run(&[
+            "send",
+            "Both",
+            "x",
+            "--queue",
+            "broker-b:0",
+            "--output",
+            "jsonl",
+        ])
+        .await
+        .ok()
+        .jsonl();
     assert_eq!(sent[0]["broker"], "broker-b");
 }
 
 #[tokio::test]
 async fn bad_configuration_is_told_completely() {
-    run(&["serve", "--temp", "--broker-name", "a b", "--cluster", "c d", "--broker-port", "0", "--namesrv-port", "0"])
-        .await
-        .fails_with(1, &["a b", "c d"]);
+    run(&[
+        "serve",
+        "--temp",
+        "--broker-name",
+        "a b",
+        "--cluster",
+        "c d",
+        "--broker-port",
+        "0",
+        "--namesrv-port",
+        "0",
+    ])
+    .await
+    .fails_with(1, &["a b", "c d"]);
     let mut command = command(&["serve"]);
-    command.env_remove("HOME").env_remove("XDG_DATA_HOME").args(["--temp", "--namesrv", ";"]);
-    run_command(command, b"").await.fails_with(2, &["no address"]);
+    command
+        .env_remove("HOME")
+        .env_remove("XDG_DATA_HOME")
+        .args(["--temp", "--namesrv", ";"]);
+    run_command(command, b"")
+        .await
+        .fails_with(2, &["no address"]);
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// No command of these tests takes longer unless something hangs.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// What a command left behind.
 #[derive(Debug)]
@@ -26,7 +26,13 @@ pub struct Run {
 impl Run {
     #[track_caller]
     pub fn ok(self) -> Self {
-        assert_eq!(self.code, 0, "stderr: {}\nstdout: {}", self.stderr, self.text());
+        assert_eq!(
+            self.code,
+            0,
+            "stderr: {}\nstdout: {}",
+            self.stderr,
+            self.text()
+        );
         self
     }
 
@@ -34,7 +40,11 @@ impl Run {
     pub fn fails_with(self, code: i32, texts: &[&str]) -> Self {
         assert_eq!(self.code, code, "stderr: {}", self.stderr);
         for text in texts {
-            assert!(self.stderr.contains(text), "{text:?} is missing in: {}", self.stderr);
+            assert!(
+                self.stderr.contains(text),
+                "{text:?} is missing in: {}",
+                self.stderr
+            );
         }
         self
     }
@@ -46,7 +56,8 @@ impl Run {
     /// One JSON value per line.
     #[track_caller]
     pub fn jsonl(&self) -> Vec<serde_json::Value> {
-        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         self.text().lines().map(parse).collect()
     }
 
@@ -89,7 +100,9 @@ pub async fn run_command(mut command: Command, input: &[u8]) -> Run {
         tokio::spawn(async move { stdin.write_all(&input).await });
     }
     let output = timeout(DEADLINE, child.wait_with_output()).await;
-    let output = output.unwrap_or_else(|_| panic!("hangs: {command:?}")).unwrap();
+    let output = output
+        .unwrap_or_else(|_| panic!("hangs: {command:?}"))
+        .unwrap();
     Run {
         code: output.status.code().unwrap_or(-1),
         stdout: output.stdout,
@@ -118,21 +131,43 @@ impl Served {
         let mut child = command(&[&ports, args].concat()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
-        timeout(DEADLINE, stdout.read_line(&mut ready)).await.expect("serve is not ready").unwrap();
+        timeout(DEADLINE, stdout.read_line(&mut ready))
+            .await
+            .expect("serve is not ready")
+            .unwrap();
         let Some((namesrv, broker, data, _)) = parse_ready(&ready) else {
             let mut stderr = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut stderr)
+                .await
+                .unwrap();
             panic!("not a ready line: {ready:?}; stderr: {stderr}");
         };
-        Self { child, stdout, ready, namesrv, broker, data }
+        Self {
+            child,
+            stdout,
+            ready,
+            namesrv,
+            broker,
+            data,
+        }
     }
 
     /// SIGTERM, and what the process leaves behind: its status and the rest of stdout.
     pub async fn stop(mut self) -> (ExitStatus, String) {
         self.signal(rustix::process::Signal::TERM);
         let mut rest = String::new();
-        timeout(DEADLINE, self.stdout.read_to_string(&mut rest)).await.expect("serve does not stop").unwrap();
-        (timeout(DEADLINE, self.child.wait()).await.unwrap().unwrap(), rest)
+        timeout(DEADLINE, self.stdout.read_to_string(&mut rest))
+            .await
+            .expect("serve does not stop")
+            .unwrap();
+        (
+            timeout(DEADLINE, self.child.wait()).await.unwrap().unwrap(),
+            rest,
+        )
     }
 
     /// SIGKILL.
@@ -142,7 +177,8 @@ impl Served {
 
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
     }
 
     /// Runs a command against this server.
@@ -161,10 +197,19 @@ pub fn parse_ready(line: &str) -> Option<(String, String, String, u64)> {
     let (namesrv, rest) = rest.split_once(" broker=")?;
     let (broker, rest) = rest.split_once(" data=")?;
     let (data, ms) = rest.rsplit_once(" in=")?;
-    Some((namesrv.to_owned(), broker.to_owned(), data.to_owned(), ms.parse().ok()?))
+    Some((
+        namesrv.to_owned(),
+        broker.to_owned(),
+        data.to_owned(),
+        ms.parse().ok()?,
+    ))
 }
 
 /// An address where nobody listens.
 pub fn closed_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
 }

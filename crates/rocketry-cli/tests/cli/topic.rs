@@ -8,43 +8,111 @@ use crate::support::Served;
 async fn a_topic_lives_and_dies() {
     let server = Served::temp().await;
     assert_eq!(server.run(&["topic", "list"]).await.ok().text(), "");
-    server.run(&["topic", "create", "Orders", "--queues", "3"]).await.ok();
+    server
+        .run(&["topic", "create", "Orders", "--queues", "3"])
+        .await
+        .ok();
     assert_eq!(server.run(&["topic", "list"]).await.ok().text(), "Orders\n");
-    let all = server.run(&["topic", "list", "--all", "--output", "json"]).await.ok().json();
-    let all: Vec<_> = all["topics"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
-    assert!(all.contains(&"Orders") && all.contains(&"TBW102"), "{all:?}");
+    let all = server
+        .run(&["topic", "list", "--all", "--output", "json"])
+        .await
+        .ok()
+        .json();
+    let all: Vec<_> = all["topics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t.as_str().unwrap())
+        .collect();
+    assert!(
+        all.contains(&"Orders") && all.contains(&"TBW102"),
+        "{all:?}"
+    );
 
-    let route = server.run(&["topic", "route", "Orders", "--output", "json"]).await.ok().json();
+    let route = server
+        .run(&["topic", "route", "Orders", "--output", "json"])
+        .await
+        .ok()
+        .json();
     assert_eq!(
         route["brokers"][0],
         json!({"cluster": "DefaultCluster", "broker": "broker-a", "addresses": {"0": server.broker}, "read_queues": 3,
             "write_queues": 3, "perm": "rw"})
     );
     let table = server.run(&["topic", "route", "Orders"]).await.ok().text();
-    assert!(table.lines().next().unwrap().starts_with("CLUSTER"), "{table}");
+    assert!(
+        table.lines().next().unwrap().starts_with("CLUSTER"),
+        "{table}"
+    );
     assert!(table.contains(&format!("0={}", server.broker)), "{table}");
 
-    server.run(&["send", "Orders", "x", "--count", "5", "--queue", "broker-a:1"]).await.ok();
-    let stats = server.run(&["topic", "stats", "Orders", "--output", "json"]).await.ok().json();
+    server
+        .run(&[
+            "send",
+            "Orders",
+            "x",
+            "--count",
+            "5",
+            "--queue",
+            "broker-a:1",
+        ])
+        .await
+        .ok();
+    let stats = server
+        .run(&["topic", "stats", "Orders", "--output", "json"])
+        .await
+        .ok()
+        .json();
     assert_eq!(stats["messages"], 5);
-    let queues: Vec<_> = stats["queues"].as_array().unwrap().iter().map(|q| (q["queue_id"].as_i64(), q["max_offset"].as_i64())).collect();
-    assert_eq!(queues, [(Some(0), Some(0)), (Some(1), Some(5)), (Some(2), Some(0))]);
+    let queues: Vec<_> = stats["queues"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|q| (q["queue_id"].as_i64(), q["max_offset"].as_i64()))
+        .collect();
+    assert_eq!(
+        queues,
+        [(Some(0), Some(0)), (Some(1), Some(5)), (Some(2), Some(0))]
+    );
     assert_eq!(stats["queues"][0]["last_update_ms"], json!(null));
     assert!(stats["queues"][1]["last_update_ms"].as_i64().unwrap() > 1_700_000_000_000);
 
-    let deleted = server.run(&["topic", "delete", "Orders", "--output", "json"]).await.ok().json();
+    let deleted = server
+        .run(&["topic", "delete", "Orders", "--output", "json"])
+        .await
+        .ok()
+        .json();
     assert_eq!(deleted, json!({"deleted": "Orders"}));
     assert_eq!(server.run(&["topic", "list"]).await.ok().text(), "");
-    server.run(&["topic", "route", "Orders"]).await.fails_with(1, &["Orders"]);
-    server.run(&["topic", "stats", "Orders"]).await.fails_with(1, &["Orders"]);
+    server
+        .run(&["topic", "route", "Orders"])
+        .await
+        .fails_with(1, &["Orders"]);
+    server
+        .run(&["topic", "stats", "Orders"])
+        .await
+        .fails_with(1, &["Orders"]);
 }
 
 #[tokio::test]
 async fn permissions_are_kept() {
     let server = Served::temp().await;
-    server.run(&["topic", "create", "ReadOnly", "--perm", "r"]).await.ok();
-    let route = server.run(&["topic", "route", "ReadOnly", "--output", "json"]).await.ok().json();
+    server
+        .run(&["topic", "create", "ReadOnly", "--perm", "r"])
+        .await
+        .ok();
+    let route = server
+        .run(&["topic", "route", "ReadOnly", "--output", "json"])
+        .await
+        .ok()
+        .json();
     assert_eq!(route["brokers"][0]["perm"], "r");
-    server.run(&["send", "ReadOnly", "x"]).await.fails_with(1, &["ReadOnly"]);
-    server.run(&["topic", "create", "a b"]).await.fails_with(1, &["a b"]);
+    server
+        .run(&["send", "ReadOnly", "x"])
+        .await
+        .fails_with(1, &["ReadOnly"]);
+    server
+        .run(&["topic", "create", "a b"])
+        .await
+        .fails_with(1, &["a b"]);
 }

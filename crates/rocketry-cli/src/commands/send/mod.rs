@@ -7,7 +7,7 @@ mod template;
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, Read},
+    io::{self, IsTerminal, Read},
     path::Path,
     sync::Arc,
 };
@@ -17,7 +17,7 @@ use rocketry::{Compression, Message, MessageQueue, Producer, ProducerConfig, Top
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    args::{self, Codec, Global, InputFormat, Mode},
+    args::{self, Codec, Global, InputFormat, Mode, ResultFormat},
     clock,
     commands::{CLOSE_WITHIN, connect},
     failure::Failure,
@@ -58,7 +58,9 @@ pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure
         Some(bytes) => Progress::new(Unit::Bytes, Some(bytes)),
         None if args.body.is_some() => Progress::new(Unit::Messages, args.count),
         None => Progress::new(Unit::Bytes, None),
-    };
+    }
+    // Results that scroll by on the same terminal show the progress themselves.
+    .shown(args.output == ResultFormat::Text || !io::stdout().is_terminal());
     let started = clock::now();
 
     let mut in_flight = JoinSet::new();

@@ -53,7 +53,7 @@ pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure
     } else {
         1
     };
-    let mut report = Report::new(Output::stdout(), args.output, mode);
+    let mut report = Report::new(Some(Output::stdout()), args.output, mode);
     let mut progress = match total_bytes {
         Some(bytes) => Progress::new(Unit::Bytes, Some(bytes)),
         None if args.body.is_some() => Progress::new(Unit::Messages, args.count),

@@ -59,10 +59,10 @@ enum Kind {
 }
 
 impl Report {
-    /// `format` for every message; `None` prints no results.
-    pub(super) fn new(output: Output, format: ResultFormat, mode: Mode) -> Self {
+    /// Results go to `output` in `format`.
+    pub(super) fn new(output: Option<Output>, format: ResultFormat, mode: Mode) -> Self {
         Self {
-            output: Some(output),
+            output,
             format,
             mode,
             printed: 0,
@@ -373,5 +373,58 @@ impl<'a> Row<'a> {
             topic,
             outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcomes: impl IntoIterator<Item = Outcome>) -> Report {
+        let mut report = Report::new(None, ResultFormat::Text, Mode::Oneway);
+        for (line, outcome) in (1..).zip(outcomes) {
+            report.add(line, "T", outcome, false).unwrap();
+        }
+        report
+    }
+
+    #[test]
+    fn failures_are_grouped_by_cause_with_the_first_line() {
+        let mut report = report([
+            Outcome::HandedOver,
+            Outcome::BadInput("no body".to_owned()),
+            Outcome::HandedOver,
+            Outcome::BadInput("no brace".to_owned()),
+        ]);
+        assert_eq!(
+            report.summary("T", 2, Duration::from_secs(1)),
+            "2 messages sent to T in 1.00 s (2 msgs/s), none confirmed (one-way), 2 failed, 2 empty lines skipped"
+        );
+        assert!(
+            !report.is_hopeless(0),
+            "bad lines say nothing about the cluster"
+        );
+        let failure = report.failure(false).unwrap();
+        assert_eq!(failure.exit_code(), 1);
+        assert_eq!(
+            failure.to_string(),
+            "2 of 4 messages failed\n  2 x, first in line 2: no body"
+        );
+    }
+
+    #[test]
+    fn a_single_failure_speaks_for_itself() {
+        let mut report = report([Outcome::BadInput("no body".to_owned())]);
+        assert_eq!(report.failure(false).unwrap().to_string(), "no body");
+    }
+
+    #[test]
+    fn nothing_failed() {
+        let mut report = report([Outcome::HandedOver]);
+        assert!(report.failure(false).is_none());
+        assert_eq!(
+            report.summary("T", 0, Duration::ZERO),
+            "1 message sent to T in 0.00 s, none confirmed (one-way)"
+        );
     }
 }

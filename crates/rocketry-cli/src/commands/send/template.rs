@@ -93,3 +93,69 @@ fn set(properties: &mut Properties, property: &str, value: &str) -> Result<(), F
     properties.set(property, value);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn template(line: &str) -> Result<Template, Failure> {
+        match Cli::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Send(args) => Template::new(&args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_are_for_messages_without_their_own() {
+        let template =
+            template("rocketry send T --stdin -t tag -k a -k b -p n=0 -p only=option").unwrap();
+        let plain = template.message(Bytes::from_static(b"x"));
+        assert_eq!(plain.topic(), "T");
+        assert_eq!(plain.tags(), Some("tag"));
+        assert_eq!(plain.properties().get(name::KEYS), Some("a b"));
+
+        let json = br#"{"topic":"Other","body":"y","tag":"own","keys":["c"],"properties":{"n":1},"flag":3,"delay_level":2}"#;
+        let own = template.message_from_json(json).unwrap();
+        assert_eq!(
+            (own.topic(), &own.body()[..], own.flag()),
+            ("Other", &b"y"[..], 3)
+        );
+        let property = |name| own.properties().get(name);
+        assert_eq!(own.tags(), Some("own"));
+        assert_eq!(property(name::KEYS), Some("c"));
+        assert_eq!(property("n"), Some("1"));
+        assert_eq!(property("only"), Some("option"));
+        assert_eq!(property(name::DELAY), Some("2"));
+        assert_eq!(own.fault(), None);
+
+        let timed = template
+            .message_from_json(br#"{"body":"y","delay":"1500ms"}"#)
+            .unwrap();
+        assert_eq!(timed.properties().get(name::TIMER_DELAY_MS), Some("1500"));
+    }
+
+    #[test]
+    fn properties_of_the_system_are_wrong_usage() {
+        assert_eq!(
+            template("rocketry send T x -p UNIQ_KEY=1")
+                .unwrap_err()
+                .exit_code(),
+            2
+        );
+        assert_eq!(
+            template("rocketry send T x -p a\u{2}=1")
+                .unwrap_err()
+                .exit_code(),
+            2
+        );
+        assert_eq!(
+            template("rocketry send T x -t a\u{1}b\u{2}")
+                .unwrap_err()
+                .exit_code(),
+            2
+        );
+    }
+}

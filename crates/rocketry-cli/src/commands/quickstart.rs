@@ -30,10 +30,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(args: &Quickstart) -> Result<(), Failure> {
     let started = clock::now();
     let server = Server::start_temp().await?;
-    let name_server = server
-        .namesrv_addr()
-        .map(|address| address.to_string())
-        .unwrap_or_default();
+    let name_server = server.namesrv_addr().to_owned();
     output::note(format_args!(
         "server: name server {name_server}, broker {}, data in {}, ready after {}",
         server.broker_addr(),

@@ -32,20 +32,11 @@ pub(crate) async fn run(
     // Before the ready line, so that a signal that follows it is not missed.
     let mut signals = Signals::new()?;
     let server = Server::start(config).await?;
-    let name_servers = match global.namesrv.as_deref() {
-        Some(elsewhere) => NameServers::new(elsewhere)
-            .addresses()
-            .collect::<Vec<_>>()
-            .join(";"),
-        None => server
-            .namesrv_addr()
-            .map(|address| address.to_string())
-            .unwrap_or_default(),
-    };
     let mut output = Output::stdout();
     let ready = output
         .line(format_args!(
-            "ready namesrv={name_servers} broker={} data={} in={} ms",
+            "ready namesrv={} broker={} data={} in={} ms",
+            server.namesrv_addr(),
             server.broker_addr(),
             server.data_dir().display(),
             clock::since_process_start(entered).as_millis()

@@ -1,5 +1,7 @@
 //! `rocketry topic`: list, create, inspect and delete topics.
 
+use std::collections::BTreeMap;
+
 use rocketry::{Admin, QueueStats, TopicOptions};
 use rocketry_protocol::topic::is_system;
 use serde::Serialize;
@@ -189,7 +191,7 @@ async fn route(
     struct Row<'a> {
         cluster: &'a str,
         broker: &'a str,
-        addresses: std::collections::BTreeMap<i64, &'a str>,
+        addresses: Option<&'a BTreeMap<i64, String>>,
         read_queues: i32,
         write_queues: i32,
         perm: &'static str,
@@ -201,18 +203,21 @@ async fn route(
     }
     let found = admin.topic_route(topic).await?;
     let brokers: Vec<_> = found
+        .queue_datas
         .iter()
-        .map(|broker| Row {
-            cluster: &broker.cluster,
-            broker: &broker.broker_name,
-            addresses: broker
-                .addresses
+        .map(|queues| {
+            let broker = found
+                .broker_datas
                 .iter()
-                .map(|(id, address)| (*id, &**address))
-                .collect(),
-            read_queues: broker.read_queues,
-            write_queues: broker.write_queues,
-            perm: permission(broker.perm),
+                .find(|broker| broker.broker_name == queues.broker_name);
+            Row {
+                cluster: broker.map_or("", |broker| &broker.cluster),
+                broker: &queues.broker_name,
+                addresses: broker.map(|broker| &broker.broker_addrs),
+                read_queues: queues.read_queue_nums,
+                write_queues: queues.write_queue_nums,
+                perm: permission(queues.perm),
+            }
         })
         .collect();
     if format.output == ReportFormat::Json {
@@ -231,7 +236,8 @@ async fn route(
         .map(|row| {
             let addresses: Vec<_> = row
                 .addresses
-                .iter()
+                .into_iter()
+                .flatten()
                 .map(|(id, address)| format!("{id}={address}"))
                 .collect();
             vec![

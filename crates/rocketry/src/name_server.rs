@@ -122,6 +122,17 @@ pub(crate) struct NameServerClient {
     current: AtomicUsize,
 }
 
+/// The addresses, separated by `;`.
+impl std::fmt::Display for NameServerClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, server) in self.servers.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ";" };
+            write!(f, "{separator}{server}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Nobody answered.
 #[derive(Debug)]
 pub(crate) struct Unanswered {

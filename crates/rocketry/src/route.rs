@@ -170,9 +170,9 @@ pub(crate) struct RouteSource {
 #[derive(Debug, Clone)]
 pub(crate) enum RouteError {
     NoAnswer(Arc<Unanswered>),
-    /// The topic does not exist, nor will a broker create it. `brokers`: whether any is registered, if that is known.
+    /// The topic does not exist, nor will a broker create it. `no_brokers`: the name servers, if they know no broker at all.
     Missing {
-        brokers: Option<bool>,
+        no_brokers: Option<String>,
     },
     NotWritable,
     Refused {
@@ -180,8 +180,8 @@ pub(crate) enum RouteError {
         remark: Option<String>,
     },
     Malformed(String),
-    /// The caller's deadline came first.
-    TimedOut,
+    /// The caller's deadline came before any of these answered.
+    TimedOut(String),
     /// The client was shut down meanwhile.
     Ended,
 }
@@ -191,10 +191,10 @@ impl RouteError {
     pub(crate) fn into_error(self, action: String, topic: &str) -> Error {
         let error = match self {
             Self::NoAnswer(unanswered) => unanswered.to_error(action),
-            Self::Missing { brokers } => {
-                let (reason, hint) = if brokers == Some(false) {
+            Self::Missing { no_brokers } => {
+                let (reason, hint) = if let Some(name_servers) = no_brokers {
                     (
-                        "no broker is registered at the name server".to_owned(),
+                        format!("no broker is registered at the name server {name_servers}"),
                         "start a broker, or check that it registers at this name server".to_owned(),
                     )
                 } else {
@@ -227,12 +227,12 @@ impl RouteError {
                 action,
                 format!("the name server's route cannot be read: {reason}"),
             ),
-            Self::TimedOut => Error::new(
+            Self::TimedOut(name_servers) => Error::new(
                 ErrorKind::NameServerUnreachable,
                 action,
-                "no name server answered in time",
+                format!("the name server {name_servers} did not answer in time"),
             )
-            .with_hint("allow more time, or check the name servers"),
+            .with_hint("allow more time, or check what runs at that address"),
             Self::Ended => Error::new(ErrorKind::Closed, action, "the client is shut down"),
         };
         error.with_topic(topic)
@@ -280,12 +280,15 @@ impl RouteSource {
             .map_err(|unanswered| RouteError::NoAnswer(Arc::new(unanswered)))
     }
 
-    /// Whether any broker is registered, if the name server tells.
-    async fn has_brokers(&self, deadline: Deadline) -> Option<bool> {
+    /// The name servers, if they tell that no broker is registered.
+    async fn without_brokers(&self, deadline: Deadline) -> Option<String> {
         let command = RemotingCommand::bare_request(RequestCode::GET_BROKER_CLUSTER_INFO);
         let reply = self.call(command, deadline).await.ok()?;
         let cluster: ClusterInfo = rocketry_protocol::body::decode(&reply.body).ok()?;
-        Some(!cluster.broker_addr_table.is_empty())
+        cluster
+            .broker_addr_table
+            .is_empty()
+            .then(|| self.name_servers.to_string())
     }
 }
 
@@ -341,7 +344,9 @@ impl Routes {
         {
             return Ok(route);
         }
-        let route = wait(self.fetch(topic, Some(topic_queues)), deadline).await?;
+        let route = self
+            .wait(self.fetch(topic, Some(topic_queues)), deadline)
+            .await?;
         if route.queues.is_empty() {
             return Err(RouteError::NotWritable);
         }
@@ -354,7 +359,7 @@ impl Routes {
         topic: &Topic,
         deadline: Instant,
     ) -> Result<Arc<PublishRoute>, RouteError> {
-        wait(self.fetch(topic, None), deadline).await
+        self.wait(self.fetch(topic, None), deadline).await
     }
 
     /// Has the route refreshed in the background, because a send failed in a way that an outdated route explains.
@@ -385,7 +390,7 @@ impl Routes {
             let fetches: Vec<_> = some.iter().map(|topic| self.fetch(topic, None)).collect();
             for (topic, fetch) in some.iter().zip(fetches) {
                 let until = clock::now() + self.source.timeout;
-                if let Err(error) = wait(fetch, until).await {
+                if let Err(error) = self.wait(fetch, until).await {
                     tracing::debug!(%topic, ?error, "route not refreshed");
                 }
             }
@@ -413,6 +418,22 @@ impl Routes {
             .read()
             .get(topic)
             .map(|entry| entry.route.load_full())
+    }
+
+    async fn wait(
+        &self,
+        mut fetch: watch::Receiver<Option<Fetched>>,
+        deadline: Instant,
+    ) -> Fetched {
+        let fetched = timeout_at(deadline, fetch.wait_for(Option::is_some)).await;
+        match fetched {
+            Ok(Ok(fetched)) => match &*fetched {
+                Some(fetched) => fetched.clone(),
+                None => Err(RouteError::Ended),
+            },
+            Ok(Err(_)) => Err(RouteError::Ended),
+            Err(_) => Err(RouteError::TimedOut(self.source.name_servers.to_string())),
+        }
     }
 
     fn fetch(
@@ -443,7 +464,7 @@ impl Routes {
         if let Some(route) = self.source.query(topic.as_str(), deadline).await? {
             return Ok(self.install(topic, &route, false));
         }
-        let missing = RouteError::Missing { brokers: None };
+        let missing = RouteError::Missing { no_brokers: None };
         let Some(topic_queues) = topic_queues else {
             // brokers may be on their way back: the last route is better than none
             return self.cached(topic.as_str()).ok_or(missing);
@@ -459,7 +480,7 @@ impl Routes {
             {
                 Some(route) => Ok(route),
                 None => Err(RouteError::Missing {
-                    brokers: self.source.has_brokers(deadline).await,
+                    no_brokers: self.source.without_brokers(deadline).await,
                 }),
             },
         }
@@ -550,18 +571,6 @@ impl Routes {
         });
         brokers.insert(Arc::clone(&broker.name), Arc::clone(&broker));
         broker
-    }
-}
-
-async fn wait(mut fetch: watch::Receiver<Option<Fetched>>, deadline: Instant) -> Fetched {
-    let fetched = timeout_at(deadline, fetch.wait_for(Option::is_some)).await;
-    match fetched {
-        Ok(Ok(fetched)) => match &*fetched {
-            Some(fetched) => fetched.clone(),
-            None => Err(RouteError::Ended),
-        },
-        Ok(Err(_)) => Err(RouteError::Ended),
-        Err(_) => Err(RouteError::TimedOut),
     }
 }
 

@@ -60,7 +60,15 @@ async fn list(
         topics: Vec<String>,
     }
     let mut topics = admin.topics().await?;
-    topics.retain(|topic| all || !made_by_the_system(topic));
+    if !all {
+        // Brokers make a topic of their own name and of their cluster's.
+        let cluster = admin.cluster_info().await?;
+        topics.retain(|topic| {
+            !made_by_the_system(topic)
+                && !cluster.broker_addr_table.contains_key(topic)
+                && !cluster.cluster_addr_table.contains_key(topic)
+        });
+    }
     match format.output {
         ReportFormat::Json => output.pretty_json(&Topics { topics }),
         ReportFormat::Text if topics.is_empty() => {

@@ -84,7 +84,7 @@ impl Checkpoint {
     /// Writes the file in place: the fields lie within one sector, which disks write whole.
     pub(crate) fn write(&self, fs: &dyn FileSystem, path: &Path) -> io::Result<()> {
         let file = fs.open(path, OpenMode::Create)?;
-        if file.len()? != FILE_BYTES as u64 {
+        if file.length()? != FILE_BYTES as u64 {
             file.set_len(FILE_BYTES as u64)?;
         }
         let mut bytes = [0; FIELD_BYTES];

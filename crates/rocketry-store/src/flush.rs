@@ -115,7 +115,7 @@ impl Flusher {
         self.write_queues(state)?;
         let mut directories = BTreeSet::new();
         let mut queues = std::mem::take(&mut state.unsynced);
-        queues.sort_unstable_by_key(|queue| Arc::as_ptr(queue));
+        queues.sort_unstable_by_key(Arc::as_ptr);
         queues.dedup_by(|a, b| Arc::ptr_eq(a, b));
         for queue in queues {
             queue

@@ -76,7 +76,7 @@ pub trait File: Debug + Send + Sync {
     /// Writes at most `buf.len()` bytes.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
     /// The length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
     /// Sets the length; bytes between the old and the new end read as zeros and take no space.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes `len` bytes from `offset` read as zeros without changing the file's length, giving back their space where possible.
@@ -216,7 +216,7 @@ impl File for RealFile {
         self.0.write_at(buf, offset)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
@@ -248,9 +248,9 @@ impl File for RealFile {
 /// Writes zeros over what is not zero: where the system cannot make holes, a hole that is there already must not be filled.
 fn overwrite_with_zeros(file: &dyn File, offset: u64, len: u64) -> io::Result<()> {
     const CHUNK: usize = 64 * 1024;
-    let zeros = [0; CHUNK];
+    let zeros = vec![0; CHUNK];
     let mut found = vec![0; CHUNK];
-    let end = offset.saturating_add(len).min(file.len()?);
+    let end = offset.saturating_add(len).min(file.length()?);
     let mut at = offset;
     while at < end {
         let n = CHUNK.min(usize::try_from(end - at).unwrap_or(CHUNK));

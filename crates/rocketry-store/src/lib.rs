@@ -37,7 +37,12 @@ pub use crate::{
     recovery::Recovery,
     writer::{Appended, Arrival, NewMessage, Writer},
 };
-use crate::{fs::RealFileSystem, shared::Shared};
+use parking_lot::Mutex;
+
+use crate::{
+    fs::RealFileSystem,
+    shared::{Gate, Shared},
+};
 
 /// Opens data directories.
 #[derive(Debug)]
@@ -78,16 +83,17 @@ impl Store {
         let recovered = recovery::recover(&fs, &layout, options, &metadata)?;
         let mut report = recovered.report;
         report.notes.extend(metadata.take_notes());
-        let shared = Arc::new(Shared::new(
+        let shared = Arc::new(Shared {
             fs,
             layout,
-            recovered.options,
-            recovered.log,
-            recovered.queues,
+            options: recovered.options,
+            log: recovered.log,
+            queues: recovered.queues,
             metadata,
-            recovered.newest,
-            lock,
-        ));
+            newest: Mutex::new(recovered.newest),
+            gate: Gate::default(),
+            lock: Mutex::new(Some(lock)),
+        });
         let flusher = Flusher::new(Arc::clone(&shared), recovered.checkpoint, now_ms);
         let writer = Writer::new(Arc::clone(&shared), flusher, recovered.dispatcher);
         Ok((writer, Reader::new(shared), report))

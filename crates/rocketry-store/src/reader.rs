@@ -154,7 +154,7 @@ impl Reader {
     pub fn queue_range(&self, topic: &str, queue_id: i32) -> Option<QueueRange> {
         let queue = self.shared.queues.get(topic, queue_id)?;
         Some(QueueRange {
-            min: signed(self.queue_min(&queue)),
+            min: signed(queue.min()),
             max: signed(queue.max()),
         })
     }
@@ -168,7 +168,7 @@ impl Reader {
             .iter()
             .map(|queue| {
                 let range = QueueRange {
-                    min: signed(self.queue_min(queue)),
+                    min: signed(queue.min()),
                     max: signed(queue.max()),
                 };
                 (Arc::clone(&queue.topic), queue.queue_id, range)
@@ -212,7 +212,7 @@ impl Reader {
         let Some(queue) = self.shared.queues.get(topic, queue_id) else {
             return Ok(ended(ReadStatus::NoMatchedLogicQueue, 0, 0, 0));
         };
-        let (min, max) = (self.queue_min(&queue), queue.max());
+        let (min, max) = (queue.min(), queue.max());
         let (signed_min, signed_max) = (signed(min), signed(max));
         let end = |status, next| ended(status, next, signed_min, signed_max);
         if max == 0 {
@@ -284,7 +284,7 @@ impl Reader {
         ) else {
             return Ok(None);
         };
-        if offset < self.queue_min(&queue) || offset >= queue.max() {
+        if offset < queue.min() || offset >= queue.max() {
             return Ok(None);
         }
         self.store_time_of(&queue, offset)
@@ -322,7 +322,7 @@ impl Reader {
         let Some(queue) = self.shared.queues.get(topic, queue_id) else {
             return Ok(0);
         };
-        let (min, max) = (self.queue_min(&queue), queue.max());
+        let (min, max) = (queue.min(), queue.max());
         if min >= max {
             return Ok(0);
         }
@@ -342,10 +342,6 @@ impl Reader {
             Boundary::Lower => low,
             Boundary::Upper => low.saturating_sub(1).max(min),
         }))
-    }
-
-    fn queue_min(&self, queue: &ConsumeQueue) -> u64 {
-        queue.min().min(queue.max())
     }
 
     fn store_time_of(&self, queue: &ConsumeQueue, offset: u64) -> Result<Option<i64>, ReadError> {
@@ -410,8 +406,12 @@ impl Scan<'_> {
             }
             picked.clear();
             let full = self.pick(&units, &mut picked);
+            let count = self.count;
             self.take(&picked)?;
-            if full || self.count >= self.limits.max_messages.max(1) {
+            let expected: usize = picked.iter().map(|unit| usize::from(unit.count)).sum();
+            // where records were dropped after all, there is room for more
+            let dropped = self.count < count + expected;
+            if (full && !dropped) || self.count >= self.limits.max_messages.max(1) {
                 return Ok(());
             }
         }

@@ -35,43 +35,24 @@ pub(crate) struct Shared {
     pub(crate) queues: Arc<QueueTable>,
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) newest: Mutex<Newest>,
-    /// Why the store takes no more messages: a sync failed.
-    read_only: Mutex<Option<WriteError>>,
-    is_read_only: AtomicBool,
-    lock: Mutex<Option<FileLock>>,
+    pub(crate) gate: Gate,
+    pub(crate) lock: Mutex<Option<FileLock>>,
+}
+
+/// Whether the store takes messages, and why not.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    is_shut: AtomicBool,
+    reason: Mutex<Option<WriteError>>,
 }
 
 impl Shared {
-    pub(crate) fn new(
-        fs: Arc<dyn FileSystem>,
-        layout: Layout,
-        options: StoreOptions,
-        log: Arc<CommitLog>,
-        queues: Arc<QueueTable>,
-        metadata: Arc<Metadata>,
-        newest: Newest,
-        lock: FileLock,
-    ) -> Self {
-        Self {
-            fs,
-            layout,
-            options,
-            log,
-            queues,
-            metadata,
-            newest: Mutex::new(newest),
-            read_only: Mutex::new(None),
-            is_read_only: AtomicBool::new(false),
-            lock: Mutex::new(Some(lock)),
-        }
-    }
-
     /// Refuses when the store takes no more messages.
     pub(crate) fn check_writable(&self) -> Result<(), WriteError> {
-        if !self.is_read_only.load(Ordering::Acquire) {
+        if !self.gate.is_shut.load(Ordering::Acquire) {
             return Ok(());
         }
-        match &*self.read_only.lock() {
+        match &*self.gate.reason.lock() {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
@@ -86,9 +67,9 @@ impl Shared {
 
     /// Makes every later write fail with `error`, or with an earlier reason.
     pub(crate) fn refuse_writes(&self, error: WriteError) -> WriteError {
-        let mut reason = self.read_only.lock();
+        let mut reason = self.gate.reason.lock();
         let error = reason.get_or_insert(error).clone();
-        self.is_read_only.store(true, Ordering::Release);
+        self.gate.is_shut.store(true, Ordering::Release);
         error
     }
 

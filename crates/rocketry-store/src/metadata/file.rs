@@ -90,7 +90,7 @@ impl ConfigFile {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
                 Err(error) => return Err(error),
             };
-            let len = file.len()?;
+            let len = file.length()?;
             if len > MAX_BYTES {
                 return Err(io::ErrorKind::FileTooLarge.into());
             }

@@ -78,9 +78,9 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// The commit log has an invalid record that is followed by valid data although the last stop was clean.
+    /// The commit log has an invalid record although the last stop was clean and more was stored.
     #[error(
-        "commit log is damaged at offset {offset} ({}): {reason}; valid records follow, so nothing was cut. Restore the file from a copy",
+        "{}: no valid record at log offset {offset}, but more was stored behind it before a clean stop, so nothing was cut. Restore the file from a copy, or give up everything from there on by creating an empty file named abort in the data directory",
         path.display()
     )]
     DamagedLog {
@@ -88,8 +88,6 @@ pub enum StoreError {
         path: PathBuf,
         /// Log offset of the record.
         offset: u64,
-        /// What is wrong with it.
-        reason: String,
     },
     /// A setting outside its bounds.
     #[error("store option {option}: {reason}")]

@@ -1,6 +1,6 @@
 //! Writing behind and syncing: consume queues and checkpoint. May run on a thread of its own beside the writer.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -8,7 +8,7 @@ use crate::{WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, sha
 
 /// Writes and syncs in the background what the writer leaves in memory and in the page cache. Clones share their state, so that it
 /// does not matter which one is called.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Flusher {
     shared: Arc<Shared>,
     state: Arc<Mutex<State>>,
@@ -22,6 +22,14 @@ struct State {
     scratch: Vec<u8>,
     last_write_ms: i64,
     last_sync_ms: i64,
+}
+
+impl fmt::Debug for Flusher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flusher")
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Flusher {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
+use rocketry_protocol::body::topics::TopicConfig;
 
 use crate::{
     Layout,
@@ -64,15 +65,18 @@ impl QueueTable {
 
     /// What kind of queues a topic has: as its attribute says, or what is on disk.
     pub(crate) fn kind_of(&self, topic: &str) -> QueueKind {
-        let by_attribute = self.metadata.topics.get(topic).is_some_and(|config| {
-            let kind = config.attributes.get("queue.type");
-            kind.is_some_and(|kind| kind == "BatchCQ")
-        });
-        if by_attribute || self.batch_topics.contains(topic) {
+        let config = self.metadata.topics.get(topic);
+        if config.is_some_and(|config| is_batch(&config)) || self.batch_topics.contains(topic) {
             QueueKind::Batch
         } else {
             QueueKind::Plain
         }
+    }
+
+    /// Whether some topic should have batch queues.
+    pub(crate) fn expects_batch_queues(&self) -> bool {
+        let topics = self.metadata.topics.all();
+        topics.iter().any(|config| is_batch(config))
     }
 
     /// Counts units that wait to be written.
@@ -156,4 +160,10 @@ impl QueueTable {
     pub(crate) fn take_dirty(&self) -> Vec<Arc<ConsumeQueue>> {
         std::mem::take(&mut self.dirty.lock())
     }
+}
+
+/// Java: `QueueTypeUtils.isBatchCq`
+fn is_batch(config: &TopicConfig) -> bool {
+    let kind = config.attributes.get("queue.type");
+    kind.is_some_and(|kind| kind == "BatchCQ")
 }

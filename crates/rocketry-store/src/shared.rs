@@ -1,7 +1,7 @@
 //! What writer, readers and flusher of an open store share.
 
 use std::{
-    io,
+    fmt, io,
     path::Path,
     sync::{
         Arc,
@@ -26,7 +26,6 @@ pub(crate) struct Newest {
     pub(crate) store_ms: i64,
 }
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) layout: Layout,
@@ -37,6 +36,15 @@ pub(crate) struct Shared {
     pub(crate) newest: Mutex<Newest>,
     pub(crate) gate: Gate,
     pub(crate) lock: Mutex<Option<FileLock>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("root", &self.layout.root())
+            .field("log_end", &self.log.end())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether the store takes messages, and why not.

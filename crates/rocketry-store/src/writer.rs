@@ -1,6 +1,6 @@
 //! The writing half of a store: one owner, who appends.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use rocketry_protocol::{batch::BatchItem, hash::crc32, properties, record::Record};
 
@@ -83,7 +83,6 @@ struct Pending {
 ///
 /// [`Writer::append`] encodes into a buffer; [`Writer::commit`] writes the buffer with one call and makes the messages visible. In
 /// between nothing is visible to anybody.
-#[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
     flusher: Flusher,
@@ -268,10 +267,11 @@ impl Writer {
                 reason: format!("{} is negative", record.queue_id),
             });
         }
-        if std::str::from_utf8(record.properties).is_err() {
+        // as strict as recovery, which ends the log at a record that it does not believe
+        if std::str::from_utf8(record.properties).is_err() || record.properties.last() == Some(&0) {
             return Err(AppendError::Invalid {
                 what: "property text",
-                reason: "it is not UTF-8".to_owned(),
+                reason: "it is not UTF-8, or ends with a zero byte".to_owned(),
             });
         }
         Ok(())
@@ -376,6 +376,15 @@ impl Writer {
                     .set_next(pending.slot, pending.dispatch.unit.queue_offset);
             }
         }
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("shared", &self.shared)
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -163,9 +163,11 @@ impl CommitLog {
         Ok(end)
     }
 
-    /// Removes what lies behind `end`: later files go, the rest of the file that holds `end` reads as zeros. Returns the file starts
-    /// that were removed.
+    /// Removes what lies behind `end`: later files go, the rest of the file that holds `end` reads as zeros.
     pub(crate) fn cut(&self, end: u64, file_starts: &[u64]) -> Result<(), (PathBuf, io::Error)> {
+        if file_starts.is_empty() {
+            return Ok(());
+        }
         for start in file_starts.iter().rev().filter(|start| **start > end) {
             self.remove(*start)?;
         }

@@ -139,14 +139,15 @@ pub(crate) fn check(bytes: &[u8], at: u64) -> Result<Record<'_>, String> {
             record.physical_offset
         ));
     }
-    if record.topic.is_empty() || record.queue_id < 0 {
+    if record.topic.is_empty() || record.topic.contains('\0') || record.queue_id < 0 {
         return Err(format!(
             "topic {:?}, queue {}",
             record.topic, record.queue_id
         ));
     }
-    if std::str::from_utf8(record.properties).is_err() {
-        return Err("properties are not UTF-8".to_owned());
+    // lost pages read as zeros, and no property text ends with one
+    if std::str::from_utf8(record.properties).is_err() || record.properties.last() == Some(&0) {
+        return Err("properties are no text".to_owned());
     }
     if !record.body.is_empty() && crc32(record.body) != record.body_crc {
         return Err(format!(

@@ -149,13 +149,22 @@ pub(crate) fn recover(
     if !checkpoint_ok && !work.report.fresh {
         work.note("checkpoint: absent or unreadable; more of the log was read instead".to_owned());
     }
+    // a kind of queues that is missing as a whole proves nothing about where dispatching stopped
+    let proven = plain.has_files() && (batch.has_files() || !table.expects_batch_queues());
     let mut loaded = Vec::new();
     for files in [plain, batch] {
         files
             .load(&table, &mut loaded, &mut work.report.notes)
             .map_err(StoreError::io("read consume queues of", layout.root()))?;
     }
-    let from = work.scan_start(&loaded, checkpoint, clean)?;
+    let from = if proven {
+        work.scan_start(&loaded, checkpoint, clean)?
+    } else {
+        ScanStart {
+            offset: log_files.min(),
+            proven_end: None,
+        }
+    };
     for queue in &mut loaded {
         queue
             .keep_before(from.offset, &log)
@@ -164,8 +173,9 @@ pub(crate) fn recover(
     let mut dispatcher = Dispatcher::new(Arc::clone(&table));
     let mut wrong = work.dispatch_from(from.offset, &mut dispatcher, &loaded)?;
     let end = work.report.log_end.cast_unsigned();
-    if clean && from.proven_end.is_some_and(|proven| end < proven) {
-        return Err(work.damaged(end));
+    if clean {
+        let promised = from.proven_end.unwrap_or(0);
+        work.check_clean_end(end, promised, checkpoint.queues_log_offset)?;
     }
 
     // from here on the directory is changed
@@ -183,10 +193,15 @@ pub(crate) fn recover(
     work.settle(&mut dispatcher, &loaded, &wrong)?;
     work.report.queues = dispatcher.slots().len();
 
-    let confirm_offset = signed(work.last_record);
+    if !checkpoint_ok {
+        let path = layout.checkpoint();
+        checkpoint
+            .write(&**fs, &path)
+            .map_err(StoreError::io("write", path))?;
+    }
     Ok(Recovered {
         checkpoint: Checkpoint {
-            confirm_offset: confirm_offset.max(checkpoint.confirm_offset.min(confirm_offset)),
+            confirm_offset: signed(work.last_record),
             ..checkpoint
         },
         newest: work.newest,
@@ -250,22 +265,18 @@ impl Work<'_> {
         checkpoint: Checkpoint,
         clean: bool,
     ) -> Result<ScanStart, StoreError> {
-        let min = self.log_files.min();
-        let newest_unit = queues
+        let newest = queues
             .iter()
             .filter_map(|queue| queue.last)
             .max_by_key(|unit| unit.log_offset);
-        let Some(newest_unit) = newest_unit else {
-            return Ok(ScanStart {
-                offset: min,
-                proven_end: None,
-            });
+        let newest = match newest {
+            Some(unit) => self
+                .record_at(unit.log_offset)?
+                .filter(|(end, _)| *end == unit.log_end())
+                .map(|(end, _)| (unit.log_offset, end)),
+            None => None,
         };
-        let newest_end = self
-            .record_at(newest_unit.log_offset)?
-            .map(|(end, _)| end)
-            .filter(|end| *end == newest_unit.log_end());
-        let from_queues = newest_end.map(|_| newest_unit.log_offset);
+        let from_queues = newest.map(|(start, _)| start);
         let known = u64::try_from(checkpoint.queues_log_offset)
             .ok()
             .filter(|offset| *offset > 0);
@@ -281,7 +292,7 @@ impl Work<'_> {
         };
         Ok(ScanStart {
             offset,
-            proven_end: newest_end,
+            proven_end: newest.map(|(_, end)| end),
         })
     }
 
@@ -353,18 +364,27 @@ impl Work<'_> {
         Ok(wrong)
     }
 
-    /// The error for a log that ends before what a clean stop left.
-    fn damaged(&self, end: u64) -> StoreError {
-        StoreError::DamagedLog {
+    /// After a clean stop the log must reach as far as queues and checkpoint say, and nothing valid may lie behind its end: else a
+    /// record in the middle is damaged, and cutting there would drop acknowledged messages.
+    fn check_clean_end(&self, end: u64, proven: u64, checkpoint: i64) -> Result<(), StoreError> {
+        let mut damaged = end < proven || (checkpoint > 0 && signed(end) <= checkpoint);
+        if !damaged && end < self.log_files.end() {
+            let mut size = [0; 4];
+            self.log
+                .read(&mut size, end)
+                .map_err(self.read_error(end))?;
+            let size = u64::try_from(i32::from_be_bytes(size)).unwrap_or(0);
+            let next_file = self.log.file_start(end) + self.log.file_bytes();
+            damaged = (size > 0 && self.record_at(end + size)?.is_some())
+                || self.record_at(next_file)?.is_some();
+        }
+        if !damaged {
+            return Ok(());
+        }
+        Err(StoreError::DamagedLog {
             path: self.log.path(self.log.file_start(end)),
             offset: end,
-            reason: self
-                .report
-                .notes
-                .last()
-                .cloned()
-                .unwrap_or_else(|| "zeros".to_owned()),
-        }
+        })
     }
 
     /// Wipes what lies behind the end of the log. After a clean stop with zeros there nothing is touched.

@@ -17,8 +17,6 @@ pub(crate) struct Manifest {
     pub messages: Vec<Message>,
     pub abort_file_present: bool,
     #[serde(default)]
-    pub index: Vec<Index>,
-    #[serde(default)]
     pub mutations: Vec<Mutation>,
 }
 
@@ -38,6 +36,7 @@ pub(crate) struct CommitLog {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the manifest's names")]
 pub(crate) struct Queue {
     pub topic: String,
     pub queue_id: i32,
@@ -45,19 +44,6 @@ pub(crate) struct Queue {
     pub max: i64,
     #[serde(rename = "type")]
     pub kind: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Index {
-    pub name: String,
-    pub size: u64,
-    pub begin_timestamp: i64,
-    pub end_timestamp: i64,
-    pub begin_phy_offset: i64,
-    pub end_phy_offset: i64,
-    pub hash_slot_count: i32,
-    pub index_count: i32,
 }
 
 #[derive(Debug, Deserialize)]

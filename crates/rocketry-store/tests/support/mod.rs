@@ -83,3 +83,16 @@ pub(crate) fn snapshot(dir: &Path) -> std::collections::BTreeMap<String, Vec<u8>
     walk(dir, dir, &mut found);
     found
 }
+
+/// Fails naming the files that differ between two snapshots.
+pub(crate) fn assert_same(
+    before: &std::collections::BTreeMap<String, Vec<u8>>,
+    after: &std::collections::BTreeMap<String, Vec<u8>>,
+) {
+    let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let differ: Vec<_> = names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name))
+        .collect();
+    assert!(differ.is_empty(), "these files differ: {differ:?}");
+}

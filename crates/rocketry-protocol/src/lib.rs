@@ -8,6 +8,8 @@
 //! - [`Message`] is a message to send, [`MessageExt`] one that was received.
 
 pub mod acl;
+pub mod address;
+pub mod allocate;
 pub mod batch;
 pub mod body;
 mod code;
@@ -19,11 +21,15 @@ pub mod frame;
 pub mod hash;
 pub mod header;
 pub mod id;
+mod md5;
 mod message;
+pub mod namespace;
+pub mod pop;
 pub mod properties;
 pub mod record;
 pub mod sys_flag;
 pub mod topic;
+pub mod trace;
 
 pub use code::{Language, RequestCode, ResponseCode};
 pub use command::{RemotingCommand, Serialization};

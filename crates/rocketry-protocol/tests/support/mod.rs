@@ -7,7 +7,7 @@
     reason = "part of tests, which fail by panicking and report by printing"
 )]
 
-use std::{fmt::Display, path::PathBuf};
+use std::{fmt::Display, panic::AssertUnwindSafe, path::PathBuf};
 
 use serde_json::Value;
 
@@ -41,8 +41,12 @@ pub(crate) fn for_each_case(
         let id = case["id"]
             .as_str()
             .map_or_else(|| format!("{section}[{number}]"), str::to_owned);
-        if let Err(error) = check(case) {
-            failures.push(format!("{id} ({}): {error}", text_or_empty(&case["desc"])));
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| check(case)));
+        let desc = text_or_empty(&case["desc"]);
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failures.push(format!("{id} ({desc}): {error}")),
+            Err(_) => failures.push(format!("{id} ({desc}): panicked, see above")),
         }
     }
     println!(

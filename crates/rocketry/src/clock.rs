@@ -70,7 +70,7 @@ fn month_of(wall_ms: i64) -> (i64, i64) {
         ))
     };
     // A clock outside the calendar's range only costs the date inside message ids, not their uniqueness.
-    bounds().unwrap_or((wall_ms, wall_ms.saturating_add(3_600_000)))
+    bounds().unwrap_or_else(|_| (wall_ms, wall_ms.saturating_add(3_600_000)))
 }
 
 #[cfg(test)]

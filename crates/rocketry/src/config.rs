@@ -99,6 +99,10 @@ pub enum AttemptBudget {
 /// Options of a [`crate::Producer`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, each with Java's name"
+)]
 pub struct ProducerConfig {
     /// Time budget of one send: route, permits, connections and every attempt. Default 3 s, bounds 1 ms ..= 1 h.
     ///
@@ -292,12 +296,12 @@ mod tests {
     #[test]
     fn defaults_are_javas() {
         let client = ClientConfig::default();
-        assert_eq!(client.route_refresh, Duration::from_millis(30000));
-        assert_eq!(client.heartbeat, Duration::from_millis(30000));
-        assert_eq!(client.api_timeout, Duration::from_millis(3000));
-        assert_eq!(client.connect_timeout, Duration::from_millis(3000));
+        assert_eq!(client.route_refresh, Duration::from_secs(30));
+        assert_eq!(client.heartbeat, Duration::from_secs(30));
+        assert_eq!(client.api_timeout, Duration::from_secs(3));
+        assert_eq!(client.connect_timeout, Duration::from_secs(3));
         let producer = ProducerConfig::default();
-        assert_eq!(producer.timeout, Duration::from_millis(3000));
+        assert_eq!(producer.timeout, Duration::from_secs(3));
         assert_eq!(producer.retries, 2);
         assert_eq!(producer.async_retries, 2);
         assert_eq!(

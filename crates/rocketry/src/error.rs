@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Closed,
     /// A peer sent what the protocol does not allow, or a value cannot be put on the wire.
     Protocol,
+    /// The message is stored, but not as durably as asked for.
+    NotDurable,
     /// A queue selector failed or chose nothing.
     Selector,
     /// What was asked for does not exist.

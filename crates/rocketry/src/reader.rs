@@ -311,7 +311,7 @@ impl Pull {
                     self.address = None;
                     self.failures = self.failures.saturating_add(1);
                     sleep(FAILURE_PAUSE * self.failures.min(10)).await;
-                    if error.is_retryable() && self.failures % PATIENCE != 0 {
+                    if error.is_retryable() && !self.failures.is_multiple_of(PATIENCE) {
                         tracing::debug!(%error, "pull failed");
                         continue;
                     }

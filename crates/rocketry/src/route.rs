@@ -540,19 +540,16 @@ impl Routes {
             auto_create,
             next,
         });
-        match before {
-            Some(entry) => {
-                entry.route.store(Arc::clone(&new));
-                *entry.fetched.lock() = clock::now();
-            }
-            None => {
-                let entry = Entry {
-                    topic: topic.clone(),
-                    route: ArcSwap::new(Arc::clone(&new)),
-                    fetched: Mutex::new(clock::now()),
-                };
-                topics.insert(Arc::clone(topic.as_arc()), Arc::new(entry));
-            }
+        if let Some(entry) = before {
+            entry.route.store(Arc::clone(&new));
+            *entry.fetched.lock() = clock::now();
+        } else {
+            let entry = Entry {
+                topic: topic.clone(),
+                route: ArcSwap::new(Arc::clone(&new)),
+                fetched: Mutex::new(clock::now()),
+            };
+            topics.insert(Arc::clone(topic.as_arc()), Arc::new(entry));
         }
         new
     }

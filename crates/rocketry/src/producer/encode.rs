@@ -101,13 +101,7 @@ mod tests {
             max_message_bytes: 1 << 20,
         };
         let ids = IdSource::new([10, 0, 0, 1].into(), 1, 1);
-        prepare::prepare(
-            validate::check(outgoing, &limits).unwrap(),
-            &limits,
-            &ids,
-            0,
-        )
-        .unwrap()
+        prepare::prepare(validate::check(outgoing, limits).unwrap(), limits, &ids, 0).unwrap()
     }
     fn single() -> Prepared {
         let mut message = Message::new("TopicTest", "x").property("A", "b");

@@ -250,6 +250,12 @@ impl Producer {
         Send::new(self, Outgoing::Single(message))
     }
 
+    /// Messages and body bytes of asynchronous sends in flight: what [`ProducerConfig::in_flight_messages`] and
+    /// [`ProducerConfig::in_flight_bytes`] bound.
+    pub fn in_flight(&self) -> (usize, usize) {
+        self.shared.in_flight.used()
+    }
+
     /// Queues that messages of `topic` can be sent to, in the order in which they are used; asked anew.
     ///
     /// # Errors

@@ -129,7 +129,7 @@ impl Job {
 /// limit.
 pub(crate) fn prepare(
     checked: Checked,
-    limits: &Limits,
+    limits: Limits,
     ids: &IdSource,
     ms_since_month_start: u32,
 ) -> Result<Prepared, Error> {
@@ -177,7 +177,7 @@ fn single(topic: Topic, mut message: Message, ids: &IdSource, ms: u32) -> Result
 fn whole_batch(
     topic: Topic,
     messages: Vec<Message>,
-    limits: &Limits,
+    limits: Limits,
     ids: &IdSource,
     ms: u32,
 ) -> Result<Prepared, Error> {
@@ -306,8 +306,8 @@ mod tests {
     }
     fn prepared(outgoing: Outgoing) -> Prepared {
         prepare(
-            validate::check(outgoing, &LIMITS).unwrap(),
-            &LIMITS,
+            validate::check(outgoing, LIMITS).unwrap(),
+            LIMITS,
             &ids(),
             120_000,
         )
@@ -407,8 +407,8 @@ mod tests {
     fn a_retry_count_that_is_no_number_is_refused() {
         let mut message = Message::new("%RETRY%g", "x");
         message.properties_mut().set("RECONSUME_TIME", "three");
-        let checked = validate::check(Outgoing::Single(message), &LIMITS).unwrap();
-        let error = prepare(checked, &LIMITS, &ids(), 0).unwrap_err();
+        let checked = validate::check(Outgoing::Single(message), LIMITS).unwrap();
+        let error = prepare(checked, LIMITS, &ids(), 0).unwrap_err();
         assert!(
             error.to_string().contains("RECONSUME_TIME is \"three\""),
             "{error}"
@@ -452,8 +452,8 @@ mod tests {
         };
         let of = |n| {
             let outgoing = Outgoing::Batch(vec![Message::new("T", vec![1; 10]); n]);
-            let checked = validate::check(outgoing, &limits).unwrap();
-            prepare(checked, &limits, &ids(), 0)
+            let checked = validate::check(outgoing, limits).unwrap();
+            prepare(checked, limits, &ids(), 0)
         };
         assert_eq!(of(3).unwrap().message.body().len(), 3 * 74);
         let error = of(4).unwrap_err();
@@ -488,8 +488,8 @@ mod tests {
                 assert_eq!(message.properties().get("n"), Some(&*seen.to_string()));
                 seen += 1;
             }
-            let checked = validate::check(Outgoing::Batch(list), &limits).unwrap();
-            let prepared = prepare(checked, &limits, &ids(), 0).unwrap();
+            let checked = validate::check(Outgoing::Batch(list), limits).unwrap();
+            let prepared = prepare(checked, limits, &ids(), 0).unwrap();
             assert!(prepared.message.body().len() <= 4096);
         }
         assert_eq!(seen, 500);

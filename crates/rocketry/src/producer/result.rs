@@ -4,6 +4,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use rocketry_protocol::MessageQueue;
 
+use crate::error::{Error, ErrorKind};
+
 /// How safely the broker holds the message. Java: `SendStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -36,10 +38,10 @@ impl std::fmt::Display for SendStatus {
     }
 }
 
-/// The broker's receipt. Java: `SendResult`.
+/// The broker's receipt: the message is stored. How safely, is [`SendResult::status`]; [`SendResult::require_durable`] makes an error of
+/// anything less than asked for. Java: `SendResult`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "a status other than `Ok` means that the message is stored without the requested durability"]
 pub struct SendResult {
     /// How safely the message is stored.
     pub status: SendStatus,
@@ -59,6 +61,32 @@ pub struct SendResult {
     pub region_id: Cow<'static, str>,
     /// Whether the broker wants the message traced.
     pub trace_on: bool,
+}
+
+impl SendResult {
+    /// The result, if the message is stored as the broker is configured to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotDurable`] otherwise. The message is stored all the same: [`Error::maybe_stored`] is true.
+    pub fn require_durable(self) -> Result<Self, Error> {
+        if self.status == SendStatus::Ok {
+            return Ok(self);
+        }
+        let topic = self.queue.topic.as_arc();
+        Err(Error::new(
+            ErrorKind::NotDurable,
+            format!("send to topic {topic:?}"),
+            format!(
+                "broker {:?} stored message {} with status {}",
+                &*self.queue.broker_name, self.msg_id, self.status
+            ),
+        )
+        .with_topic(Arc::clone(topic))
+        .with_maybe_stored(true)
+        .with_hint(
+            "the master has the message, but could lose it: look at the broker's disk and slaves",
+        ))
+    }
 }
 
 /// What [`crate::Producer::shutdown`] had to leave unsent.

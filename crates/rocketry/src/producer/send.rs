@@ -167,12 +167,12 @@ async fn drive(
     handed: &AtomicBool,
 ) -> Result<Option<SendResult>, Error> {
     let core = shared.core();
-    let checked = validate::check(outgoing, &shared.limits)?;
+    let checked = validate::check(outgoing, shared.limits)?;
     if let Target::Queue(queue) = &target {
         same_topic(queue, checked.topic.as_str())?;
     }
     let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
-    let mut prepared = prepare::prepare(checked, &shared.limits, &core.ids, since_month_start)?;
+    let mut prepared = prepare::prepare(checked, shared.limits, &core.ids, since_month_start)?;
     if let Some(job) = prepared.wants_compression(&shared.prepare) {
         prepared.compress_with(compress(job).await);
     }
@@ -395,6 +395,7 @@ impl Shared {
 pub(crate) struct InFlight {
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    max_messages: usize,
     max_bytes: usize,
 }
 
@@ -409,6 +410,7 @@ impl InFlight {
         Self {
             messages: Arc::new(Semaphore::new(config.in_flight_messages)),
             bytes: Arc::new(Semaphore::new(config.in_flight_bytes)),
+            max_messages: config.in_flight_messages,
             max_bytes: config.in_flight_bytes,
         }
     }
@@ -450,12 +452,11 @@ impl InFlight {
         }
     }
 
-    /// Places that are free: messages, bytes.
-    #[cfg(test)]
-    pub(crate) fn free(&self) -> (usize, usize) {
+    /// Messages and body bytes in flight.
+    pub(crate) fn used(&self) -> (usize, usize) {
         (
-            self.messages.available_permits(),
-            self.bytes.available_permits(),
+            self.max_messages - self.messages.available_permits(),
+            self.max_bytes - self.bytes.available_permits(),
         )
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Checked {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidMessage`], [`ErrorKind::MessageTooLarge`].
-pub(crate) fn check(outgoing: Outgoing, limits: &Limits) -> Result<Checked, Error> {
+pub(crate) fn check(outgoing: Outgoing, limits: Limits) -> Result<Checked, Error> {
     let topic = match &outgoing {
         Outgoing::Single(message) => check_message(message, limits)?,
         Outgoing::Batch(messages) => check_batch(messages, limits)?,
@@ -52,7 +52,7 @@ pub(crate) fn check_topic(message: &Message) -> Result<Topic, Error> {
     Ok(topic)
 }
 
-fn check_message(message: &Message, limits: &Limits) -> Result<Topic, Error> {
+fn check_message(message: &Message, limits: Limits) -> Result<Topic, Error> {
     let topic = check_topic(message)?;
     let invalid = |reason: String| {
         Error::new(ErrorKind::InvalidMessage, action(message.topic()), reason)
@@ -104,7 +104,7 @@ fn check_message(message: &Message, limits: &Limits) -> Result<Topic, Error> {
     Ok(topic)
 }
 
-fn check_batch(messages: &[Message], limits: &Limits) -> Result<Topic, Error> {
+fn check_batch(messages: &[Message], limits: Limits) -> Result<Topic, Error> {
     let Some(first) = messages.first() else {
         return Err(Error::new(
             ErrorKind::InvalidMessage,
@@ -165,7 +165,7 @@ mod tests {
     };
 
     fn single(message: Message) -> Result<Topic, Error> {
-        check(Outgoing::Single(message), &LIMITS).map(|checked| checked.topic)
+        check(Outgoing::Single(message), LIMITS).map(|checked| checked.topic)
     }
     fn fails(message: Message, java_code: i32, part: &str) {
         let error = single(message).unwrap_err();
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn batch_rules() {
         let fails = |messages: Vec<Message>, part: &str| {
-            let error = check(Outgoing::Batch(messages), &LIMITS).unwrap_err();
+            let error = check(Outgoing::Batch(messages), LIMITS).unwrap_err();
             assert_eq!(error.java_code(), -1, "{error}");
             assert!(error.to_string().contains(part), "{error}");
         };
@@ -282,6 +282,6 @@ mod tests {
             "wait-store flag differs",
         );
         fails(vec![Message::new("%RETRY%g", "x")], "retry topic");
-        assert!(check(Outgoing::Batch(vec![plain(), plain()]), &LIMITS).is_ok());
+        assert!(check(Outgoing::Batch(vec![plain(), plain()]), LIMITS).is_ok());
     }
 }

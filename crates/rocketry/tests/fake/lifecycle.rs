@@ -1,0 +1,377 @@
+//! Clients and producers from start to shutdown: identity, heartbeats, what brokers ask, leaving.
+
+use rocketry::{Client, ClientConfig, ErrorKind};
+use rocketry_protocol::{RemotingCommand, RequestCode, body, body::heartbeat::HeartbeatData};
+use rocketry_remoting::Deadline;
+
+use crate::support::*;
+
+fn beats(server: &FakeServer) -> Vec<HeartbeatData> {
+    let received = server.received(34);
+    received
+        .iter()
+        .map(|beat| body::decode(&beat.command.body).unwrap())
+        .collect()
+}
+
+/// P-003
+#[tokio::test]
+async fn group_names_are_checked() {
+    let client = Client::connect("127.0.0.1:1").await.unwrap();
+    for bad in ["DEFAULT_PRODUCER", "", " ", "a b", &"x".repeat(121)] {
+        let error = client.producer(bad).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.java_code()),
+            (ErrorKind::InvalidArgument, -1),
+            "{bad}"
+        );
+    }
+    client.producer("x".repeat(120)).await.unwrap();
+}
+
+/// P-004
+#[tokio::test]
+async fn a_group_has_one_producer_per_client() {
+    let client = Client::connect("127.0.0.1:1")
+        .instance_name("me")
+        .await
+        .unwrap();
+    let first = client.producer("PG").await.unwrap();
+    let error = client.producer("PG").await.unwrap_err();
+    assert!(error.to_string().contains("created before"), "{error}");
+    client.producer("other").await.unwrap();
+    drop(first);
+    client.producer("PG").await.unwrap();
+}
+
+/// P-005, P-007
+#[tokio::test]
+async fn client_ids_differ_unless_named() {
+    let (a, b) = (
+        Client::connect("127.0.0.1:1").await.unwrap(),
+        Client::connect("127.0.0.1:1").await.unwrap(),
+    );
+    assert_ne!(a.client_id(), b.client_id());
+    let prefix = format!("127.0.0.1@{}#", std::process::id());
+    assert!(a.client_id().starts_with(&prefix), "{}", a.client_id());
+    let mut config = ClientConfig::default();
+    config.client_ip = Some("::1".parse().unwrap());
+    config.instance_name = Some("me".to_owned());
+    config.unit_name = Some("unit".to_owned());
+    let named = Client::connect("127.0.0.1:1").config(config).await.unwrap();
+    assert_eq!(named.client_id(), "[::1]@me@unit");
+}
+
+/// P-006
+#[tokio::test]
+async fn producers_of_one_client_share_connections_and_heartbeats() {
+    let cluster = Cluster::of(&["a"]);
+    let client = cluster.client().await;
+    let (one, two) = (
+        client.producer("one").await.unwrap(),
+        client.producer("two").await.unwrap(),
+    );
+    one.send(message()).await.unwrap();
+    two.send(message()).await.unwrap();
+    let broker = cluster.broker("a");
+    broker.wait_for(34, 1).await;
+    assert_eq!(broker.opened(), 1);
+    let mut groups: Vec<_> = beats(broker)[0]
+        .producer_data_set
+        .iter()
+        .map(|group| group.group_name.clone())
+        .collect();
+    groups.sort();
+    assert_eq!(groups, ["one", "two"]);
+}
+
+/// P-015, P-016
+#[tokio::test]
+async fn a_broker_hears_of_the_producer_as_soon_as_it_is_connected() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let client = cluster.client().await;
+    let producer = client.producer("PG").await.unwrap();
+    let started = now();
+    producer.send(message()).await.unwrap();
+    producer.send(message()).await.unwrap();
+    for (_, broker) in &cluster.brokers {
+        if !broker.received(310).is_empty() {
+            broker.wait_for(34, 1).await;
+            let beat = &beats(broker)[0];
+            assert_eq!(beat.client_id, client.client_id());
+            assert_eq!(beat.producer_data_set[0].group_name, "PG");
+            assert!(beat.consumer_data_set.is_empty());
+            assert_eq!(
+                broker.received(34)[0].connection,
+                broker.received(310)[0].connection
+            );
+        }
+    }
+    assert!(started.elapsed() < ms(1000));
+}
+
+/// P-017
+#[tokio::test]
+async fn masters_hear_from_an_idle_producer_and_slaves_do_not() {
+    let cluster = Cluster::of(&["a"]);
+    let slave = FakeServer::start(storing());
+    let mut route = cluster.route(4, 6);
+    route.broker_datas[0].broker_addrs.insert(1, slave.addr());
+    cluster.set_route("T", route);
+    let mut config = ClientConfig::default();
+    config.heartbeat = ms(20);
+    config.route_refresh = ms(20);
+    let client = cluster.connect().config(config).await.unwrap();
+    let producer = client.producer("PG").await.unwrap();
+    producer.send(message()).await.unwrap();
+    cluster.broker("a").wait_for(34, 4).await;
+    assert!(slave.received(34).is_empty());
+    // a broker that left every route is left alone
+    let other = FakeServer::start(storing());
+    let mut moved = rocketry::TopicRouteData::default();
+    add_broker(&mut moved, "b", &other.addr(), 4, 6);
+    cluster.set_route("T", moved);
+    other.wait_for(34, 2).await;
+    let so_far = cluster.broker("a").received(34).len();
+    other.wait_for(34, 6).await;
+    assert!(cluster.broker("a").received(34).len() <= so_far + 1);
+}
+
+/// P-008
+#[tokio::test]
+async fn shutdown_takes_the_group_out_of_every_broker() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let slave = FakeServer::start(storing());
+    let mut route = cluster.route(4, 6);
+    route.broker_datas[0].broker_addrs.insert(1, slave.addr());
+    cluster.set_route("T", route);
+    let client = cluster.client().await;
+    let producer = client.producer("PG").await.unwrap();
+    producer.send(message()).await.unwrap();
+    assert!(producer.shutdown(PATIENCE).await.is_clean());
+    for server in [&slave, cluster.broker("a"), cluster.broker("b")] {
+        let left = server.received(35);
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].field("clientID"), client.client_id());
+        assert_eq!(left[0].field("producerGroup"), "PG");
+    }
+    for error in [
+        producer.send(message()).await.unwrap_err(),
+        producer.enqueue(message()).await.unwrap_err(),
+        producer.send_oneway(message()).await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.java_code()), (ErrorKind::Closed, -1));
+        assert!(error.to_string().contains("SHUTDOWN_ALREADY"), "{error}");
+    }
+    assert!(producer.shutdown(PATIENCE).await.is_clean());
+    assert_eq!(slave.received(35).len(), 1);
+    // the client goes on
+    client
+        .producer("PG")
+        .await
+        .unwrap()
+        .send(message())
+        .await
+        .unwrap();
+}
+
+/// P-009
+#[tokio::test]
+async fn shutdown_waits_for_what_is_in_flight() {
+    let cluster = Cluster::of(&["a"]);
+    cluster
+        .broker("a")
+        .script(on(310, |request| Action::Later(ms(100), stored(request))));
+    let producer = cluster.producer().await;
+    let mut tickets = Vec::new();
+    for _ in 0..20 {
+        tickets.push(producer.enqueue(message()).await.unwrap());
+    }
+    let report = producer.shutdown(PATIENCE).await;
+    assert!(report.is_clean());
+    for ticket in tickets {
+        ticket.await.unwrap();
+    }
+}
+
+/// P-009
+#[tokio::test]
+async fn shutdown_fails_what_is_not_done_in_time_and_says_what() {
+    let cluster = Cluster::of(&["a"]);
+    cluster.broker("a").script(on(310, |_| Action::Hold));
+    let producer = cluster.producer().await;
+    let mut tickets = Vec::new();
+    for _ in 0..5 {
+        tickets.push(producer.enqueue(message()).timeout(PATIENCE).await.unwrap());
+    }
+    let waiting = {
+        let producer = producer.clone();
+        tokio::spawn(async move { producer.send(message()).timeout(PATIENCE).await })
+    };
+    cluster.broker("a").wait_held(6).await;
+    let started = now();
+    let report = producer.shutdown(ms(100)).await;
+    assert!(started.elapsed() < ms(1000), "{:?}", started.elapsed());
+    assert_eq!(report.unsent.len(), 6);
+    assert!(
+        report
+            .unsent
+            .iter()
+            .all(|unsent| &*unsent.topic == "T" && unsent.maybe_stored)
+    );
+    let sent = cluster.broker("a").received(310);
+    for unsent in &report.unsent {
+        assert!(
+            sent.iter()
+                .any(|sent| sent.property("UNIQ_KEY").as_ref() == Some(&unsent.msg_id))
+        );
+    }
+    for ticket in tickets {
+        let error = ticket.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.maybe_stored());
+    }
+    assert_eq!(
+        waiting.await.unwrap().unwrap_err().kind(),
+        ErrorKind::Closed
+    );
+}
+
+/// P-010
+#[tokio::test]
+async fn nothing_of_a_client_is_left_after_its_end() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let alive = tokio::runtime::Handle::current().metrics();
+    // what the fake servers run themselves
+    let before = alive.num_alive_tasks();
+    for round in 0..20 {
+        let client = cluster.client().await;
+        let producer = client.producer("PG").await.unwrap();
+        producer.send(message()).await.unwrap();
+        let ticket = producer.enqueue(message()).await.unwrap();
+        if round % 2 == 0 {
+            client.shutdown(PATIENCE).await;
+            client.shutdown(PATIENCE).await;
+            assert_eq!(ticket.await.unwrap().status, rocketry::SendStatus::Ok);
+        } else {
+            // dropped without a word
+            drop((client, producer, ticket));
+        }
+        cluster.name_server.wait_closed().await;
+        cluster.broker("a").wait_closed().await;
+        cluster.broker("b").wait_closed().await;
+    }
+    let gone = async {
+        while alive.num_alive_tasks() > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone)
+        .await
+        .expect("tasks are left");
+}
+
+#[tokio::test]
+async fn a_client_that_is_shut_down_refuses_everything() {
+    let cluster = Cluster::of(&["a"]);
+    let client = cluster.client().await;
+    let producer = client.producer("PG").await.unwrap();
+    client.shutdown(ms(100)).await;
+    assert_eq!(
+        producer.send(message()).await.unwrap_err().kind(),
+        ErrorKind::Closed
+    );
+    assert_eq!(
+        client.producer("other").await.unwrap_err().kind(),
+        ErrorKind::Closed
+    );
+    assert!(client.admin().topics().await.is_err());
+}
+
+/// P-021
+#[tokio::test]
+async fn requests_name_their_language() {
+    for (language, number) in [
+        (rocketry::Language::RUST, 12),
+        (rocketry::Language::OTHER, 7),
+    ] {
+        let cluster = Cluster::of(&["a"]);
+        let mut config = ClientConfig::default();
+        config.language = language;
+        let client = cluster.connect().config(config).await.unwrap();
+        let producer = client.producer("PG").await.unwrap();
+        producer.send(message()).await.unwrap();
+        cluster.broker("a").wait_for(34, 1).await;
+        client.shutdown(PATIENCE).await;
+        let mut all = cluster.name_server.received(105);
+        for code in [310, 34, 35] {
+            let received = cluster.broker("a").received(code);
+            assert!(!received.is_empty(), "{code}");
+            all.extend(received);
+        }
+        for received in all {
+            assert_eq!(
+                received.command.language.map(|language| language.0),
+                Some(number)
+            );
+        }
+    }
+}
+
+/// P-146
+#[tokio::test]
+async fn requests_that_no_producer_knows_are_answered_so() {
+    let cluster = Cluster::of(&["a"]);
+    let producer = cluster.producer().await;
+    producer.send(message()).await.unwrap();
+    let connection = cluster.broker("a").a_connection();
+    let request = RemotingCommand::bare_request(RequestCode(4711));
+    let reply = connection
+        .call(request, Deadline::after(PATIENCE))
+        .await
+        .unwrap();
+    assert_eq!(reply.code, 3);
+    assert!(reply.remark.unwrap().contains("4711"));
+    // 40 is for consumers; a producer has nothing to do
+    let notice = RemotingCommand::bare_request(RequestCode::NOTIFY_CONSUMER_IDS_CHANGED);
+    connection
+        .oneway(notice, Deadline::after(PATIENCE))
+        .await
+        .unwrap();
+    producer.send(message()).await.unwrap();
+}
+
+/// P-011: an explicit address wins over the environment, which is covered by the list's own tests.
+#[tokio::test]
+async fn an_http_prefix_does_not_matter() {
+    let cluster = Cluster::of(&["a"]);
+    let client = Client::connect(format!("http://{}", cluster.name_server.addr()))
+        .await
+        .unwrap();
+    client
+        .producer("PG")
+        .await
+        .unwrap()
+        .send(message())
+        .await
+        .unwrap();
+}
+
+/// Topics named to the builder have their routes before the first send.
+#[tokio::test]
+async fn a_producer_can_be_warmed() {
+    let cluster = Cluster::of(&["a"]);
+    let client = cluster.client().await;
+    let producer = client
+        .producer("PG")
+        .topics(["T", "unknown"])
+        .await
+        .unwrap();
+    let asked = cluster.name_server.received(105).len();
+    assert!(asked >= 2);
+    producer.send(message()).await.unwrap();
+    assert_eq!(cluster.name_server.received(105).len(), asked);
+    let nowhere = Client::connect(dead_addr()).await.unwrap();
+    let error = nowhere.producer("PG").topics(["T"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NameServerUnreachable);
+}

@@ -1,0 +1,18 @@
+//! The client against scripted name servers and brokers. Numbers like P-061 are those of the acceptance list that the tests follow.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod asynchronous;
+mod batch;
+mod errors;
+mod lifecycle;
+mod one_way;
+mod reading;
+mod routes;
+mod support;
+mod synchronous;

@@ -34,7 +34,9 @@ use crate::{
     options::{ConnectionInfo, ConnectionOptions},
     outbound::Batch,
     pending::{Outcome, Pending},
-    reader, watch, writer,
+    reader,
+    watch::{self, CloseOnDrop, EndOnDrop},
+    writer,
 };
 
 /// A handle to one connection. Clones share it; when the last handle is gone, [`Reply`] and
@@ -96,12 +98,17 @@ impl Connection {
         let owner = Arc::new_cyclic(|owner| Owner(Arc::new(Shared::new(id, info, options, owner))));
         let shared = &owner.0;
         let reading = tokio::spawn(reader::run(
-            Arc::clone(shared),
+            CloseOnDrop(Arc::clone(shared)),
             reader,
             Arc::clone(&handler),
         ));
-        let writing = tokio::spawn(writer::run(Arc::clone(shared), writer));
-        tokio::spawn(watch::run(Arc::clone(shared), reading, writing, handler));
+        let writing = tokio::spawn(writer::run(CloseOnDrop(Arc::clone(shared)), writer));
+        tokio::spawn(watch::run(
+            EndOnDrop(Arc::clone(shared)),
+            reading,
+            writing,
+            handler,
+        ));
         Self(owner)
     }
 

@@ -4,7 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use rocketry_protocol::frame::MAX_FRAME_BYTES;
 
-/// Limits and times of one connection. [`Default`] suits a client, [`ConnectionOptions::server`] a server.
+/// Limits and times of one connection. [`Default`] suits a client, [`ConnectionOptions::server`]
+/// a server.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectionOptions {
@@ -23,8 +24,9 @@ pub struct ConnectionOptions {
     /// Requests of the peer that may be unanswered at once, parked long polls included; beyond it the connection is not read.
     /// Default 65,536, at least 1.
     pub max_unanswered: usize,
-    /// Bytes of responses waiting for the socket above which the connection is not read, until half of them have left.
-    /// Default 4 MiB. Java: `com.rocketmq.remoting.write.buffer.high.water.mark`.
+    /// Bytes of responses waiting for the socket above which the connection is not read, until half of them have left. Default
+    /// 4 MiB for a server. A client always reads: if both sides stopped, neither would ever go on.
+    /// Java: `com.rocketmq.remoting.write.buffer.high.water.mark`.
     pub response_high_water_bytes: usize,
     /// Bytes of responses waiting for the socket at which a peer that does not read is given up. Default 64 MiB.
     pub response_limit_bytes: usize,
@@ -48,7 +50,7 @@ impl Default for ConnectionOptions {
             max_calls: 65_535,
             max_oneways: 65_535,
             max_unanswered: 65_536,
-            response_high_water_bytes: 4 * 1024 * 1024,
+            response_high_water_bytes: usize::MAX,
             response_limit_bytes: 64 * 1024 * 1024,
             idle_timeout: Some(Duration::from_mins(2)),
             write_timeout: Duration::from_secs(30),
@@ -59,9 +61,11 @@ impl Default for ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    /// As [`Default`], but a call to a client that times out does not end the client's connection.
+    /// For the side that accepts: stops reading from a client that does not read, and does not end the connection of one that is
+    /// silent when called.
     pub fn server() -> Self {
         Self {
+            response_high_water_bytes: 4 * 1024 * 1024,
             close_when_silent: false,
             ..Self::default()
         }

@@ -22,12 +22,12 @@ use crate::{
 
 /// Reads until the connection ends, for whichever reason, and then reads on into the void until the peer closes too: a socket
 /// that is closed with unread bytes resets the connection, and the peer may lose what was sent to it last.
-pub(crate) async fn run<R>(shared: Arc<Shared>, io: R, handler: Arc<dyn Handler>)
+pub(crate) async fn run<R>(guarded: CloseOnDrop, io: R, handler: Arc<dyn Handler>)
 where
     R: AsyncRead + Send + 'static,
 {
+    let shared = Arc::clone(&guarded.0);
     let mut io = pin!(io);
-    let _guard = CloseOnDrop(Arc::clone(&shared));
     handler.opened(&shared.handle());
     let mut inbound = Inbound {
         shared: Arc::clone(&shared),

@@ -79,12 +79,12 @@ impl Activity {
 
 /// Expires calls and closes what is idle or stuck, until the connection is closed; then sees to it that its tasks end.
 pub(crate) async fn run(
-    shared: Arc<Shared>,
+    guarded: EndOnDrop,
     reading: JoinHandle<()>,
     writing: JoinHandle<()>,
     handler: Arc<dyn Handler>,
 ) {
-    let end = EndOnDrop(Arc::clone(&shared));
+    let shared = Arc::clone(&guarded.0);
     while !shared.stop.is_cancelled() {
         let now = Instant::now();
         let expiry = expire(&shared, now);
@@ -111,7 +111,7 @@ pub(crate) async fn run(
         ended.await;
     }
     handler.closed(&shared.handle());
-    drop(end);
+    drop(guarded);
 }
 
 /// Ends calls whose time is up; returns when to look again.
@@ -149,7 +149,8 @@ fn check_stall(shared: &Shared, now: Instant) -> Option<Instant> {
     Some(end)
 }
 
-/// Closes the connection if its task is dropped or panics instead of ending.
+/// Closes the connection if its task is dropped or panics instead of ending. Handed to the task, so that it works even if the
+/// task is dropped before it has run at all.
 pub(crate) struct CloseOnDrop(pub(crate) Arc<Shared>);
 
 impl Drop for CloseOnDrop {
@@ -159,8 +160,8 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// Those who wait for the end must not wait for a runtime that is gone.
-struct EndOnDrop(Arc<Shared>);
+/// Those who wait for the end must not wait for a runtime that is gone. Handed to the task as [`CloseOnDrop`] is.
+pub(crate) struct EndOnDrop(pub(crate) Arc<Shared>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {

@@ -16,12 +16,12 @@ use tokio::{
 use crate::{connection::Shared, error::CloseReason, outbound::Batch, watch::CloseOnDrop};
 
 /// Writes until the connection ends; then, unless it was aborted, what is still queued and the end of the stream.
-pub(crate) async fn run<W>(shared: Arc<Shared>, io: W)
+pub(crate) async fn run<W>(guarded: CloseOnDrop, io: W)
 where
     W: AsyncWrite + Send + 'static,
 {
+    let shared = Arc::clone(&guarded.0);
     let mut io = pin!(io);
-    let _guard = CloseOnDrop(Arc::clone(&shared));
     let written = tokio::select! {
         biased;
         () = shared.abort.cancelled() => Ok(()),

@@ -40,7 +40,7 @@ pub(crate) fn consumers_changed(broker: &Broker, change: GroupChange<Connection>
     if !is_enabled || change.tell.is_empty() {
         return;
     }
-    broker.tasks.spawn(async move {
+    broker.spawn(async move {
         let deadline = Deadline::after(NOTIFY_TIMEOUT);
         let command = RemotingCommand::request(&NotifyConsumerIdsChangedRequest {
             consumer_group: &change.group,

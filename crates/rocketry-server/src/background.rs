@@ -11,7 +11,7 @@ use crate::{
     name_server::NameServer,
     processor::pull::{self, HeldPull},
     registration::Registration,
-    stats,
+    schedule, stats,
 };
 
 /// Time between two looks for silent brokers. Java: `scanNotActiveBrokerInterval`.
@@ -53,6 +53,8 @@ pub(crate) fn spawn_broker(
     tasks.spawn(every(stats::SAMPLE_EVERY, stop.clone(), move || {
         stats.sample(clock::wall_ms());
     }));
+
+    tasks.spawn(schedule::run(Arc::clone(broker), stop.clone()));
 
     if !broker.config.name_servers.is_empty() {
         let registration = Registration::new(broker.config.name_servers.clone());

@@ -1,6 +1,7 @@
 //! The broker's parts, as handles that processors and background tasks share. No behaviour of its own.
 
 use std::{
+    future::Future,
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -17,12 +18,12 @@ use rocketry_store::{
     metadata::{Groups, Topics},
 };
 use tokio::sync::Notify;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     ServerConfig, clients::Clients, metadata::MetadataHandle, name_server::NameServer,
     names::SystemNames, offsets::Offsets, processor::pull::PullHolds, queue_locks::QueueLocks,
-    stats::Stats, writer::WriterHandle,
+    schedule::ScheduleBell, stats::Stats, writer::WriterHandle,
 };
 
 /// Who this broker is, to clients, to name servers and in stored messages.
@@ -56,6 +57,9 @@ pub(crate) struct Broker {
     pub(crate) writer: WriterHandle,
     pub(crate) holds: Arc<PullHolds>,
 
+    /// Rung when a delayed message came to wait.
+    pub(crate) schedule: Arc<ScheduleBell>,
+
     pub(crate) clients: Mutex<Clients<Connection>>,
     pub(crate) locks: Mutex<QueueLocks<Queue>>,
     pub(crate) stats: Arc<Stats>,
@@ -65,12 +69,21 @@ pub(crate) struct Broker {
     pub(crate) name_server: Option<Arc<NameServer>>,
     /// Rung when topics changed, for the registration with name servers elsewhere.
     pub(crate) topics_changed: Arc<Notify>,
-    /// Tasks that requests start; ended at shutdown.
+    /// Tasks that requests start; they end with `stop`.
     pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
     pub(crate) stopping: Arc<AtomicBool>,
 }
 
 impl Broker {
+    /// Runs what a request started beside the connection's task, until it ends or the server stops.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+
     /// The topics of the store.
     pub(crate) fn topics(&self) -> &Topics {
         &self.reader.metadata().topics

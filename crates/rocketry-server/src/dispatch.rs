@@ -17,8 +17,8 @@ use crate::{
     kv_config::KvConfig,
     name_server::NameServer,
     processor::{
-        admin_broker, admin_group, admin_topic, heartbeat, name_server as ns, offset, pull, query,
-        send, send_back,
+        admin_broker, admin_client, admin_group, admin_offset, admin_topic, heartbeat,
+        name_server as ns, offset, pull, query, send, send_back,
     },
 };
 
@@ -146,6 +146,15 @@ impl Handler for BrokerPort {
             RequestCode::DELETE_SUBSCRIPTIONGROUP => {
                 return admin_group::delete(broker, &request, responder);
             }
+            RequestCode::GET_CONSUMER_RUNNING_INFO => {
+                return admin_client::running_info(broker, &request, responder);
+            }
+            RequestCode::CONSUME_MESSAGE_DIRECTLY => {
+                return admin_client::consume_directly(broker, &request, responder);
+            }
+            RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => {
+                return admin_client::consumer_status(broker, &request, responder);
+            }
 
             RequestCode::QUERY_CONSUMER_OFFSET => offset::query_consumer(broker, &request),
             RequestCode::UPDATE_CONSUMER_OFFSET => {
@@ -180,6 +189,15 @@ impl Handler for BrokerPort {
             RequestCode::GET_CONSUME_STATS => admin_group::consume_stats(broker, &request),
             RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => admin_group::of_topic(broker, &request),
             RequestCode::QUERY_TOPICS_BY_CONSUMER => admin_group::topics(broker, &request),
+
+            RequestCode::QUERY_SUBSCRIPTION_BY_CONSUMER => {
+                admin_offset::subscription(broker, &request)
+            }
+            RequestCode::GET_ALL_PRODUCER_INFO => admin_client::all_producers(broker),
+            RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => {
+                admin_offset::reset(broker, &request, now_ms)
+            }
+            RequestCode::CLONE_GROUP_OFFSET => admin_offset::copy(broker, &request, now_ms),
 
             RequestCode::GET_BROKER_RUNTIME_INFO => admin_broker::runtime_info(broker, now_ms),
             RequestCode::GET_BROKER_CONFIG => admin_broker::config(broker),

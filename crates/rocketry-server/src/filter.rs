@@ -56,12 +56,6 @@ impl TagFilter {
     }
 }
 
-/// The code of a message's tag in the consume queue. Java: `MessageExtBrokerInner.tagsString2tagsCode`.
-pub(crate) fn tags_code(tag: Option<&str>) -> i64 {
-    tag.filter(|tag| !tag.is_empty())
-        .map_or(0, |tag| i64::from(java_string_hash(tag)))
-}
-
 /// Whether the type of an expression is `TAG`, which is also what no type means.
 pub(crate) fn is_tag_type(expression_type: Option<&str>) -> bool {
     matches!(expression_type, None | Some("" | "TAG"))
@@ -70,6 +64,10 @@ pub(crate) fn is_tag_type(expression_type: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn tags_code(tag: Option<&str>) -> i64 {
+        tag.map_or(0, |tag| i64::from(java_string_hash(tag)))
+    }
 
     /// S-054 for the filter: both tags pass, and so does a tag with the same hash.
     #[test]

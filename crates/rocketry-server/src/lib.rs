@@ -43,6 +43,7 @@ mod processor;
 mod put;
 mod queue_locks;
 mod registration;
+mod schedule;
 mod serve;
 mod stats;
 mod topics;

@@ -1,6 +1,8 @@
 //! The way of every message into the log: delay, the wait for its topic's configuration, and how a refusal is answered.
 //! Java: `HookUtils`, `SendMessageProcessor.handlePutMessageResult`.
 
+use std::sync::Arc;
+
 use rocketry_protocol::{Properties, ResponseCode, properties::name};
 use rocketry_store::{AppendError, WriteError, WriteErrorKind};
 
@@ -31,7 +33,13 @@ pub(crate) fn submit(
     put: Put,
     done: impl FnOnce(Result<Stored, PutFailure>) + Send + 'static,
 ) {
-    let done = Box::new(done);
+    let bell = (put.topic.topic_name == SCHEDULE_TOPIC).then(|| Arc::clone(&broker.schedule));
+    let done = move |outcome: Result<Stored, PutFailure>| {
+        done(outcome);
+        if let Some(bell) = bell {
+            bell.ring();
+        }
+    };
     if broker.metadata.is_written() {
         broker
             .writer

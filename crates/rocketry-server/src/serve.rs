@@ -35,6 +35,7 @@ use crate::{
     offsets::Offsets,
     processor::pull::{self, PullHolds},
     queue_locks::QueueLocks,
+    schedule::ScheduleBell,
     stats::Stats,
     topics,
     writer::{self, ArrivalSink, WriterHandle},
@@ -138,8 +139,13 @@ impl Server {
         self.stop.cancel();
         self.answer_held();
         self.broker.writer.stop();
+        // Before the files: a task may have the last thing to note in them.
+        self.tasks.close();
+        tokio::time::timeout_at(deadline.instant(), self.tasks.wait())
+            .await
+            .map_err(|_| late("background tasks were running"))?;
+        self.broker.metadata.stop();
         if let Some(threads) = self.threads.take() {
-            self.broker.metadata.stop();
             let dir = self.broker.data_dir.clone();
             let joined = tokio::task::spawn_blocking(move || threads.join(&dir));
             match tokio::time::timeout_at(deadline.instant(), joined).await {
@@ -151,10 +157,6 @@ impl Server {
         for listener in &self.listeners {
             listener.shutdown(deadline).await;
         }
-        self.tasks.close();
-        tokio::time::timeout_at(deadline.instant(), self.tasks.wait())
-            .await
-            .map_err(|_| late("background tasks were running"))?;
         tracing::info!(broker = self.broker.identity.addr, "server stopped");
         Ok(())
     }
@@ -296,6 +298,7 @@ fn start_with(
         reader,
         writer: log,
         holds,
+        schedule: Arc::new(ScheduleBell::default()),
         clients: Mutex::new(Clients::default()),
         locks: Mutex::new(QueueLocks::default()),
         stats: Arc::new(Stats::new(now_ms)),
@@ -307,6 +310,7 @@ fn start_with(
         name_server: name_server.as_ref().map(|ns| Arc::clone(&ns.tables)),
         topics_changed: Arc::new(Notify::new()),
         tasks: tasks.clone(),
+        stop: stop.clone(),
         stopping: Arc::clone(&stopping),
         config: Arc::clone(&config),
         identity,
@@ -440,7 +444,7 @@ fn spawn_threads(
     let sync_log = config.flush == FlushMode::Async;
     let (stop_flush, flush) =
         flush::spawn(flusher, config.flush_interval, sync_log).map_err(stop_metadata)?;
-    let arrivals: Arc<dyn ArrivalSink> = holds.clone();
+    let arrivals: Arc<dyn ArrivalSink> = Arc::<PullHolds>::clone(holds);
     let (log, log_thread) = writer::spawn(
         writer,
         config.max_waiting_sends,

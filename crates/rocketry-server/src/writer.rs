@@ -91,10 +91,7 @@ struct Queue {
     stopping: bool,
 }
 
-enum Job {
-    Put(Box<Put>, Done),
-    Run(Box<dyn FnOnce(&mut Writer) + Send>),
-}
+type Job = (Box<Put>, Done);
 
 impl std::fmt::Debug for Inbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,19 +125,9 @@ impl WriterHandle {
         queue.puts += 1;
         queue.bytes += bytes;
         let wake = queue.jobs.is_empty();
-        queue.jobs.push_back(Job::Put(Box::new(put), done));
+        queue.jobs.push_back((Box::new(put), done));
         drop(queue);
         if wake {
-            self.inbox.work.notify_one();
-        }
-    }
-
-    /// Runs `job` on the writer's thread after everything queued before it. Dropped without running when the server stops.
-    pub(crate) fn run(&self, job: impl FnOnce(&mut Writer) + Send + 'static) {
-        let mut queue = self.inbox.queue.lock();
-        if !queue.stopping {
-            queue.jobs.push_back(Job::Run(Box::new(job)));
-            drop(queue);
             self.inbox.work.notify_one();
         }
     }
@@ -214,11 +201,9 @@ impl Log {
         }
         let take = queue.jobs.len().min(ROUND);
         round.extend(queue.jobs.drain(..take));
-        for job in round.iter() {
-            if let Job::Put(put, _) = job {
-                queue.puts -= 1;
-                queue.bytes -= put.bytes();
-            }
+        for (put, _) in round.iter() {
+            queue.puts -= 1;
+            queue.bytes -= put.bytes();
         }
         !round.is_empty()
     }
@@ -226,24 +211,17 @@ impl Log {
     /// Appends, commits and answers a round.
     fn carry_out(&mut self, round: &mut Vec<Job>) {
         let mut written = Vec::with_capacity(round.len());
-        for job in round.drain(..) {
-            match job {
-                Job::Put(put, done) => match append(&mut self.writer, &put) {
-                    Ok(stored) => written.push((stored, done)),
-                    Err(error) => {
-                        // A full disk met while a file was closed takes the messages before it along.
-                        if let AppendError::Write(error) = &error {
-                            for (_, done) in written.drain(..) {
-                                done(Err(PutError::Failed(error.clone())));
-                            }
+        for (put, done) in round.drain(..) {
+            match append(&mut self.writer, &put) {
+                Ok(stored) => written.push((stored, done)),
+                Err(error) => {
+                    // A full disk met while a file was closed takes the messages before it along.
+                    if let AppendError::Write(error) = &error {
+                        for (_, done) in written.drain(..) {
+                            done(Err(PutError::Failed(error.clone())));
                         }
-                        done(Err(PutError::Refused(error)));
                     }
-                },
-                Job::Run(job) => {
-                    // A job sees the puts queued before it.
-                    self.commit(&mut written);
-                    job(&mut self.writer);
+                    done(Err(PutError::Refused(error)));
                 }
             }
         }

@@ -2,7 +2,9 @@
 //! the answer, or keeps the means to give it later. None of them blocks.
 
 pub(crate) mod admin_broker;
+pub(crate) mod admin_client;
 pub(crate) mod admin_group;
+pub(crate) mod admin_offset;
 pub(crate) mod admin_topic;
 pub(crate) mod heartbeat;
 pub(crate) mod name_server;

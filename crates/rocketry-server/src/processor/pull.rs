@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering, fence},
     },
     time::Duration,
 };
@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Longest wait that a client may ask for; longer ones are cut. Java clients ask for 15 to 30 s.
-const MAX_SUSPEND: Duration = Duration::from_secs(300);
+const MAX_SUSPEND: Duration = Duration::from_mins(5);
 
 /// A pull that passed all checks: everything needed to read now or later.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl PullHolds {
         (holds, receiver)
     }
 
-    fn hold(&self, held: HeldPull, deadline: Instant) -> Result<HoldId, HeldPull> {
+    fn hold(&self, held: HeldPull, deadline: Instant) -> Result<HoldId, Box<HeldPull>> {
         let queue = QueueKey {
             topic: Arc::clone(&held.pull.topic),
             queue_id: held.pull.queue_id,
@@ -105,9 +105,13 @@ impl PullHolds {
         let connection = held.responder.connection().id();
         let mut holds = self.holds.lock();
         let earliest = holds.next_deadline();
-        let id = holds.hold(queue, connection, deadline, held)?;
+        let id = holds
+            .hold(queue, connection, deadline, held)
+            .map_err(Box::new)?;
         self.count.store(holds.len(), Ordering::SeqCst);
         drop(holds);
+        // With the one in `arrived`: either the log's thread sees this hold, or the caller sees the message.
+        fence(Ordering::SeqCst);
         if earliest.is_none_or(|earliest| deadline < earliest) {
             self.timer.notify_one();
         }
@@ -163,6 +167,7 @@ impl PullHolds {
 
 impl ArrivalSink for PullHolds {
     fn arrived(&self, arrival: &Arrival<'_>) {
+        fence(Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }

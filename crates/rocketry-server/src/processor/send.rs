@@ -9,7 +9,7 @@ use std::{
 };
 
 use rocketry_protocol::{
-    Fields, Properties, RemotingCommand, ResponseCode, batch,
+    Properties, RemotingCommand, ResponseCode, batch,
     body::topics::{TopicConfig, TopicFilterType, perm},
     header::{SendMessageReply, SendMessageRequest},
     id::offset_msg_id,
@@ -342,7 +342,7 @@ fn check_batch(header: &SendMessageRequest<'_>, put: Put) -> Result<Checked, Fau
 
 /// Every answer to a send has the region and the trace switch, errors too.
 fn with_region(fault: Fault) -> Fault {
-    let mut fields = fault.fields.clone().unwrap_or_else(Fields::default);
+    let mut fields = fault.fields.clone().unwrap_or_default();
     fields.push(name::MSG_REGION, REGION);
     fields.push(name::TRACE_ON, "true");
     fault.with_fields(fields)

@@ -1,0 +1,187 @@
+use std::{sync::Arc, time::Duration};
+
+use rocketry_protocol::{
+    MessageExt, RemotingCommand, RequestCode,
+    body::{self, groups::SubscriptionGroupConfig},
+    header::{ConsumerSendMsgBackRequest, PullMessageRequest, SendMessageRequest, pull_sys_flag},
+    properties::name,
+};
+use rocketry_remoting::Unsupported;
+use rocketry_server::{DataDir, ServerConfig};
+use tokio::time::Instant;
+
+use crate::common::{Wire, decode, pull, request_to, send};
+
+/// Waits for the message at the start of a queue.
+async fn first_of(wire: &Wire, topic: &str, queue_id: i32) -> MessageExt {
+    let request = PullMessageRequest {
+        sys_flag: pull_sys_flag::SUBSCRIPTION | pull_sys_flag::SUSPEND,
+        suspend_timeout_millis: 10_000,
+        ..pull(topic, queue_id, 0)
+    };
+    let response = wire.ask_broker(&request).await;
+    assert_eq!(response.code, 0, "{:?}", response.remark);
+    decode(&response.body).remove(0)
+}
+
+/// S-089 (level 1), S-090.
+#[tokio::test]
+async fn s089_a_delayed_message_arrives_in_time_and_keeps_its_properties() {
+    let wire = Wire::start().await;
+    wire.put("T", 1, "", "other queue").await;
+    let asked = Instant::now();
+    let reply = wire
+        .put(
+            "T",
+            0,
+            "TAGS\u{1}A\u{2}DELAY\u{1}1\u{2}UNIQ_KEY\u{1}mine\u{2}",
+            "later",
+        )
+        .await;
+    assert_eq!(
+        (reply.queue_id, reply.queue_offset),
+        (0, 0),
+        "the queue asked for, the offset where it waits"
+    );
+    let message = first_of(&wire, "T", 0).await;
+    let waited = asked.elapsed();
+    assert!(
+        waited >= Duration::from_millis(990) && waited < Duration::from_secs(2),
+        "{waited:?}"
+    );
+    assert_eq!(&*message.body, b"later");
+    assert_eq!(
+        (message.tags(), message.msg_id().as_str()),
+        (Some("A"), "mine")
+    );
+    assert_eq!(message.property(name::DELAY), Some("1"));
+    assert_eq!(message.property(name::REAL_TOPIC), Some("T"));
+    assert_eq!(message.property(name::REAL_QID), Some("0"));
+}
+
+/// S-091 for a clean stop, with a level above the last.
+#[tokio::test]
+async fn s091_waiting_messages_survive_a_stop_and_come_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig::temp();
+    config.data_dir = DataDir::Path(dir.path().to_owned());
+    let wire = Wire::with(config.clone()).await;
+    wire.put("T", 0, "DELAY\u{1}1\u{2}", "first").await;
+    assert_eq!(&*first_of(&wire, "T", 0).await.body, b"first");
+    wire.put("T", 0, "DELAY\u{1}1\u{2}", "second").await;
+    wire.put("T", 0, "DELAY\u{1}25\u{2}", "in two hours").await;
+    wire.server.shutdown(Duration::from_secs(10)).await.unwrap();
+
+    let wire = Wire::with(config).await;
+    let request = PullMessageRequest {
+        sys_flag: pull_sys_flag::SUBSCRIPTION | pull_sys_flag::SUSPEND,
+        suspend_timeout_millis: 10_000,
+        ..pull("T", 0, 1)
+    };
+    let response = wire.ask_broker(&request).await;
+    assert_eq!(&*decode(&response.body)[0].body, b"second");
+    let parked = wire.read_all("SCHEDULE_TOPIC_XXXX", 17).await;
+    assert_eq!(parked[0].property(name::DELAY), Some("18"));
+    assert_eq!(wire.read_all("T", 0).await.len(), 2);
+}
+
+fn back(offset: i64, delay_level: i32, max: Option<i32>) -> ConsumerSendMsgBackRequest<'static> {
+    ConsumerSendMsgBackRequest {
+        offset,
+        group: "G",
+        delay_level,
+        origin_msg_id: None,
+        origin_topic: Some("T"),
+        unit_mode: false,
+        max_reconsume_times: max,
+        broker_name: None,
+    }
+}
+
+/// S-036 (with a level of the client's choice), S-037, S-038.
+#[tokio::test]
+async fn s036_a_message_that_is_sent_back_returns_and_ends_as_a_dead_letter() {
+    let wire = Wire::start().await;
+    wire.put("T", 0, "", "hard").await;
+    let original = wire.read_all("T", 0).await.remove(0);
+    let response = wire
+        .ask_broker(&back(original.commit_log_offset, 1, None))
+        .await;
+    assert_eq!(response.code, 0, "{:?}", response.remark);
+    let retry = first_of(&wire, "%RETRY%G", 0).await;
+    assert_eq!((&*retry.body, retry.reconsume_times), (&b"hard"[..], 1));
+    assert_eq!(retry.property(name::RETRY_TOPIC), Some("T"));
+    assert_eq!(
+        retry.property(name::ORIGIN_MESSAGE_ID),
+        Some(original.offset_msg_id().as_str())
+    );
+    assert_eq!(retry.property(name::WAIT), Some("false"));
+
+    assert_eq!(
+        wire.ask_broker(&back(retry.commit_log_offset, 0, Some(1)))
+            .await
+            .code,
+        0
+    );
+    let dead = first_of(&wire, "%DLQ%G", 0).await;
+    assert_eq!((&*dead.body, dead.reconsume_times), (&b"hard"[..], 2));
+    assert_eq!(dead.property(name::DELAY), Some("0"));
+    assert_eq!(dead.property(name::RETRY_TOPIC), Some("T"));
+    assert_eq!(
+        wire.ask_broker(&back(original.commit_log_offset, -1, None))
+            .await
+            .code,
+        0
+    );
+    let response = wire.ask_broker(&back(1 << 40, 0, None)).await;
+    assert_eq!(
+        response.remark.as_deref(),
+        Some("look message by offset failed, 1099511627776")
+    );
+    assert_eq!(response.code, 1);
+    assert_eq!(wire.read_all("%DLQ%G", 0).await.len(), 2);
+}
+
+#[tokio::test]
+async fn s039_a_plain_send_to_a_retry_topic_ends_as_a_dead_letter() {
+    let wire = Wire::start().await;
+    let request = SendMessageRequest {
+        reconsume_times: 17,
+        max_reconsume_times: Some(16),
+        ..request_to("%RETRY%G")
+    };
+    assert_eq!(wire.broker(send(&request, "tried")).await.code, 0);
+    let dead = first_of(&wire, "%DLQ%G", 0).await;
+    assert_eq!(dead.property(name::DELAY), Some("-1"));
+    let request = SendMessageRequest {
+        reconsume_times: 16,
+        max_reconsume_times: Some(16),
+        ..request_to("%RETRY%G")
+    };
+    assert_eq!(wire.broker(send(&request, "once more")).await.code, 0);
+    assert_eq!(&*first_of(&wire, "%RETRY%G", 0).await.body, b"once more");
+}
+
+#[tokio::test]
+async fn s040_a_group_without_retry_queues_drops_what_is_sent_back() {
+    let wire = Wire::start().await;
+    wire.put("T", 0, "", "x").await;
+    let config = SubscriptionGroupConfig {
+        group_name: "G".to_owned(),
+        retry_queue_nums: 0,
+        ..SubscriptionGroupConfig::default()
+    };
+    let command = RemotingCommand::bare_request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP)
+        .with_body(body::encode(&config).unwrap());
+    assert_eq!(wire.broker(command).await.code, 0);
+    let peer = wire.join(Arc::new(Unsupported));
+    assert_eq!(
+        peer.call(RemotingCommand::request(&back(0, 0, None)))
+            .await
+            .code,
+        0
+    );
+    let route = RemotingCommand::bare_request(RequestCode::GET_ROUTEINFO_BY_TOPIC)
+        .with_field("topic", "%RETRY%G");
+    assert_eq!(wire.namesrv(route).await.code, 17);
+}

@@ -1,0 +1,17 @@
+//! A whole server over real sockets, spoken to in frames. Test names give the line of the acceptance list they show.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a helper of tests fails a test as its caller would"
+)]
+
+mod common;
+
+mod clients;
+mod delay;
+mod lifecycle;
+mod name_server;
+mod pull;
+mod send;
+mod topics;

@@ -1,0 +1,315 @@
+use rocketry_protocol::{
+    RemotingCommand, RequestCode,
+    body::{
+        self,
+        offsets::{ConsumeStats, TopicStatsTable},
+        route::KVTable,
+        topics::{TopicConfig, TopicConfigAndMappingSerializeWrapper},
+    },
+    header::{
+        BoundaryType, CreateTopicRequest, DeleteTopicRequest, GetAllTopicConfigReply,
+        GetAllTopicConfigRequest, GetConsumeStatsRequest, GetEarliestMsgStoretimeRequest,
+        GetMaxOffsetRequest, GetMinOffsetRequest, GetTopicConfigRequest, GetTopicStatsInfoRequest,
+        OffsetReply, SearchOffsetRequest, TimestampReply, UpdateConsumerOffsetRequest,
+    },
+};
+
+use crate::common::Wire;
+
+fn create<'a>(topic: &'a str, attributes: Option<&'a str>) -> CreateTopicRequest<'a> {
+    CreateTopicRequest {
+        topic,
+        default_topic: "TBW102",
+        read_queue_nums: 2,
+        write_queue_nums: 2,
+        perm: 6,
+        topic_filter_type: "SINGLE_TAG",
+        topic_sys_flag: None,
+        order: false,
+        attributes,
+        force: None,
+    }
+}
+
+#[tokio::test]
+async fn s069_topics_are_created_changed_and_deleted() {
+    let wire = Wire::start().await;
+    assert_eq!(
+        wire.ask_broker(&create("T", Some("+message.type=FIFO")))
+            .await
+            .code,
+        0
+    );
+    let response = wire
+        .ask_broker(&GetTopicConfigRequest {
+            topic: "T",
+            logical: None,
+        })
+        .await;
+    let config: TopicConfig = body::decode(&response.body).unwrap();
+    assert_eq!(
+        (
+            config.write_queue_nums,
+            config.attributes["message.type"].as_str()
+        ),
+        (2, "FIFO")
+    );
+    for (request, code, remark) in [
+        (create("a b", None), 29, "contains illegal characters"),
+        (
+            create("TBW102", None),
+            29,
+            "The topic[TBW102] is conflict with system topic.",
+        ),
+        (
+            create("T", Some("+message.type=MIXED")),
+            29,
+            "MIXED message type is not supported.",
+        ),
+        (
+            create("U", Some("-message.type")),
+            1,
+            "only add attribute is supported while creating topic",
+        ),
+        (
+            create("T", Some("+queue.type=BatchCQ")),
+            1,
+            "attempt to update an unchangeable attribute",
+        ),
+    ] {
+        let response = wire.ask_broker(&request).await;
+        let text = response.remark.unwrap_or_default();
+        assert_eq!(response.code, code, "{text}");
+        assert!(text.contains(remark), "{text}");
+    }
+    assert_eq!(
+        wire.ask_broker(&DeleteTopicRequest { topic: "T" })
+            .await
+            .code,
+        0
+    );
+    let response = wire
+        .ask_broker(&GetTopicConfigRequest {
+            topic: "T",
+            logical: None,
+        })
+        .await;
+    assert_eq!(
+        (response.code, response.remark.as_deref()),
+        (17, Some("No topic in this broker. topic: T"))
+    );
+    let route =
+        RemotingCommand::bare_request(RequestCode::GET_ROUTEINFO_BY_TOPIC).with_field("topic", "T");
+    assert_eq!(wire.namesrv(route).await.code, 17);
+    assert_eq!(
+        wire.ask_broker(&DeleteTopicRequest { topic: "T" })
+            .await
+            .code,
+        0,
+        "unknown: no error"
+    );
+    assert_eq!(
+        wire.ask_broker(&DeleteTopicRequest { topic: "TBW102" })
+            .await
+            .code,
+        29
+    );
+}
+
+#[tokio::test]
+async fn s070_topics_come_in_pages() {
+    let wire = Wire::start().await;
+    let all = GetAllTopicConfigRequest {
+        topic_seq: None,
+        data_version: None,
+        max_topic_num: None,
+    };
+    let response = wire.ask_broker(&all).await;
+    let total = response
+        .header::<GetAllTopicConfigReply>()
+        .unwrap()
+        .total_topic_num
+        .unwrap();
+    let everything: TopicConfigAndMappingSerializeWrapper = body::decode(&response.body).unwrap();
+    assert_eq!(
+        everything.topic_config_table.len(),
+        usize::try_from(total).unwrap()
+    );
+    let version =
+        String::from_utf8(body::encode(&everything.data_version).unwrap().to_vec()).unwrap();
+    let mut names = Vec::new();
+    while names.len() < everything.topic_config_table.len() {
+        let page = GetAllTopicConfigRequest {
+            topic_seq: Some(i32::try_from(names.len()).unwrap()),
+            data_version: Some(&version),
+            max_topic_num: Some(4),
+        };
+        let page: TopicConfigAndMappingSerializeWrapper =
+            body::decode(&wire.ask_broker(&page).await.body).unwrap();
+        assert!((1..=4).contains(&page.topic_config_table.len()));
+        names.extend(page.topic_config_table.into_keys());
+    }
+    assert_eq!(
+        names,
+        everything
+            .topic_config_table
+            .into_keys()
+            .collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn s072_offsets_of_queues() {
+    let wire = Wire::start().await;
+    let before = wire.put("T", 0, "", "a").await;
+    wire.put("T", 0, "", "b").await;
+    assert_eq!(before.queue_offset, 0);
+    let max: OffsetReply = wire
+        .ask_broker(&GetMaxOffsetRequest {
+            topic: "T",
+            queue_id: 0,
+            committed: true,
+            broker_name: None,
+        })
+        .await
+        .header()
+        .unwrap();
+    let response = wire
+        .ask_broker(&GetMinOffsetRequest {
+            topic: "T",
+            queue_id: 0,
+            broker_name: None,
+        })
+        .await;
+    let min: OffsetReply = response.header().unwrap();
+    assert_eq!((min.offset, max.offset), (0, 2));
+    let earliest = |queue_id| GetEarliestMsgStoretimeRequest {
+        topic: "T",
+        queue_id,
+        broker_name: None,
+    };
+    let first: TimestampReply = wire.ask_broker(&earliest(0)).await.header().unwrap();
+    assert!(first.timestamp > 0);
+    let none: TimestampReply = wire.ask_broker(&earliest(1)).await.header().unwrap();
+    assert_eq!(none.timestamp, -1);
+    for (timestamp, boundary, expected) in [
+        (first.timestamp - 1, BoundaryType::Lower, 0),
+        (first.timestamp, BoundaryType::Lower, 0),
+        (first.timestamp + 60_000, BoundaryType::Lower, 2),
+        (first.timestamp + 60_000, BoundaryType::Upper, 1),
+    ] {
+        let search = SearchOffsetRequest {
+            topic: "T",
+            lite_topic: None,
+            queue_id: 0,
+            timestamp,
+            boundary_type: Some(boundary),
+            broker_name: None,
+        };
+        let reply: OffsetReply = wire.ask_broker(&search).await.header().unwrap();
+        assert_eq!(reply.offset, expected);
+    }
+}
+
+#[tokio::test]
+async fn s073_topic_and_consume_stats_agree_with_what_was_sent() {
+    let wire = Wire::start().await;
+    for _ in 0..3 {
+        wire.put("T", 1, "", "x").await;
+    }
+    let stats: TopicStatsTable = body::decode(
+        &wire
+            .ask_broker(&GetTopicStatsInfoRequest { topic: "T" })
+            .await
+            .body,
+    )
+    .unwrap();
+    assert_eq!(stats.offset_table.len(), 4);
+    let counts: Vec<i64> = stats.offset_table.values().map(|o| o.max_offset).collect();
+    assert_eq!(counts, [0, 3, 0, 0]);
+    assert!(
+        stats
+            .offset_table
+            .values()
+            .nth(1)
+            .unwrap()
+            .last_update_timestamp
+            > 0
+    );
+    assert_eq!(
+        wire.ask_broker(&GetTopicStatsInfoRequest { topic: "nope" })
+            .await
+            .code,
+        17
+    );
+
+    wire.ask_broker(&crate::common::pull("T", 1, 0)).await;
+    wire.ask_broker(&UpdateConsumerOffsetRequest {
+        consumer_group: "CG",
+        topic: "T",
+        queue_id: 1,
+        commit_offset: 2,
+        broker_name: None,
+    })
+    .await;
+    let stats: ConsumeStats = body::decode(
+        &wire
+            .ask_broker(&GetConsumeStatsRequest {
+                consumer_group: "CG",
+                topic: Some("T"),
+                topic_list: None,
+            })
+            .await
+            .body,
+    )
+    .unwrap();
+    let queue = stats.offset_table.values().nth(1).unwrap();
+    assert_eq!(
+        (
+            queue.broker_offset,
+            queue.consumer_offset,
+            queue.pull_offset
+        ),
+        (3, 2, 3)
+    );
+}
+
+#[tokio::test]
+async fn s074_runtime_information_has_every_key_that_tools_read() {
+    let wire = Wire::start().await;
+    wire.put("T", 0, "", "x").await;
+    let response = wire
+        .broker(RemotingCommand::bare_request(
+            RequestCode::GET_BROKER_RUNTIME_INFO,
+        ))
+        .await;
+    let info: KVTable = body::decode(&response.body).unwrap();
+    for key in [
+        "brokerVersionDesc",
+        "brokerActive",
+        "putTps",
+        "getTransferredTps",
+        "sendThreadPoolQueueSize",
+        "pullThreadPoolQueueSize",
+        "sendThreadPoolQueueHeadWaitTimeMills",
+        "pullThreadPoolQueueHeadWaitTimeMills",
+        "ackThreadPoolQueueHeadWaitTimeMills",
+        "msgPutTotalYesterdayMorning",
+        "msgPutTotalTodayMorning",
+        "msgPutTotalTodayNow",
+        "msgGetTotalTodayNow",
+        "pageCacheLockTimeMills",
+        "earliestMessageTimeStamp",
+        "commitLogDiskRatio",
+        "consumeQueueDiskRatio",
+        "timerReadBehind",
+        "timerOffsetBehind",
+        "timerCongestNum",
+        "timerEnqueueTps",
+        "timerDequeueTps",
+        "putMessageAverageSize",
+    ] {
+        assert!(info.table.contains_key(key), "{key}");
+    }
+    assert_eq!(info.table["msgPutTotalTodayNow"], "1");
+}

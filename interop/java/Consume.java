@@ -27,6 +27,11 @@ import org.apache.rocketmq.common.message.MessageQueue;
  */
 final class Consume {
     private static final int PULL_BATCH = 512;
+    /**
+     * A heartbeat that finds the client's lock taken is skipped, and a broker answers no pull before it has seen the latest
+     * subscription: with the default of 30 s between heartbeats a consumer may start that late.
+     */
+    private static final int HEARTBEAT_MS = 1000;
     private static int instances;
 
     static String run(String kind, Map<String, String> options) throws Exception {
@@ -80,6 +85,7 @@ final class Consume {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(options.get("group"));
         consumer.setNamesrvAddr(options.get("ns"));
         consumer.setInstanceName("litepull-" + (instances++));
+        consumer.setHeartbeatBrokerInterval(HEARTBEAT_MS);
         consumer.setAutoCommit(false);
         consumer.start();
         try {
@@ -112,6 +118,7 @@ final class Consume {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(options.get("group"));
         consumer.setNamesrvAddr(options.get("ns"));
         consumer.setInstanceName("push-" + (instances++));
+        consumer.setHeartbeatBrokerInterval(HEARTBEAT_MS);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.subscribe(options.get("topic"), "*");
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {

@@ -16,7 +16,7 @@ import org.apache.rocketmq.common.compression.CompressionType;
 import org.apache.rocketmq.common.message.Message;
 
 /**
- * {@code produce ns topic mode file acks}: sends every line of {@code file} with {@link DefaultMQProducer}.
+ * {@code produce ns topic mode file count acks}: sends the first {@code count} lines of {@code file} with {@link DefaultMQProducer}.
  *
  * <p>{@code mode} is sync, async, oneway, batch, zlib, lz4 or zstd (the last three: sync sends, every body compressed).
  * {@code acks} receives one line per acknowledgement: {@code broker TAB queueId TAB queueOffset TAB msgId TAB offsetMsgId}.
@@ -40,7 +40,8 @@ final class Produce {
             producer.setCompressMsgBodyOverHowmuch(1);
         }
         List<Message> messages = new ArrayList<>();
-        for (byte[] body : Driver.bodies(options.get("file"))) {
+        List<byte[]> bodies = Driver.bodies(options.get("file"));
+        for (byte[] body : bodies.subList(0, Math.min(bodies.size(), Integer.parseInt(options.get("count"))))) {
             Message message = new Message(options.get("topic"), "tag-" + mode, "key-" + messages.size(), body);
             message.putUserProperty("line", String.valueOf(messages.size()));
             messages.add(message);

@@ -255,8 +255,8 @@ async fn broker_is_known(rocketry: &Rocketry, ns: &str) -> Result {
 impl Servers {
     async fn stop(self) -> Result {
         if let Some((name_server, broker)) = self.apache {
-            broker.stop().await?;
-            name_server.stop().await?;
+            broker.kill().await?;
+            name_server.kill().await?;
         }
         self.serve.stop().await
     }

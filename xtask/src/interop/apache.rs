@@ -63,9 +63,9 @@ impl NameServer {
         &self.addr
     }
 
-    pub(crate) async fn stop(self) -> Result {
-        self.running.stop().await?;
-        Ok(())
+    /// Its registrations live in memory: there is nothing to stop cleanly.
+    pub(crate) async fn kill(self) -> Result {
+        self.running.kill().await
     }
 }
 

@@ -89,19 +89,30 @@ impl Driver {
         mode: &str,
         file: &Path,
     ) -> Result<Vec<Ack>> {
+        self.produce_first(usize::MAX, ns, topic, mode, file).await
+    }
+
+    /// Sends the first `count` lines of `file`.
+    pub(crate) async fn produce_first(
+        &mut self,
+        count: usize,
+        ns: &str,
+        topic: &str,
+        mode: &str,
+        file: &Path,
+    ) -> Result<Vec<Ack>> {
         let acks = self.file("acks");
         let (file, out) = (file.display().to_string(), acks.display().to_string());
-        self.ask(
-            "produce",
-            &[
-                ("ns", ns),
-                ("topic", topic),
-                ("mode", mode),
-                ("file", &file),
-                ("acks", &out),
-            ],
-        )
-        .await?;
+        let count = i32::try_from(count).unwrap_or(i32::MAX).to_string();
+        let options: [(&str, &str); 6] = [
+            ("ns", ns),
+            ("topic", topic),
+            ("mode", mode),
+            ("file", &file),
+            ("count", &count),
+            ("acks", &out),
+        ];
+        self.ask("produce", &options).await?;
         read_acks(&acks)
     }
 

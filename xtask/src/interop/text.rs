@@ -19,11 +19,6 @@ const ENOUGH: usize = 6_000;
 pub(crate) fn write_real_text(file: &Path) -> Result<Vec<Vec<u8>>> {
     let root = root();
     let mut text = Vec::new();
-    for name in ["Cargo.lock", "LICENSE", "README.md", "CHANGELOG.md"] {
-        if let Ok(bytes) = std::fs::read(root.join(name)) {
-            append(&mut text, &bytes);
-        }
-    }
     // One line far above the compression threshold of every client (4 KiB), one with every kind of UTF-8 width.
     let lock = std::fs::read_to_string(root.join("Cargo.lock"))?;
     append(
@@ -37,6 +32,11 @@ pub(crate) fn write_real_text(file: &Path) -> Result<Vec<Vec<u8>>> {
         &mut text,
         "ASCII, Grüße, Привет, 你好，世界, 🚀🛰️, \u{FFFD}, \u{7FF}, \u{10FFFF}".as_bytes(),
     );
+    for name in ["Cargo.lock", "LICENSE", "README.md", "CHANGELOG.md"] {
+        if let Ok(bytes) = std::fs::read(root.join(name)) {
+            append(&mut text, &bytes);
+        }
+    }
     for licence in licences()? {
         if lines(&text).count() >= ENOUGH {
             break;

@@ -157,12 +157,12 @@ impl World {
         Ok(ns)
     }
 
-    /// Stops everything in order; an unclean stop of ours is an error.
+    /// Stops everything; an unclean stop of ours is an error.
     pub(crate) async fn stop(mut self) -> Result {
         self.driver = None;
         if let Some(apache) = self.apache.take() {
-            apache.broker.stop().await?;
-            apache.name_server.stop().await?;
+            apache.broker.kill().await?;
+            apache.name_server.kill().await?;
         }
         if let Some(serve) = self.serve.take() {
             serve.stop().await?;

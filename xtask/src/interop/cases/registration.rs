@@ -104,7 +104,7 @@ async fn ours_with_apache(world: &mut World) -> Result {
     let addr = serve.broker.clone();
     serve.stop().await?;
     gone(world, &ns, &addr).await?;
-    name_server.stop().await
+    name_server.kill().await
 }
 
 /// Waits until the name server at `ns` does not list the broker at `addr` any more.

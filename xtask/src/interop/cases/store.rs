@@ -13,7 +13,7 @@ const TOPIC: &str = "store_text";
 const BATCH_TOPIC: &str = "store_batch";
 const COMPRESSED_TOPIC: &str = "store_zlib";
 
-/// How the first owner leaves.
+/// How an owner leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Stop,
@@ -74,7 +74,7 @@ async fn ours_in_apache(world: &mut World, end: End) -> Result {
     let read = java_pull(world, &system.ns, TOPIC).await?;
     same_lines(&twice(&sent), &bodies(&read))
         .map_err(|error| format!("after Apache's appends: {error}"))?;
-    system.stop().await?;
+    system.end(end).await?;
 
     let serve = self::serve(world, &dir, &data).await?;
     let read = world
@@ -102,10 +102,7 @@ async fn apache_in_ours(world: &mut World, end: End) -> Result {
             .produce(&system.ns, topic, mode, &text)
             .await?;
     }
-    match end {
-        End::Stop => system.stop().await?,
-        End::Kill => system.kill().await?,
-    }
+    system.end(end).await?;
 
     let serve = serve(world, &dir, &data).await?;
     let ns = serve.namesrv.clone();
@@ -127,7 +124,7 @@ async fn apache_in_ours(world: &mut World, end: End) -> Result {
     let read = java_pull(world, &system.ns, TOPIC).await?;
     same_lines(&twice(&sent), &bodies(&read))
         .map_err(|error| format!("back in Apache's broker: {error}"))?;
-    system.stop().await
+    system.end(End::Kill).await
 }
 
 /// A group that consumed everything on ours receives from Apache's broker only what came later.
@@ -151,7 +148,7 @@ async fn group_in_apache(world: &mut World) -> Result {
     push(world, &system.ns, &sent)
         .await
         .map_err(|error| format!("on Apache's broker: {error}"))?;
-    system.stop().await
+    system.end(End::Kill).await
 }
 
 /// The other way round.
@@ -167,7 +164,7 @@ async fn group_in_ours(world: &mut World) -> Result {
     push(world, &system.ns, &sent)
         .await
         .map_err(|error| format!("on Apache's broker: {error}"))?;
-    system.stop().await?;
+    system.end(End::Stop).await?;
 
     let serve = serve(world, &dir, &data).await?;
     let ns = serve.namesrv.clone();
@@ -240,14 +237,13 @@ impl System {
         })
     }
 
-    async fn stop(self) -> Result {
-        self.broker.stop().await?;
-        self.name_server.stop().await
-    }
-
-    async fn kill(self) -> Result {
-        self.broker.kill().await?;
-        self.name_server.stop().await
+    /// Java takes 20 s to stop; where nobody reads its store afterwards it is killed.
+    async fn end(self, end: End) -> Result {
+        match end {
+            End::Stop => self.broker.stop().await?,
+            End::Kill => self.broker.kill().await?,
+        }
+        self.name_server.kill().await
     }
 }
 

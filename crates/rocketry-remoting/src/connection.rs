@@ -433,6 +433,8 @@ pub(crate) struct Outbound {
     pub(crate) appended: u64,
     /// The writer, while it waits for work.
     pub(crate) writer: Option<Waker>,
+    /// The socket takes nothing any more; responses are dropped, requests wait for the end.
+    broken: bool,
     pub(crate) closed: bool,
 }
 
@@ -542,6 +544,16 @@ impl Shared {
         self.progressed();
     }
 
+    /// Nothing can be written any more, but the peer's last requests may still be read.
+    pub(crate) fn stop_writing(&self) {
+        {
+            let mut outbound = self.outbound.lock();
+            outbound.broken = true;
+            outbound.response_bytes = 0;
+        }
+        self.progressed();
+    }
+
     fn closed_error(&self, elapsed: Duration) -> Error {
         let reason = self.closed.get().map(|closed| closed.reason.clone());
         let reason = reason.unwrap_or(CloseReason::Aborted);
@@ -640,7 +652,7 @@ impl Shared {
     ) -> Result<Appended, AppendError> {
         let mut guard = self.outbound.lock();
         let outbound = &mut *guard;
-        if outbound.closed {
+        if outbound.closed || (outbound.broken && matches!(frame, Frame::Response)) {
             return Err(AppendError::Closed);
         }
         let position = outbound.appended;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{connection::Shared, error::CloseReason, outbound::Batch, watch::CloseOnDrop};
@@ -28,6 +28,10 @@ where
         written = write_until_closed(&shared, &mut io) => written,
     };
     if let Err(error) = written {
+        // A peer may send requests and leave without waiting for answers, as Go's one-way sends do: the first answer resets the
+        // connection, but what was sent before still lies in the socket, up to the end of the stream. The reader takes it.
+        shared.stop_writing();
+        let _ = timeout(shared.options.linger, shared.stop.cancelled()).await;
         shared.close(CloseReason::io(&error));
         shared.abort.cancel();
     }

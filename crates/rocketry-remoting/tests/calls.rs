@@ -9,14 +9,24 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use rocketry_protocol::{
     DecodeError, Language, RemotingCommand, RequestCode, ResponseCode, Serialization,
 };
-use rocketry_remoting::{CloseReason, ConnectionOptions, Deadline, ErrorKind, Stage};
-use support::{Recorder, connected, connected_with, drop_after, request, settle, within};
-use tokio::time::Instant;
+use rocketry_remoting::{
+    CloseReason, Connection, ConnectionOptions, Deadline, ErrorKind, Stage, Unsupported,
+};
+use support::{
+    Peer, Recorder, connected, connected_with, drop_after, info, request, settle, within,
+};
+use tokio::{io::AsyncWrite, time::Instant};
 
 #[tokio::test(start_paused = true)]
 async fn responses_find_their_callers_in_any_order() {
@@ -604,6 +614,57 @@ async fn without_an_idle_timeout_a_connection_stays() {
 }
 
 /// P-147 and worse: each ends the connection with a reason that every waiting call gets, and allocates nothing for a length alone.
+#[tokio::test(start_paused = true)]
+async fn requests_of_a_peer_that_takes_no_answers_are_still_handled() {
+    let (recorder, mut requests) = Recorder::new();
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let stream = tokio::io::join(near, BrokenPipe);
+    let _connection = Connection::start(stream, info(), &ConnectionOptions::default(), recorder);
+    let mut peer = Peer::new(far);
+    for n in 0..10u8 {
+        peer.send(&request(vec![n])).await;
+        let (request, responder) = requests.recv().await.unwrap();
+        assert_eq!(request.body[..], [n]);
+        responder.respond(RemotingCommand::response(ResponseCode::SUCCESS));
+        settle().await;
+    }
+    drop(peer);
+    assert!(requests.recv().await.is_none(), "the connection has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_cannot_be_written_fails_after_the_linger_time_at_the_latest() {
+    let options = ConnectionOptions::default();
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let stream = tokio::io::join(near, BrokenPipe);
+    let connection = Connection::start(stream, info(), &options, Arc::new(Unsupported));
+    let started = Instant::now();
+    let error = connection
+        .call(request("lost"), within(10_000))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert_eq!(started.elapsed(), options.linger);
+    drop(far);
+}
+
+/// The writing half of a socket whose peer has reset it.
+struct BrokenPipe;
+
+impl AsyncWrite for BrokenPipe {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn malformed_bytes_close_the_connection_and_fail_its_calls() {
     let mut valid = support::encoded(&request("x"));

@@ -1,9 +1,14 @@
 //! Body compression: zlib stream, LZ4 frame, Zstandard (wire.md 9.4).
 
-use std::io::{Read, Write};
+#[cfg(feature = "zstd")]
+use std::io::Read;
+use std::io::Write;
 
 use flate2::{Decompress, FlushDecompress, Status};
-use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+use lz4_flex::{
+    block::DecompressError,
+    frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo},
+};
 
 use crate::{DecodeError, EncodeError};
 
@@ -65,7 +70,7 @@ impl Compression {
         }
         match self {
             Self::Zlib => decompress_zlib(body, max_bytes),
-            Self::Lz4 => read_bounded("LZ4", FrameDecoder::new(Whole(body)), body.len(), max_bytes),
+            Self::Lz4 => decompress_lz4(body, max_bytes),
             Self::Zstd => decompress_zstd(body, max_bytes),
         }
     }
@@ -142,50 +147,142 @@ fn decompress_zlib(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError
     }
 }
 
-#[cfg(feature = "zstd")]
-fn decompress_zstd(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
-    let decoder = zstd::stream::read::Decoder::with_buffer(body)
-        .map_err(|error| malformed(format!("not a Zstandard frame: {error}")))?
-        .single_frame();
-    read_bounded("Zstandard", decoder, body.len(), max_bytes)
-}
-
-#[cfg(not(feature = "zstd"))]
-fn decompress_zstd(_body: &[u8], _max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
-    Err(malformed("Zstandard needs the feature `zstd`".to_owned()))
-}
-
-/// A reader whose end is an error: the LZ4 decoder takes an end between two blocks for the end of the frame.
-struct Whole<'a>(&'a [u8]);
-
-impl Read for Whole<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        if self.0.is_empty() && !buf.is_empty() {
-            return Err(std::io::Error::other("it ends early"));
+/// Not lz4_flex's reader of frames: that one fills buffers of the size that the frame announces, 4 MiB in all that Java writes,
+/// and takes an end between two blocks for the end of the frame. The frame's own check sums are passed over: a record has one.
+fn decompress_lz4(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
+    const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+    /// Blocks may refer to this much of what came before them.
+    const WINDOW: usize = 64 << 10;
+    /// No block grows by a larger factor.
+    const MAX_RATIO: usize = 255;
+    let mut frame = Frame { rest: body };
+    if frame.take()? != MAGIC {
+        return Err(malformed("not an LZ4 frame".to_owned()));
+    }
+    let [flags, block_descriptor] = frame.take()?;
+    let flag = |bit: u8| flags & (1 << bit) != 0;
+    if flags >> 6 != 1 || flag(0) {
+        return Err(malformed(format!(
+            "LZ4 frame with flags {flags:#04x}, which nobody uses"
+        )));
+    }
+    let max_block_bytes = match block_descriptor >> 4 {
+        size @ 4..=7 => 1usize << (2 * size + 8),
+        other => {
+            return Err(malformed(format!(
+                "LZ4 frame with blocks of unknown size class {other}"
+            )));
         }
-        self.0.read(buf)
+    };
+    if flag(3) {
+        frame.take::<8>()?;
+    }
+    frame.take::<1>()?;
+    let (independent, block_check_sums, content_check_sum) = (flag(5), flag(4), flag(2));
+
+    // one more than allowed, to tell a body that fills the limit from one that grows beyond it
+    let limit = max_bytes.saturating_add(1);
+    let mut out = Vec::new();
+    loop {
+        let word = u32::from_be_bytes(frame.take()?).swap_bytes();
+        if word == 0 {
+            break;
+        }
+        let block = frame.take_slice((word & 0x7fff_ffff) as usize)?;
+        if word >> 31 == 1 {
+            out.extend_from_slice(block);
+        } else {
+            let start = out.len();
+            let most = max_block_bytes
+                .min(block.len().saturating_mul(MAX_RATIO))
+                .min(limit - start);
+            let mut room = most.min(first_guess(block.len(), most));
+            let written = loop {
+                out.resize(start + room, 0);
+                let (before, into) = out.split_at_mut(start);
+                let from = if independent {
+                    start
+                } else {
+                    start.saturating_sub(WINDOW)
+                };
+                let dictionary = before.get(from..).unwrap_or_default();
+                match lz4_flex::block::decompress_into_with_dict(block, into, dictionary) {
+                    Ok(written) => break written,
+                    Err(DecompressError::OutputTooSmall { .. }) if room < most => {
+                        room = most.min(room.saturating_mul(8))
+                    }
+                    Err(DecompressError::OutputTooSmall { .. }) if room == limit - start => {
+                        return Err(too_large(max_bytes));
+                    }
+                    Err(error) => return Err(malformed(format!("not an LZ4 block: {error}"))),
+                }
+            };
+            out.truncate(start + written);
+        }
+        if out.len() > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        if block_check_sums {
+            frame.take::<4>()?;
+        }
+    }
+    if content_check_sum {
+        frame.take::<4>()?;
+    }
+    Ok(out)
+}
+
+/// What is left of an LZ4 frame.
+struct Frame<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (taken, rest) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or_else(|| self.ends_early())?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+    fn take_slice(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or_else(|| self.ends_early())?;
+        self.rest = rest;
+        Ok(taken)
+    }
+    fn ends_early(&self) -> DecodeError {
+        malformed(format!(
+            "the LZ4 frame ends early, {} bytes before its next part",
+            self.rest.len()
+        ))
     }
 }
 
-fn read_bounded(
-    format: &str,
-    decoder: impl Read,
-    body_len: usize,
-    max_bytes: usize,
-) -> Result<Vec<u8>, DecodeError> {
+#[cfg(feature = "zstd")]
+fn decompress_zstd(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
+    let fault = |error: std::io::Error| malformed(format!("not a whole Zstandard frame: {error}"));
+    let decoder = zstd::stream::read::Decoder::with_buffer(body)
+        .map_err(fault)?
+        .single_frame();
     let limit = u64::try_from(max_bytes)
         .unwrap_or(u64::MAX)
         .saturating_add(1);
-    let mut out = Vec::with_capacity(first_guess(body_len, max_bytes));
-    decoder
-        .take(limit)
-        .read_to_end(&mut out)
-        .map_err(|error| malformed(format!("not a whole {format} frame: {error}")))?;
+    let mut out = Vec::with_capacity(first_guess(body.len(), max_bytes));
+    decoder.take(limit).read_to_end(&mut out).map_err(fault)?;
     if out.len() > max_bytes {
         Err(too_large(max_bytes))
     } else {
         Ok(out)
     }
+}
+
+#[cfg(not(feature = "zstd"))]
+fn decompress_zstd(_body: &[u8], _max_bytes: usize) -> Result<Vec<u8>, DecodeError> {
+    Err(malformed("Zstandard needs the feature `zstd`".to_owned()))
 }
 
 /// Text shrinks to about a third; a hostile body gains nothing from the guess.
@@ -231,6 +328,27 @@ mod tests {
                     "{compression:?} {size}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn lz4_frames_of_other_writers() {
+        let body: Vec<u8> = (0..200_000u32).map(|i| (i % 1000 * i % 61) as u8).collect();
+        for (mode, check_sums) in [
+            (BlockMode::Linked, false),
+            (BlockMode::Linked, true),
+            (BlockMode::Independent, true),
+        ] {
+            let info = FrameInfo::new()
+                .block_mode(mode)
+                .block_size(BlockSize::Max64KB)
+                .block_checksums(check_sums)
+                .content_checksum(check_sums)
+                .content_size(check_sums.then_some(body.len() as u64));
+            let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+            encoder.write_all(&body).unwrap();
+            let packed = encoder.finish().unwrap();
+            assert!(Compression::Lz4.decompress(&packed, body.len()).unwrap() == body);
         }
     }
 

@@ -209,7 +209,7 @@ fn decompress_lz4(body: &[u8], max_bytes: usize) -> Result<Vec<u8>, DecodeError>
                 match lz4_flex::block::decompress_into_with_dict(block, into, dictionary) {
                     Ok(written) => break written,
                     Err(DecompressError::OutputTooSmall { .. }) if room < most => {
-                        room = most.min(room.saturating_mul(8))
+                        room = most.min(room.saturating_mul(8));
                     }
                     Err(DecompressError::OutputTooSmall { .. }) if room == limit - start => {
                         return Err(too_large(max_bytes));

@@ -10,7 +10,7 @@ pub fn java_string_hash(text: &str) -> i32 {
 /// Java's `Long.hashCode`.
 pub fn java_long_hash(value: i64) -> i32 {
     let bits = value.cast_unsigned();
-    ((bits ^ (bits >> 32)) as u32).cast_signed()
+    low_half(bits ^ (bits >> 32)).cast_signed()
 }
 
 /// Java's `Boolean.hashCode`.
@@ -57,10 +57,15 @@ pub fn murmur3_32(bytes: &[u8]) -> i32 {
         .iter()
         .rev()
         .fold(0, |word, byte| word << 8 | u32::from(*byte)));
-    hash ^= bytes.len() as u32;
+    hash ^= low_half(bytes.len() as u64);
     hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
     hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
     (hash ^ (hash >> 16)).cast_signed()
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "cutting is what it is for")]
+fn low_half(bits: u64) -> u32 {
+    bits as u32
 }
 
 #[cfg(test)]

@@ -219,6 +219,15 @@ fn push_hex(bytes: &[u8], out: &mut String) {
     }
 }
 
+fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
 /// Splits an id into its address, 4 or 16 bytes by the id's length, and the 12 bytes behind it.
 fn ip_and_tail(what: &'static str, id: &str) -> Result<(IpAddr, [u8; 12]), DecodeError> {
     let malformed = || DecodeError::Malformed {
@@ -230,13 +239,12 @@ fn ip_and_tail(what: &'static str, id: &str) -> Result<(IpAddr, [u8; 12]), Decod
     };
     let mut bytes = [0u8; 28];
     let digits = id.as_bytes().as_chunks::<2>();
-    let len = match (digits.0.len(), digits.1) {
-        (len @ (16 | 28), []) => len,
-        _ => return Err(malformed()),
+    let (len @ (16 | 28), []) = (digits.0.len(), digits.1) else {
+        return Err(malformed());
     };
     for (byte, [high, low]) in bytes.iter_mut().zip(digits.0) {
-        let digit = |digit: u8| char::from(digit).to_digit(16).ok_or_else(malformed);
-        *byte = (digit(*high)? << 4 | digit(*low)?) as u8;
+        let digit = |digit: u8| hex_value(digit).ok_or_else(malformed);
+        *byte = digit(*high)? << 4 | digit(*low)?;
     }
     let (ip, tail): (IpAddr, &[u8]) = if len == 16 {
         let (ip, tail) = bytes.split_first_chunk::<4>().ok_or_else(malformed)?;

@@ -28,6 +28,7 @@ pub(crate) fn md5(bytes: &[u8]) -> [u8; 16] {
     digest
 }
 
+#[allow(clippy::many_single_char_names, reason = "the names of the RFC")]
 fn mix(state: [u32; 4], block: &[u8; 64]) -> [u32; 4] {
     const SHIFTS: [[u32; 4]; 4] = [
         [7, 12, 17, 22],
@@ -54,6 +55,11 @@ fn mix(state: [u32; 4], block: &[u8; 64]) -> [u32; 4] {
             .copied()
             .unwrap_or_default();
         // the constants are the sine of 1, 2, 3, ... in fixed point
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the whole part of a number from 0 to 2^32"
+        )]
         let constant = (f64::from(round + 1).sin().abs() * 4_294_967_296.0) as u32;
         let sum = a.wrapping_add(f).wrapping_add(constant).wrapping_add(word);
         (a, d, c, b) = (d, c, b, b.wrapping_add(sum.rotate_left(shift)));
@@ -71,12 +77,7 @@ mod tests {
 
     #[test]
     fn digests_of_the_rfc() {
-        let hex = |text: &str| {
-            md5(text.as_bytes())
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
+        let hex = |text: &str| format!("{:032x}", u128::from_be_bytes(md5(text.as_bytes())));
         assert_eq!(hex(""), "d41d8cd98f00b204e9800998ecf8427e");
         assert_eq!(hex("abc"), "900150983cd24fb0d6963f7d28e17f72");
         assert_eq!(hex("message digest"), "f96b697d7cb7938d525a2f31aaf161d0");

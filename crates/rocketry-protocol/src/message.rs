@@ -20,6 +20,7 @@ pub const MAX_DECOMPRESSED_BYTES: usize = 128 << 20;
 ///
 /// Faults of names and values are kept and reported by the send, so that building never fails: see [`Message::fault`].
 #[derive(Debug, Clone)]
+#[must_use = "a message does nothing until it is sent"]
 pub struct Message {
     topic: Arc<str>,
     body: Bytes,

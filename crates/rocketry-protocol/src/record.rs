@@ -149,15 +149,10 @@ impl<'a> Record<'a> {
                 )));
             }
         };
-        let total = usize::try_from(total_size)
-            .ok()
-            .filter(|total| *total >= MIN_BYTES)
-            .ok_or(DecodeError::OutOfBounds {
-                what: "record size",
-                value: total_size.into(),
-                min: MIN_BYTES as i64,
-                max: i32::MAX.into(),
-            })?;
+        let total = match usize::try_from(total_size) {
+            Ok(total) if total >= MIN_BYTES => total,
+            _ => return Err(out_of_bounds("record size", total_size, 91, i32::MAX)),
+        };
         let record = bytes.get(8..total).ok_or(DecodeError::Truncated {
             what: "record",
             need: total as u64,
@@ -185,15 +180,9 @@ impl<'a> Record<'a> {
         } else {
             i32::from(fields.i8()?)
         };
-        let topic_len = usize::try_from(topic_len).map_err(|_| DecodeError::OutOfBounds {
-            what: "topic length",
-            value: topic_len.into(),
-            min: 0,
-            max: if v2 {
-                i16::MAX.into()
-            } else {
-                MAX_V1_TOPIC_BYTES as i64
-            },
+        let topic_len = usize::try_from(topic_len).map_err(|_| {
+            let max = if v2 { i16::MAX.into() } else { i8::MAX.into() };
+            out_of_bounds("topic length", topic_len, 0, max)
         })?;
         let topic = std::str::from_utf8(fields.take(topic_len)?)
             .map_err(|error| malformed(format!("topic: {error}")))?;
@@ -285,6 +274,15 @@ fn malformed(reason: String) -> DecodeError {
     }
 }
 
+fn out_of_bounds(what: &'static str, value: i32, min: i32, max: i32) -> DecodeError {
+    DecodeError::OutOfBounds {
+        what,
+        value: value.into(),
+        min: min.into(),
+        max: max.into(),
+    }
+}
+
 struct Cursor<'a> {
     rest: &'a [u8],
 }
@@ -332,12 +330,8 @@ impl<'a> Cursor<'a> {
             IpAddr::V4(Ipv4Addr::from(self.chunk::<4>()?))
         };
         let port = self.i32()?;
-        let port = u16::try_from(port).map_err(|_| DecodeError::OutOfBounds {
-            what: "port of a host",
-            value: port.into(),
-            min: 0,
-            max: u16::MAX.into(),
-        })?;
+        let port = u16::try_from(port)
+            .map_err(|_| out_of_bounds("port of a host", port, 0, u16::MAX.into()))?;
         Ok(SocketAddr::new(ip, port))
     }
 }

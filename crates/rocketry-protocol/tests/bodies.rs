@@ -1,5 +1,11 @@
 //! JSON bodies that Java wrote and read.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "part of tests, which fail by panicking"
+)]
+
 mod support;
 
 use std::{collections::BTreeMap, error::Error, fmt};
@@ -131,18 +137,20 @@ fn odd_texts_are_read_as_in_java() {
         let text = text_or_empty(&case["text"]);
         let kind = text_or_empty(&case["type"]);
         if case["exception"].is_string() {
-            fn fails<T: DeserializeOwned>(text: &str) -> Outcome {
-                same("error", body::decode::<T>(text.as_bytes()).is_err(), true)
-            }
             return with_type!(kind, fails(text));
-        }
-        fn written<T: Serialize + DeserializeOwned>(text: &str) -> Result<Value, Box<dyn Error>> {
-            let value: T = body::decode(text.as_bytes())?;
-            Ok(body::decode::<Tree>(&body::encode(&value)?)?.normalized())
         }
         let ours = with_type!(kind, written(text))?;
         same_as_decoded(kind, &ours, &case["decoded"])
     });
+}
+
+fn fails<T: DeserializeOwned>(text: &str) -> Outcome {
+    same("error", body::decode::<T>(text.as_bytes()).is_err(), true)
+}
+
+fn written<T: Serialize + DeserializeOwned>(text: &str) -> Result<Value, Box<dyn Error>> {
+    let value: T = body::decode(text.as_bytes())?;
+    Ok(body::decode::<Tree>(&body::encode(&value)?)?.normalized())
 }
 
 /// `decoded` says in its own way what Java read: a whole object as text, or parts of it under names of their own.
@@ -401,8 +409,8 @@ enum Tree {
     /// As written, so that whole numbers keep all their digits.
     Number(String),
     Text(String),
-    List(Vec<Tree>),
-    Map(BTreeMap<Tree, Tree>),
+    List(Vec<Self>),
+    Map(BTreeMap<Self, Self>),
 }
 
 impl Tree {

@@ -1,6 +1,12 @@
 //! Messages, batches and bodies from peers that cannot be trusted: every cut and many changes of every vector end in an error or
 //! a value, never in a panic, and take no more memory than the input justifies.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "part of tests, which fail by panicking"
+)]
+
 mod support;
 
 use std::{

@@ -1,5 +1,11 @@
 //! Identifiers, hashes, pop texts, allocations and names that Java made.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "part of tests, which fail by panicking"
+)]
+
 mod support;
 
 use std::{collections::BTreeMap, error::Error, net::SocketAddr, sync::Arc};
@@ -27,7 +33,7 @@ fn unique_ids() {
     for_each_case(&file, "uniq_ids", |case| {
         let golden = text_or_empty(&case["id"]);
         let id = UniqueId::parse(golden)?;
-        same("bytes", golden.len() as i64 / 2, int(&case["bytes"])?)?;
+        same("bytes", golden.len() / 2, int(&case["bytes"])?)?;
         same("ip", id.ip, text_or_empty(&case["ip"]).parse()?)?;
         same("pid", i64::from(id.process_id), int(&case["pid"])?)?;
         same(
@@ -317,7 +323,7 @@ fn hashes() {
         let text = text_or_empty(&case["text"]);
         same(
             "units",
-            text.encode_utf16().count() as i64,
+            text.encode_utf16().count(),
             int(&case["utf16_units"])?,
         )?;
         same(

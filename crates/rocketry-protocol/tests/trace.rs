@@ -1,5 +1,11 @@
 //! Trace records that Java wrote and read.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "part of tests, which fail by panicking"
+)]
+
 mod support;
 
 use std::error::Error;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{DataVersion, fastjson::java_enum};
 
 /// Settings of a consumer group on one broker. Java: `SubscriptionGroupConfig`.
+#[allow(clippy::struct_excessive_bools, reason = "Java's members, one by one")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SubscriptionGroupConfig {

@@ -251,9 +251,8 @@ impl<'de> Reader<'de> {
             "false" => T::try_from(0).ok(),
             other => {
                 let value = other.parse::<f64>().ok()?;
-                // within these bounds the cast is exact
                 if value.abs() < 9e15 {
-                    T::try_from(value as i64).ok()
+                    T::try_from(cut_fraction(value)).ok()
                 } else {
                     None
                 }
@@ -316,6 +315,14 @@ impl<'de> Reader<'de> {
         self.count_element()?;
         Ok(true)
     }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "cutting is what it is for; out of range it saturates"
+)]
+fn cut_fraction(value: f64) -> i64 {
+    value as i64
 }
 
 /// Elements of a list or members of an object. Those that are null are passed over: a missing member keeps its default.
@@ -405,9 +412,9 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
             Some(b'n') => self.deserialize_unit(visitor),
             _ => {
                 let number = self.number()?;
-                if let Ok(value) = number.parse() {
+                if let Ok(value) = number.parse::<u64>() {
                     visitor.visit_u64(value)
-                } else if let Ok(value) = number.parse() {
+                } else if let Ok(value) = number.parse::<i64>() {
                     visitor.visit_i64(value)
                 } else {
                     visitor.visit_f64(number.parse().map_err(|_| self.expected("a number"))?)

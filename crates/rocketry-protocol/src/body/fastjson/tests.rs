@@ -13,7 +13,7 @@ struct Bean {
     text: String,
     list: Vec<i32>,
     table: BTreeMap<i64, String>,
-    inner: Option<Box<Bean>>,
+    inner: Option<Box<Self>>,
 }
 
 fn read(text: &str) -> Result<Bean, String> {

@@ -188,9 +188,9 @@ impl<'w, 'o> ser::Serializer for &'w mut Writer<'o> {
     }
     fn serialize_f64(self, value: f64) -> Result<(), Refused> {
         if value.is_finite() {
-            self.whole(java_double(value), true)
+            self.whole(java_double(value), true);
         } else {
-            self.whole("null", true)
+            self.whole("null", true);
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ pub trait Handler: Send + Sync + 'static {
         let _ = connection;
     }
 
-    /// Once per connection, after it ended and everything that waited on it has failed.
+    /// Once per connection, after it ended and everything that waited on it has failed; not if the runtime was dropped before.
     fn closed(&self, connection: &Connection) {
         let _ = connection;
     }

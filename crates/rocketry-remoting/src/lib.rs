@@ -9,6 +9,36 @@
 //! - [`Deadline`] is how long a caller is willing to wait, as a point in time that is handed down;
 //! - [`Error`] says what failed, where, after how long, and whether the peer may have got the request.
 //!
+//! ```
+//! # use std::{sync::Arc, time::Duration};
+//! # use rocketry_protocol::{RemotingCommand, RequestCode, ResponseCode};
+//! use rocketry_remoting::*;
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn handle(&self, request: RemotingCommand, responder: Responder) {
+//!         responder.respond(RemotingCommand::response(ResponseCode::SUCCESS).with_body(request.body));
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Listener::bind("127.0.0.1:0".parse()?, ListenerOptions::default(), Arc::new(Echo))?;
+//! let addr = server.local_addr().to_string();
+//!
+//! let client = Connections::new(ConnectOptions::default(), Arc::new(Unsupported));
+//! let deadline = Deadline::after(Duration::from_secs(3));
+//! let request = RemotingCommand::bare_request(RequestCode::SEND_MESSAGE).with_body("hello");
+//! let response = client.call(&addr, request, deadline).await?;
+//! assert_eq!(response.body, "hello");
+//!
+//! client.close_all().await;
+//! server.shutdown(deadline).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What this crate never does: it does not look into headers or bodies, does not retry, and knows no message.
 
 mod connect;

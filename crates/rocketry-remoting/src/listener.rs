@@ -65,18 +65,12 @@ impl Port {
         let open = Arc::new(Open {
             handler,
             connections: Mutex::default(),
+            stop: CancellationToken::new(),
         });
-        let stop = CancellationToken::new();
-        let accepting = tokio::spawn(accept(
-            self.listener,
-            options,
-            Arc::clone(&open),
-            stop.clone(),
-        ));
+        let accepting = tokio::spawn(accept(self.listener, options, Arc::clone(&open)));
         Listener {
             local: self.local,
             open,
-            stop,
             accepting: Mutex::new(Some(accepting)),
         }
     }
@@ -86,7 +80,6 @@ impl Port {
 pub struct Listener {
     local: SocketAddr,
     open: Arc<Open>,
-    stop: CancellationToken,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -118,7 +111,7 @@ impl Listener {
 
     /// Stops accepting; connections stay. Returns when the port is free.
     pub async fn stop_accepting(&self) {
-        self.stop.cancel();
+        self.open.stop.cancel();
         let accepting = self.accepting.lock().take();
         if let Some(accepting) = accepting {
             // It ends by itself; a panic in it has been reported by the runtime.
@@ -129,7 +122,8 @@ impl Listener {
     /// Stops accepting and reading, waits until every request taken is answered and every answer written, or until `deadline`,
     /// then closes all connections and waits for their end. A deadline in the past closes without waiting for answers.
     ///
-    /// Parked long polls count as unanswered: whoever parked them should answer them first.
+    /// Parked long polls count as unanswered: whoever parked them should answer them first. A peer that does not close its side
+    /// in turn can hold this up beyond `deadline`, by [`ConnectionOptions::linger`](crate::ConnectionOptions::linger) at most.
     pub async fn shutdown(&self, deadline: Deadline) {
         self.stop_accepting().await;
         let connections: Vec<_> = self.open.connections.lock().values().cloned().collect();
@@ -147,7 +141,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.open.stop.cancel();
         self.open.close_all();
     }
 }
@@ -161,12 +155,8 @@ impl fmt::Debug for Listener {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    options: ListenerOptions,
-    open: Arc<Open>,
-    stop: CancellationToken,
-) {
+async fn accept(listener: TcpListener, options: ListenerOptions, open: Arc<Open>) {
+    let stop = open.stop.clone();
     let handler: Arc<dyn Handler> = Arc::clone(&open) as _;
     let mut refused = Refused::default();
     loop {
@@ -200,6 +190,8 @@ async fn accept(
 struct Open {
     handler: Arc<dyn Handler>,
     connections: Mutex<HashMap<u64, Connection>>,
+    /// The listener is gone: what is accepted at this very moment is not served.
+    stop: CancellationToken,
 }
 
 impl Open {
@@ -221,6 +213,9 @@ impl Open {
         let info = ConnectionInfo::new(peer, local);
         // Held while the connection starts, so that its end cannot be noted before its beginning.
         let mut connections = self.connections.lock();
+        if self.stop.is_cancelled() {
+            return;
+        }
         let connection =
             Connection::start_tcp(stream, info, &options.connection, Arc::clone(handler));
         connections.insert(connection.id(), connection);

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{connection::Shared, error::CloseReason, handler::Handler};
+use crate::{connection::Shared, error::CloseReason, handler::Handler, outbound::Batch};
 
 /// When bytes moved last, in milliseconds since the connection started.
 #[derive(Debug)]
@@ -110,6 +110,8 @@ pub(crate) async fn run(
         shared.abort.cancel();
         ended.await;
     }
+    // Handles may outlive the connection for long; its buffers need not.
+    shared.outbound.lock().queued = Batch::default();
     handler.closed(&shared.handle());
     drop(guarded);
 }

@@ -264,22 +264,19 @@ async fn hanging_addr() -> (String, Vec<tokio::net::TcpStream>, TcpListener) {
 async fn each_waiter_of_a_hanging_connect_keeps_its_own_deadline() {
     let (addr, _fillers, _listener) = hanging_addr().await;
     let mut options = ConnectOptions::default();
-    options.connect_timeout = Duration::from_millis(600);
+    options.connect_timeout = Duration::from_secs(2);
     let client = client_with(options);
     let get = |ms| client.get(&addr, within(ms));
-    let (short, shorter, long) = tokio::join!(get(200), get(100), get(10_000));
-    let short = short.unwrap_err();
-    assert_eq!(short.kind(), ErrorKind::Timeout(Stage::Connect));
-    assert!((195..550).contains(&short.elapsed().as_millis()), "{short}");
-    let shorter = shorter.unwrap_err();
-    assert_eq!(shorter.kind(), ErrorKind::Timeout(Stage::Connect));
-    assert!(shorter.elapsed() < short.elapsed());
+    let (short, shorter, long) = tokio::join!(get(200), get(100), get(60_000));
+    for (waiter, ms) in [(short, 200), (shorter, 100)] {
+        let error = waiter.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout(Stage::Connect));
+        assert!(error.elapsed() >= Duration::from_millis(ms - 1), "{error}");
+        assert!(!error.maybe_delivered());
+    }
     let long = long.unwrap_err();
     assert_eq!(long.kind(), ErrorKind::Connect);
-    assert!(
-        long.to_string().ends_with("no answer within 600ms"),
-        "{long}"
-    );
+    assert!(long.to_string().ends_with("no answer within 2s"), "{long}");
 }
 
 /// Callers that give up at any point leave the attempt to the others.

@@ -116,6 +116,7 @@ With --group reading goes on where the group stopped, and what was printed is co
 
 Examples:
   rocketry consume Greetings                          everything, until 5 s pass without a message
+  rocketry consume Greetings --wait 0s                what is there now
   rocketry consume Orders --from last --wait forever  what arrives from now on
   rocketry consume Orders --from time:-1h --output jsonl
   rocketry consume Lines --output raw --count 1000 > lines.txt
@@ -332,7 +333,7 @@ pub(crate) struct Consume {
     /// Stop after N messages
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// Stop when no message came for this long; `forever` = only Ctrl-C stops
+    /// Stop when no message came for this long; `0s` = behind what is there now, `forever` = only Ctrl-C stops
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::wait)]
     pub(crate) wait: Wait,
     /// Consumer group whose offsets are used and committed

@@ -20,32 +20,74 @@ pub(crate) fn wall_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Time since this process was started, loading of the program included.
-///
-/// Where the system does not tell (it does on Linux, to a hundredth of a second), time since `main_entered`.
-pub(crate) fn since_process_start(main_entered: Instant) -> Duration {
-    system_since_start().map_or_else(
-        || main_entered.elapsed(),
-        |age| age.max(main_entered.elapsed()),
+/// The moment `main` began, and the CPU time that loading the program had taken until then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MainEntered {
+    at: Instant,
+    cpu: Duration,
+}
+
+impl MainEntered {
+    /// To be called first in `main`.
+    pub(crate) fn now() -> Self {
+        Self {
+            at: now(),
+            cpu: process_cpu(),
+        }
+    }
+
+    /// Time since this process was started, loading of the program included.
+    ///
+    /// That is the time since `main` began and the CPU time before it. On Linux it is also held within what the kernel says about the
+    /// start, which it knows to a hundredth of a second: loading may have waited for a disk.
+    pub(crate) fn since_process_start(self) -> Duration {
+        let age = self.at.elapsed() + self.cpu;
+        match kernel_age() {
+            Some(longest) => {
+                age.clamp(longest.saturating_sub(TICK), longest.max(self.at.elapsed()))
+            }
+            None => age,
+        }
+    }
+}
+
+/// Resolution of the start time that the kernel keeps.
+const TICK: Duration = Duration::from_millis(10);
+
+/// CPU time of this process so far.
+#[cfg(unix)]
+pub(crate) fn process_cpu() -> Duration {
+    duration(rustix::time::clock_gettime(
+        rustix::time::ClockId::ProcessCPUTime,
+    ))
+}
+
+/// Not told here.
+#[cfg(not(unix))]
+pub(crate) fn process_cpu() -> Duration {
+    Duration::ZERO
+}
+
+#[cfg(unix)]
+fn duration(time: rustix::time::Timespec) -> Duration {
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
     )
 }
 
+/// Time since the start that the kernel noted, which is rounded down to a tick, so that this is the longest it can be.
 #[cfg(target_os = "linux")]
-fn system_since_start() -> Option<Duration> {
+fn kernel_age() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let started = start_ticks(&stat)?;
-    let ticks_per_second = rustix::param::clock_ticks_per_second();
-    let started = Duration::from_nanos(started.checked_mul(1_000_000_000)? / ticks_per_second);
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let now = Duration::new(
-        u64::try_from(now.tv_sec).ok()?,
-        u32::try_from(now.tv_nsec).ok()?,
-    );
-    now.checked_sub(started)
+    let started =
+        start_ticks(&stat)?.checked_mul(1_000_000_000)? / rustix::param::clock_ticks_per_second();
+    duration(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
+        .checked_sub(Duration::from_nanos(started))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn system_since_start() -> Option<Duration> {
+fn kernel_age() -> Option<Duration> {
     None
 }
 
@@ -68,10 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn age_of_this_process_is_plausible() {
-        let entered = now();
-        let age = since_process_start(entered);
-        assert!(age < Duration::from_hours(1), "{age:?}");
-        assert!(system_since_start().is_some());
+    fn age_of_this_process_is_what_the_kernel_says() {
+        let age = MainEntered::now().since_process_start();
+        let longest = kernel_age().unwrap();
+        assert!(
+            age <= longest && age + TICK * 2 > longest,
+            "{age:?} of {longest:?}"
+        );
     }
 }

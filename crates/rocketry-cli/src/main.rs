@@ -23,7 +23,7 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let entered = clock::now();
+    let entered = clock::MainEntered::now();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

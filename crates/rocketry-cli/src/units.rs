@@ -44,6 +44,8 @@ impl When {
 /// How long `consume` waits for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
+    /// Not at all: stop behind what was there at the start.
+    Not,
     /// Stop when none came for this long.
     Idle(Duration),
     /// Until stopped by hand.
@@ -74,7 +76,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn wait(text: &str) -> Result<Wait, String> {
     match text {
         "forever" => Ok(Wait::Forever),
-        "0" | "0s" | "0ms" => Ok(Wait::Idle(Duration::ZERO)),
+        "0" | "0s" | "0ms" => Ok(Wait::Not),
         _ => duration(text)
             .map(Wait::Idle)
             .map_err(|e| format!("{e}, or forever")),
@@ -229,7 +231,7 @@ mod tests {
         ] {
             assert!(duration(wrong).is_err(), "{wrong:?}");
         }
-        assert_eq!(wait("0s"), Ok(Wait::Idle(Duration::ZERO)));
+        assert_eq!(wait("0s"), Ok(Wait::Not));
         assert_eq!(wait("forever"), Ok(Wait::Forever));
     }
 

@@ -21,6 +21,8 @@ use crate::{
 
 /// Offsets are committed at least this often while messages arrive.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
+/// Messages that are there do not take longer, unless the broker does not hand them out.
+const UNEXPECTED_SILENCE: Duration = Duration::from_secs(10);
 /// One wait of `--wait forever`; it just starts again.
 const LONG: Duration = Duration::from_mins(1);
 
@@ -69,6 +71,7 @@ async fn reader(client: &Client, args: &args::Consume) -> Result<Reader, Failure
 /// Why reading ended, as the end of the summary.
 enum End {
     Enough,
+    Reached,
     Idle(Duration),
     Interrupted,
 }
@@ -76,7 +79,7 @@ enum End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Enough => Ok(()),
+            Self::Enough | Self::Reached => Ok(()),
             Self::Idle(time) => write!(f, "; none came for {time:?}"),
             Self::Interrupted => f.write_str("; interrupted"),
         }
@@ -90,19 +93,27 @@ async fn print(
     consumed: &mut Consumed,
     client: &Client,
 ) -> Result<End, Failure> {
-    let (wait, forever) = match args.wait {
-        Wait::Idle(wait) => (wait, false),
-        Wait::Forever => (LONG, true),
+    let wait = match args.wait {
+        Wait::Idle(wait) => wait,
+        Wait::Not => UNEXPECTED_SILENCE,
+        Wait::Forever => LONG,
+    };
+    let ends = match args.wait {
+        Wait::Not => Some(ends(client, &args.topic).await?),
+        Wait::Idle(_) | Wait::Forever => None,
     };
     let limit = args.count.unwrap_or(u64::MAX);
     let mut committed_at = clock::now();
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
+        if ends.as_ref().is_some_and(|ends| has_reached(reader, ends)) {
+            return Ok(End::Reached);
+        }
         let batch = tokio::select! {
             batch = reader.next_batch(wait) => batch?,
             _ = &mut interrupt => return Ok(End::Interrupted),
         };
-        if batch.is_empty() && !forever {
+        if batch.is_empty() && args.wait != Wait::Forever {
             return Ok(End::Idle(wait));
         }
         for message in &batch {
@@ -123,6 +134,22 @@ async fn print(
             committed_at = clock::now();
         }
     }
+}
+
+/// Where each queue of the topic ends now.
+async fn ends(client: &Client, topic: &str) -> Result<BTreeMap<MessageQueue, i64>, Failure> {
+    let stats = client.admin().topic_stats(topic).await?;
+    Ok(stats
+        .into_iter()
+        .map(|queue| (queue.queue, queue.max_offset))
+        .collect())
+}
+
+fn has_reached(reader: &Reader, ends: &BTreeMap<MessageQueue, i64>) -> bool {
+    let positions = reader.positions();
+    positions
+        .iter()
+        .all(|(queue, next)| ends.get(queue).is_none_or(|end| next >= end))
 }
 
 /// What was printed, and how far that goes in each queue.

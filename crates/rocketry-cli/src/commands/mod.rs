@@ -7,7 +7,7 @@ mod send;
 mod serve;
 mod topic;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::CommandFactory;
 use rocketry::{Client, NameServers};
@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     args::{Bench, Cli, Command, Global},
+    clock::MainEntered,
     failure::Failure,
     output::Output,
 };
@@ -26,7 +27,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// Why it did not do what it was asked for.
-pub(crate) fn run(cli: Cli, entered: Instant) -> Result<(), Failure> {
+pub(crate) fn run(cli: Cli, entered: MainEntered) -> Result<(), Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Quickstart(args) => runtime(0)?.block_on(quickstart::run(&args)),

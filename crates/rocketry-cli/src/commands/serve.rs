@@ -1,17 +1,13 @@
 //! `rocketry serve`: name server and broker in one process, until a signal.
 
-use std::{
-    env,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{env, path::PathBuf, time::Duration};
 
 use rocketry::NameServers;
 use rocketry_server::{DataDir, FlushMode, Server, ServerConfig};
 
 use crate::{
     args::{self, Flush, Global},
-    clock,
+    clock::MainEntered,
     failure::Failure,
     output::{self, Output},
 };
@@ -26,7 +22,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) async fn run(
     args: args::Serve,
     global: &Global,
-    entered: Instant,
+    entered: MainEntered,
 ) -> Result<(), Failure> {
     let config = config(args, global)?;
     // Before the ready line, so that a signal that follows it is not missed.
@@ -39,7 +35,7 @@ pub(crate) async fn run(
             server.namesrv_addr(),
             server.broker_addr(),
             server.data_dir().display(),
-            clock::since_process_start(entered).as_millis()
+            entered.since_process_start().as_millis()
         ))
         .and_then(|()| output.flush());
     // A server whose stdout nobody reads is still a server.
@@ -51,7 +47,7 @@ pub(crate) async fn run(
     drop(output);
 
     let signal = signals.next().await;
-    output::note(format_args!("{signal}: stopping"));
+    tracing::info!("{signal}: stopping");
     tokio::select! {
         stopped = server.shutdown(STOP_WITHIN) => Ok(stopped?),
         signal = signals.next() => Err(Failure::new(format!("{signal} again: stopped at once; the next start runs a recovery"))),

@@ -287,6 +287,8 @@ async fn delete(
     {
         return Err(Failure::new(format!("topic {topic} was not deleted")));
     }
+    // Brokers confirm the deletion of a topic that they do not have; a misspelt name should not look like a success.
+    admin.topic_route(topic).await?;
     admin.delete_topic(topic).await?;
     match format.output {
         ReportFormat::Json => output.pretty_json(&Deleted { deleted: topic }),

@@ -395,6 +395,24 @@ async fn a_group_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn reading_without_waiting_takes_all_that_is_there() {
+    let server = Served::temp().await;
+    let args = ["consume", "Now", "--wait", "0s", "--output", "raw"];
+    server.run(&["topic", "create", "Now"]).await.ok();
+    assert_eq!(server.run(&args).await.ok().text(), "");
+    server
+        .run(&["send", "Now", "x", "--count", "3000"])
+        .await
+        .ok();
+    assert_eq!(server.run(&args).await.ok().text(), "x\n".repeat(3000));
+    let last = server
+        .run(&[&args[..], &["--from", "last"]].concat())
+        .await
+        .ok();
+    assert_eq!(last.text(), "");
+}
+
+#[tokio::test]
 async fn topics_of_lines_are_honoured() {
     let server = Served::temp().await;
     let input = br#"{"topic":"Left","body":"l"}

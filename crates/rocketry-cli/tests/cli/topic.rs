@@ -85,6 +85,10 @@ async fn a_topic_lives_and_dies() {
     assert_eq!(deleted, json!({"deleted": "Orders"}));
     assert_eq!(server.run(&["topic", "list"]).await.ok().text(), "");
     server
+        .run(&["topic", "delete", "Orders"])
+        .await
+        .fails_with(1, &["Orders", "does not exist"]);
+    server
         .run(&["topic", "route", "Orders"])
         .await
         .fails_with(1, &["Orders"]);

@@ -20,11 +20,7 @@ impl Cpu {
     pub(super) fn now() -> Option<Self> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         let (user_ticks, system_ticks) = ticks(&stat)?;
-        let total = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        let total = Duration::new(
-            u64::try_from(total.tv_sec).ok()?,
-            u32::try_from(total.tv_nsec).ok()?,
-        );
+        let total = crate::clock::process_cpu();
         Some(Self::split(total, user_ticks, system_ticks))
     }
 

@@ -228,3 +228,25 @@ fn go_away(stopping: &AtomicBool, request: &RemotingCommand) -> Option<RemotingC
     (stopping.load(Ordering::Acquire) && request.version > GO_AWAY_AFTER_VERSION)
         .then(|| Fault::new(ResponseCode::GO_AWAY, "please go away").into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S-017.
+    #[test]
+    fn s017_clients_that_understand_it_are_told_to_go_while_the_server_stops() {
+        let stopping = AtomicBool::new(false);
+        let mut request = RemotingCommand::bare_request(RequestCode::GET_MAX_OFFSET);
+        request.version = 513;
+        assert!(go_away(&stopping, &request).is_none());
+        stopping.store(true, Ordering::Release);
+        let response = go_away(&stopping, &request).unwrap();
+        assert_eq!(
+            (response.code, response.remark.as_deref()),
+            (1500, Some("please go away"))
+        );
+        request.version = 475;
+        assert!(go_away(&stopping, &request).is_none());
+    }
+}

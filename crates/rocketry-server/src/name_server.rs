@@ -42,9 +42,14 @@ pub(crate) struct Registered {
     pub(crate) ha_server_addr: Option<String>,
 }
 
-/// The registration is refused (code 1, `register broker failed`).
+/// Why a registration is refused (code 1).
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct RegisterRefused;
+pub(crate) enum RegisterRefused {
+    /// One topic from an unknown broker: an incremental registration that came before the full one.
+    Incremental,
+    /// The name and id are those of the broker of this process, at this address.
+    Ours(String),
+}
 
 /// Route, cluster and liveness tables.
 #[derive(Debug, Default)]
@@ -385,6 +390,14 @@ impl Tables {
             .addrs
             .retain(|id, addr| *id == r.broker_id || addr != r.broker_addr);
 
+        // Java lets the latest registration win; the broker of this process registers once and would be lost.
+        if let Some(other) = broker.addrs.get(&r.broker_id)
+            && other != r.broker_addr
+            && let Some(live) = self.live.get(&key(&broker.cluster, other))
+            && live.connection_id.is_none()
+        {
+            return Err(RegisterRefused::Ours(other.clone()));
+        }
         // An older master with a larger state version stays: it was elected later than the one that registers now.
         if let Some(other) = broker.addrs.get(&r.broker_id)
             && other != r.broker_addr
@@ -394,9 +407,8 @@ impl Tables {
             self.live.remove(&key(r.cluster, r.broker_addr));
             return Ok(Registered::default());
         }
-        // A registration of one topic from an unknown broker is an incremental one that came before the full one.
         if !broker.addrs.contains_key(&r.broker_id) && topics.len() == 1 {
-            return Err(RegisterRefused);
+            return Err(RegisterRefused::Incremental);
         }
         register_first |= broker
             .addrs
@@ -561,7 +573,7 @@ mod tests {
         let registration = broker("C", "b", "a:1", 0);
         assert_eq!(
             ns.register(&registration, one.iter(), 0),
-            Err(RegisterRefused)
+            Err(RegisterRefused::Incremental)
         );
         ns.register(&registration, [topic("A"), topic("B")].iter(), 0)
             .unwrap();
@@ -625,6 +637,12 @@ mod tests {
         ns.register(&local, [topic("T"), topic("U")].iter(), 0)
             .unwrap();
         assert_eq!(ns.expire(i64::MAX), 0);
+        let claim = broker("C", "b", "a:2", 0);
+        assert_eq!(
+            ns.register(&claim, [topic("T"), topic("U")].iter(), 0),
+            Err(RegisterRefused::Ours("a:1".to_owned()))
+        );
+        assert_eq!(ns.member_group("b")[&0], "a:1");
         ns.set_topic("b", &topic("V"));
         assert!(ns.route("V").is_some());
         ns.remove_topic_of("b", "V");

@@ -23,7 +23,7 @@ use super::{body_of, encoded, ok, ok_body};
 use crate::{
     fault::{Fault, Reply},
     kv_config::{KvConfig, ORDER_NAMESPACE},
-    name_server::{NameServer, Registration},
+    name_server::{NameServer, RegisterRefused, Registration},
     names,
 };
 
@@ -93,7 +93,13 @@ pub(crate) fn register(
     };
     let registered = name_server
         .register(&registration, table.topic_config_table.values(), now_ms)
-        .map_err(|_| Fault::system_error("register broker failed"))?;
+        .map_err(|refused| match refused {
+            RegisterRefused::Incremental => Fault::system_error("register broker failed"),
+            RegisterRefused::Ours(addr) => Fault::system_error(format!(
+                "register broker failed: {} with id {} is this server's own broker at {addr}; give the other one another name",
+                header.broker_name, header.broker_id
+            )),
+        })?;
     let response = ok().with_header(&RegisterBrokerReply {
         ha_server_addr: registered.ha_server_addr,
         master_addr: registered.master_addr,

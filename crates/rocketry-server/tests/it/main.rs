@@ -10,6 +10,7 @@ mod common;
 
 mod clients;
 mod delay;
+mod exchanges;
 mod lifecycle;
 mod name_server;
 mod pull;

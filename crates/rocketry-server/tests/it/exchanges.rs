@@ -1,0 +1,272 @@
+//! S-V4: requests recorded between Java's clients and servers, replayed in their order against ours; code, remark, header fields and
+//! members of the body must be those of the recorded answer.
+//!
+//! The vectors are read from the folder that `ROCKETRY_VECTORS` names, or else from the protocol crate's tests.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
+use bytes::{BufMut as _, BytesMut};
+use rocketry_protocol::{
+    RemotingCommand, ResponseCode,
+    body::heartbeat::{ConsumeFromWhere, MessageModel, SubscriptionData},
+    header::{PullMessageRequest, SendMessageRequest},
+};
+use rocketry_remoting::{ConnectOptions, Connections, Deadline, Handler, Responder};
+use rocketry_server::{Server, ServerConfig};
+use serde_json::Value;
+
+use crate::common::{TIMEOUT, beat, heartbeat, pull, request_to, send};
+
+/// Answers that differ on purpose, each with the reason.
+const DIFFERENT: [(&str, &str); 5] = [
+    (
+        "e003",
+        "SQL92 is not served yet: code 24, the group is not registered",
+    ),
+    (
+        "e013",
+        "asks for a time of the recording; here every message is newer",
+    ),
+    ("e028", "SQL92 is not served yet: code 1"),
+    (
+        "e033",
+        "claims the name of the broker of this process: code 1",
+    ),
+    ("e066", "transactions are not served yet: code 16"),
+];
+
+/// Fields whose values say something about the run.
+const VOLATILE: [&str; 6] = [
+    "msgId",
+    "timestamp",
+    "totalTopicNum",
+    "totalGroupNum",
+    "wipeTopicCount",
+    "addTopicCount",
+];
+
+/// Codes that the server serves and that the recording's clients send.
+const SERVED: [i32; 57] = [
+    10, 11, 14, 15, 17, 18, 21, 28, 29, 30, 31, 32, 33, 34, 35, 36, 38, 41, 42, 46, 100, 101, 102,
+    103, 104, 105, 106, 200, 201, 202, 203, 204, 205, 206, 207, 208, 215, 216, 217, 219, 222, 223,
+    224, 225, 300, 304, 307, 309, 310, 314, 320, 327, 328, 343, 345, 351, 361,
+];
+
+struct Agreeable;
+
+impl Handler for Agreeable {
+    fn handle(&self, _: RemotingCommand, responder: Responder) {
+        responder.respond(RemotingCommand::response(ResponseCode::SUCCESS).with_body("{}"));
+    }
+}
+
+#[tokio::test]
+async fn recorded_requests_get_the_recorded_answers() {
+    let Some(file) = vectors() else { return };
+    let server = Server::start(ServerConfig::temp()).await.unwrap();
+    let client = Connections::new(ConnectOptions::default(), Arc::new(Agreeable));
+    let mut cases: Vec<&Value> = file["exchanges"].as_array().unwrap().iter().collect();
+    cases.retain(|case| case["sender"] == "client" && SERVED.contains(&code_of(case)));
+    // All clients of the recording took their opaques from one counter.
+    cases.sort_by_key(|case| command(&case["request"]).opaque);
+    let mut failures = Vec::new();
+    let mut compared = 0;
+    for case in cases {
+        let id = case["id"].as_str().unwrap();
+        let addr = if case["server"] == "namesrv" {
+            server.namesrv_addr()
+        } else {
+            server.broker_addr()
+        };
+        let request = command(&case["request"]);
+        if case["response"].is_null() {
+            client
+                .oneway(addr, request, Deadline::after(TIMEOUT))
+                .await
+                .unwrap();
+            continue;
+        }
+        let mut request = request;
+        // Nobody will send to the recording's queue: what waits there is told at once.
+        if request.field("suspendTimeoutMillis").is_some() {
+            request
+                .fields
+                .as_mut()
+                .unwrap()
+                .push("suspendTimeoutMillis", "1");
+        }
+        let ours = client
+            .call(addr, request, Deadline::after(TIMEOUT))
+            .await
+            .unwrap();
+        let theirs = command(&case["response"]);
+        let difference = difference(&theirs, &ours, relayed(code_of(case)));
+        let on_purpose = DIFFERENT.iter().any(|(different, _)| *different == id);
+        match difference {
+            Some(text) if !on_purpose => failures.push(format!("{id} ({}): {text}", case["name"])),
+            None if on_purpose => failures.push(format!("{id}: no longer differs")),
+            _ => compared += 1,
+        }
+        for command in left_out_after(id) {
+            client
+                .call(server.broker_addr(), command, Deadline::after(TIMEOUT))
+                .await
+                .unwrap();
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{compared} alike; not alike:\n{}",
+        failures.join("\n")
+    );
+    assert!(compared > 60, "{compared} compared");
+}
+
+/// What the recording's clients did and the file, which has one exchange of each kind, leaves out.
+fn left_out_after(id: &str) -> Vec<RemotingCommand> {
+    match id {
+        // The second queue's other messages, and the group that pulls with its own subscription.
+        "e009" => {
+            let request = SendMessageRequest {
+                queue_id: 1,
+                properties: "TAGS\u{1}TagA\u{2}",
+                ..request_to("T")
+            };
+            let pull = PullMessageRequest {
+                consumer_group: "CGpull",
+                ..pull("T", 0, 0)
+            };
+            vec![
+                send(&request, "x"),
+                send(&request, "x"),
+                RemotingCommand::request(&pull),
+            ]
+        }
+        // The next heartbeat of the consumer, with the subscription that its pulls name.
+        "e019" => {
+            let mut data = heartbeat(
+                "127.0.0.1@c",
+                "CG",
+                MessageModel::Clustering,
+                &["%RETRY%CG"],
+            );
+            let consumer = &mut data.consumer_data_set[0];
+            consumer.consume_from_where = Some(ConsumeFromWhere::FirstOffset);
+            consumer
+                .subscription_data_set
+                .push(SubscriptionData::by_tags(
+                    "T",
+                    "TagA || TagB",
+                    1_795_345_304_832,
+                ));
+            vec![beat(&data)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// These are answered by the client.
+fn relayed(code: i32) -> bool {
+    [223, 307, 309].contains(&code)
+}
+
+fn difference(theirs: &RemotingCommand, ours: &RemotingCommand, relayed: bool) -> Option<String> {
+    if theirs.code != ours.code {
+        return Some(format!(
+            "code {} instead of {}, {:?}",
+            ours.code, theirs.code, ours.remark
+        ));
+    }
+    let said = theirs
+        .remark
+        .as_deref()
+        .filter(|text| *text != "not set any response code");
+    if said != ours.remark.as_deref() {
+        return Some(format!("remark {:?} instead of {said:?}", ours.remark));
+    }
+    let (theirs_fields, our_fields) = (fields(theirs), fields(ours));
+    if theirs_fields != our_fields {
+        return Some(format!(
+            "fields {our_fields:?} instead of {theirs_fields:?}"
+        ));
+    }
+    let (their_names, our_names) = (member_names(theirs), member_names(ours));
+    if their_names != our_names && !relayed {
+        return Some(format!(
+            "body: missing {:?}, beyond {:?}",
+            their_names.difference(&our_names).collect::<Vec<_>>(),
+            our_names.difference(&their_names).collect::<Vec<_>>()
+        ));
+    }
+    None
+}
+
+fn fields(command: &RemotingCommand) -> BTreeSet<(String, String)> {
+    let mut fields = BTreeSet::new();
+    for (key, value) in command.fields.iter().flat_map(|fields| fields.iter()) {
+        let value = if VOLATILE.contains(&key) {
+            "*"
+        } else {
+            value.unwrap_or_default()
+        };
+        fields.insert((key.to_owned(), value.to_owned()));
+    }
+    fields
+}
+
+/// Names of members in a JSON body, as far as they are names of Java's and not of topics, groups or clients.
+fn member_names(command: &RemotingCommand) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(&command.body);
+    let mut names = BTreeSet::new();
+    for (end, _) in text.match_indices("\":") {
+        let Some(start) = text[..end].rfind('"') else {
+            continue;
+        };
+        let name = &text[start + 1..end];
+        let is_member = name.len() > 1
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_alphanumeric());
+        if is_member {
+            names.insert(name.to_owned());
+        }
+    }
+    names
+}
+
+fn code_of(case: &Value) -> i32 {
+    i32::try_from(case["code"].as_i64().unwrap()).unwrap()
+}
+
+/// A side of an exchange as a command: the header's text and the body.
+fn command(side: &Value) -> RemotingCommand {
+    let header = side["header_text"].as_str().unwrap();
+    let body = match (side["body_text"].as_str(), side["body_hex"].as_str()) {
+        (Some(text), _) => text.as_bytes().to_vec(),
+        (None, Some(hex)) => hex
+            .as_bytes()
+            .chunks(2)
+            .map(|digits| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap())
+            .collect(),
+        (None, None) => Vec::new(),
+    };
+    let mut frame = BytesMut::new();
+    frame.put_u32(u32::try_from(header.len()).unwrap());
+    frame.put_slice(header.as_bytes());
+    frame.put_slice(&body);
+    RemotingCommand::decode(frame.freeze()).unwrap()
+}
+
+fn vectors() -> Option<Value> {
+    let folder = std::env::var_os("ROCKETRY_VECTORS").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../rocketry-protocol/tests/vectors"),
+        PathBuf::from,
+    );
+    let path = folder.join("exchanges.json");
+    match std::fs::read(&path) {
+        Ok(text) => Some(serde_json::from_slice(&text).unwrap()),
+        Err(error) => {
+            eprintln!("SKIPPED: {}: {error}", path.display());
+            None
+        }
+    }
+}

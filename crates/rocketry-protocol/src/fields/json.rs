@@ -145,8 +145,7 @@ fn int(scanner: &mut Scanner<'_>, what: &'static str) -> Result<i32, DecodeError
     if scanner.null()? {
         return Ok(0);
     }
-    let mut text = Vec::new();
-    scanner.scalar(&mut text)?;
+    let text = scanner.scalar_text()?;
     let text = std::str::from_utf8(&text).unwrap_or_default();
     match text {
         "true" => return Ok(1),
@@ -180,8 +179,7 @@ fn language(scanner: &mut Scanner<'_>) -> Result<Option<Language>, DecodeError> 
         return Ok(None);
     }
     let quoted = scanner.at_string()?;
-    let mut text = Vec::new();
-    scanner.scalar(&mut text)?;
+    let text = scanner.scalar_text()?;
     let text = std::str::from_utf8(&text).unwrap_or_default();
     if quoted {
         return Ok(Language::from_name(text));

@@ -56,17 +56,7 @@ impl<'a> Scanner<'a> {
     /// The name of a member, and the colon after it.
     pub(super) fn name(&mut self) -> Result<Cow<'a, [u8]>, DecodeError> {
         let quote = self.open_string()?;
-        let start = self.at;
-        let run = self.clean_run(quote)?;
-        let name = if self.peek() == Some(quote) {
-            self.at += 1;
-            Cow::Borrowed(run)
-        } else {
-            self.at = start;
-            let mut name = Vec::new();
-            self.rest_of_string(quote, &mut name)?;
-            Cow::Owned(name)
-        };
+        let name = self.string(quote)?;
         self.colon()?;
         Ok(name)
     }
@@ -103,6 +93,17 @@ impl<'a> Scanner<'a> {
         } else {
             out.extend_from_slice(self.word()?);
             Ok(())
+        }
+    }
+
+    /// As [`Scanner::scalar`], borrowed unless the text has an escape.
+    pub(super) fn scalar_text(&mut self) -> Result<Cow<'a, [u8]>, DecodeError> {
+        self.blanks()?;
+        if let Some(b'"' | b'\'') = self.peek() {
+            let quote = self.open_string()?;
+            self.string(quote)
+        } else {
+            self.word().map(Cow::Borrowed)
         }
     }
 
@@ -200,8 +201,7 @@ impl<'a> Scanner<'a> {
     /// A string with its quotes.
     fn quoted(&mut self, out: &mut Option<&mut Vec<u8>>) -> Result<(), DecodeError> {
         let quote = self.open_string()?;
-        let mut content = Vec::new();
-        self.rest_of_string(quote, &mut content)?;
+        let content = self.string(quote)?;
         if let Some(out) = out {
             let mut text = bytes::BytesMut::with_capacity(content.len() + 2);
             super::put_text(&content, &mut text);
@@ -219,6 +219,20 @@ impl<'a> Scanner<'a> {
             }
             _ => Err(self.unexpected("a quoted text")),
         }
+    }
+
+    /// Up to the closing quote, borrowed unless there is an escape.
+    fn string(&mut self, quote: u8) -> Result<Cow<'a, [u8]>, DecodeError> {
+        let start = self.at;
+        let run = self.clean_run(quote)?;
+        if self.peek() == Some(quote) {
+            self.at += 1;
+            return Ok(Cow::Borrowed(run));
+        }
+        self.at = start;
+        let mut content = Vec::new();
+        self.rest_of_string(quote, &mut content)?;
+        Ok(Cow::Owned(content))
     }
 
     fn rest_of_string(&mut self, quote: u8, out: &mut Vec<u8>) -> Result<(), DecodeError> {

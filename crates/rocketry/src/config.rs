@@ -9,9 +9,8 @@ use crate::{
     producer::LatencyPolicy,
 };
 
-/// Options of a [`crate::Client`].
+/// Options of a [`crate::Client`]: `ClientConfig { heartbeat: Duration::from_secs(10), ..Default::default() }`.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct ClientConfig {
     /// Last part of the client id. Default: process id and a number that no other client of the process has.
     ///
@@ -96,9 +95,8 @@ pub enum AttemptBudget {
     JavaExact,
 }
 
-/// Options of a [`crate::Producer`].
+/// Options of a [`crate::Producer`]: `ProducerConfig { retries: 5, ..Default::default() }`.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent switches, each with Java's name"

@@ -19,7 +19,7 @@ use rocketry_protocol::{
 use rocketry_remoting::{Handler, Listener, ListenerOptions, Responder};
 
 thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
+    static COUNT: Cell<u32> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -83,7 +83,10 @@ impl Handler for Answering {
 fn serve() -> SocketAddr {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let addr = free.local_addr().unwrap();
@@ -99,9 +102,12 @@ fn serve() -> SocketAddr {
 
 #[test]
 fn a_synchronous_send_allocates_at_most_eight_times() {
-    const SENDS: u64 = 1000;
+    const SENDS: u32 = 1000;
     let addr = serve();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let client = Client::connect(addr).await.unwrap();
         let producer = client.producer("PG").await.unwrap();
@@ -115,7 +121,7 @@ fn a_synchronous_send_allocates_at_most_eight_times() {
         for _ in 0..SENDS {
             producer.send(message()).await.unwrap();
         }
-        let per_send = (COUNT.get() - before) as f64 / SENDS as f64;
+        let per_send = f64::from(COUNT.get() - before) / f64::from(SENDS);
         println!("{per_send:.2} allocations per synchronous send, message and result included");
         assert!(per_send <= 8.0, "{per_send:.2}");
     });

@@ -13,9 +13,11 @@ use rocketry::{ErrorKind, Message, Producer, ProducerConfig, SendStatus};
 use crate::support::*;
 
 async fn limited(cluster: &Cluster, messages: usize, bytes: usize) -> Producer {
-    let mut config = ProducerConfig::default();
-    config.in_flight_messages = messages;
-    config.in_flight_bytes = bytes;
+    let config = ProducerConfig {
+        in_flight_messages: messages,
+        in_flight_bytes: bytes,
+        ..ProducerConfig::default()
+    };
     cluster
         .client()
         .await

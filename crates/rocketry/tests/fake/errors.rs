@@ -266,7 +266,14 @@ async fn name_server_silent() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NameServerUnreachable);
     assert!(!error.maybe_stored());
-    says(&error, &["no name server answered in time", " of 120 ms"]);
+    let addr = cluster.name_server.addr();
+    says(
+        &error,
+        &[
+            &format!("the name server {addr} did not answer in time"),
+            " of 120 ms",
+        ],
+    );
 }
 
 #[tokio::test]

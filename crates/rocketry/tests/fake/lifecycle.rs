@@ -54,10 +54,12 @@ async fn client_ids_differ_unless_named() {
     assert_ne!(a.client_id(), b.client_id());
     let prefix = format!("127.0.0.1@{}#", std::process::id());
     assert!(a.client_id().starts_with(&prefix), "{}", a.client_id());
-    let mut config = ClientConfig::default();
-    config.client_ip = Some("::1".parse().unwrap());
-    config.instance_name = Some("me".to_owned());
-    config.unit_name = Some("unit".to_owned());
+    let config = ClientConfig {
+        client_ip: Some("::1".parse().unwrap()),
+        instance_name: Some("me".to_owned()),
+        unit_name: Some("unit".to_owned()),
+        ..ClientConfig::default()
+    };
     let named = Client::connect("127.0.0.1:1").config(config).await.unwrap();
     assert_eq!(named.client_id(), "[::1]@me@unit");
 }
@@ -118,9 +120,11 @@ async fn masters_hear_from_an_idle_producer_and_slaves_do_not() {
     let mut route = cluster.route(4, 6);
     route.broker_datas[0].broker_addrs.insert(1, slave.addr());
     cluster.set_route("T", route);
-    let mut config = ClientConfig::default();
-    config.heartbeat = ms(20);
-    config.route_refresh = ms(20);
+    let config = ClientConfig {
+        heartbeat: ms(20),
+        route_refresh: ms(20),
+        ..ClientConfig::default()
+    };
     let client = cluster.connect().config(config).await.unwrap();
     let producer = client.producer("PG").await.unwrap();
     producer.send(message()).await.unwrap();
@@ -296,8 +300,10 @@ async fn requests_name_their_language() {
         (rocketry::Language::OTHER, 7),
     ] {
         let cluster = Cluster::of(&["a"]);
-        let mut config = ClientConfig::default();
-        config.language = language;
+        let config = ClientConfig {
+            language,
+            ..ClientConfig::default()
+        };
         let client = cluster.connect().config(config).await.unwrap();
         let producer = client.producer("PG").await.unwrap();
         producer.send(message()).await.unwrap();

@@ -99,8 +99,10 @@ async fn a_thousand_first_sends_ask_once() {
 #[tokio::test]
 async fn a_refresh_finds_new_queues() {
     let cluster = Cluster::of(&["a"]);
-    let mut config = ClientConfig::default();
-    config.route_refresh = ms(30);
+    let config = ClientConfig {
+        route_refresh: ms(30),
+        ..ClientConfig::default()
+    };
     let client = cluster.connect().config(config).await.unwrap();
     let producer = client.producer("PG").await.unwrap();
     producer.send(message()).await.unwrap();
@@ -119,8 +121,10 @@ async fn a_refresh_finds_new_queues() {
 #[tokio::test]
 async fn sends_go_on_without_name_servers_as_long_as_the_route_is_known() {
     let mut cluster = Cluster::of(&["a"]);
-    let mut config = ClientConfig::default();
-    config.route_refresh = ms(20);
+    let config = ClientConfig {
+        route_refresh: ms(20),
+        ..ClientConfig::default()
+    };
     let client = cluster.connect().config(config).await.unwrap();
     let producer = client.producer("PG").await.unwrap();
     producer.send(message()).await.unwrap();
@@ -307,8 +311,10 @@ async fn no_address_at_all_fails_at_once() {
 #[tokio::test]
 async fn a_forgetful_name_server_does_not_stop_sends() {
     let cluster = Cluster::of(&["a"]);
-    let mut config = ClientConfig::default();
-    config.route_refresh = ms(20);
+    let config = ClientConfig {
+        route_refresh: ms(20),
+        ..ClientConfig::default()
+    };
     let client = cluster.connect().config(config).await.unwrap();
     let producer = client.producer("PG").await.unwrap();
     producer.send(message()).await.unwrap();

@@ -233,9 +233,11 @@ async fn a_silent_broker_leaves_time_for_another() {
     }
     assert!(!cluster.broker("a").received(310).is_empty());
 
-    let mut exact = ProducerConfig::default();
-    exact.timeout = ms(400);
-    exact.attempt_budget = AttemptBudget::JavaExact;
+    let exact = ProducerConfig {
+        timeout: ms(400),
+        attempt_budget: AttemptBudget::JavaExact,
+        ..ProducerConfig::default()
+    };
     let producer = client.producer("exact").config(exact).await.unwrap();
     let mut failed = 0;
     for _ in 0..8 {
@@ -253,9 +255,11 @@ async fn a_silent_broker_leaves_time_for_another() {
 async fn the_cap_per_attempt_leaves_the_rest_to_the_last_one() {
     let cluster = Cluster::of(&["a"]);
     cluster.script_all(310, || Action::Silent);
-    let mut config = ProducerConfig::default();
-    config.timeout = ms(600);
-    config.attempt_timeout = Some(ms(150));
+    let config = ProducerConfig {
+        timeout: ms(600),
+        attempt_timeout: Some(ms(150)),
+        ..ProducerConfig::default()
+    };
     let producer = cluster
         .client()
         .await
@@ -517,9 +521,11 @@ async fn a_late_answer_is_ignored_and_the_connection_stays() {
     }));
     let producer = cluster.producer().await;
     // the heartbeat's answer arrives behind the request: the peer is alive, only slow
-    let mut config = ProducerConfig::default();
-    config.retries = 0;
-    config.timeout = ms(80);
+    let config = ProducerConfig {
+        retries: 0,
+        timeout: ms(80),
+        ..ProducerConfig::default()
+    };
     let hasty = cluster
         .client()
         .await

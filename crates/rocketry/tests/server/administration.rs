@@ -68,9 +68,24 @@ async fn topics_are_created_listed_described_and_deleted() {
     let error = admin.view_message("orders", "nonsense").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
 
-    assert_eq!(admin.consumer_offset("TOOLS_CONSUMER", &queue).await.unwrap(), None);
-    admin.update_consumer_offset("TOOLS_CONSUMER", &queue, 7).await.unwrap();
-    assert_eq!(admin.consumer_offset("TOOLS_CONSUMER", &queue).await.unwrap(), Some(7));
+    assert_eq!(
+        admin
+            .consumer_offset("TOOLS_CONSUMER", &queue)
+            .await
+            .unwrap(),
+        None
+    );
+    admin
+        .update_consumer_offset("TOOLS_CONSUMER", &queue, 7)
+        .await
+        .unwrap();
+    assert_eq!(
+        admin
+            .consumer_offset("TOOLS_CONSUMER", &queue)
+            .await
+            .unwrap(),
+        Some(7)
+    );
 
     admin.delete_topic("orders").await.unwrap();
     assert!(!admin.topics().await.unwrap().contains(&"orders".to_owned()));

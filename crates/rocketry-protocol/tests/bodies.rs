@@ -32,6 +32,12 @@ macro_rules! with_type {
         match $name {
             "AclInfo" => $function::<access::AclInfo>($($argument),*),
             "BatchAckMessageRequestBody" => $function::<pop::BatchAckMessageRequestBody>($($argument),*),
+            "BrokerMemberGroup" => $function::<route::BrokerMemberGroup>($($argument),*),
+            "DelayOffsetSerializeWrapper" => $function::<offsets::DelayOffsetSerializeWrapper>($($argument),*),
+            "MessageQueue" => $function::<body::Queue>($($argument),*),
+            "QueueData" => $function::<route::QueueData>($($argument),*),
+            "SubscriptionData" => $function::<heartbeat::SubscriptionData>($($argument),*),
+            "TopicQueueMappingInfo" => $function::<static_topic::TopicQueueMappingInfo>($($argument),*),
             "BrokerData" => $function::<route::BrokerData>($($argument),*),
             "BrokerStatsData" => $function::<stats::BrokerStatsData>($($argument),*),
             "CheckClientRequestBody" => $function::<heartbeat::CheckClientRequestBody>($($argument),*),
@@ -95,26 +101,20 @@ fn bodies_are_read_and_written_as_in_java() {
         let text = text_or_empty(&case["text"]);
         let tree: Tree = body::decode(text.as_bytes())?;
         same("normalized", tree.normalized(), sorted(&case["normalized"]))?;
-        // a route in standard JSON tells itself apart by its quoted numbers
-        let standard = text.contains("{\"0\":");
-        with_type!(
-            text_or_empty(&case["type"]),
-            round_trip(text, &tree, standard)
-        )
+        with_type!(text_or_empty(&case["type"]), round_trip(text, &tree))
     });
 }
 
 fn round_trip<T: Serialize + DeserializeOwned + PartialEq + fmt::Debug>(
     text: &str,
     tree: &Tree,
-    standard: bool,
 ) -> Outcome {
     let value: T = body::decode(text.as_bytes())?;
-    let written = if standard {
-        body::encode_standard(&value)?
-    } else {
-        body::encode(&value)?
-    };
+    let mut written = body::encode(&value)?;
+    if body::decode::<Tree>(&written)? != *tree {
+        // a route for a client that asked for standard JSON: its numbers as keys are quoted
+        written = body::encode_standard(&value)?;
+    }
     same("written", &body::decode::<Tree>(&written)?, tree)?;
     same("no blanks or other waste", written.len(), text.len())?;
     for bytes in [

@@ -390,8 +390,7 @@ async fn callers_beyond_the_permits_wait_and_time_out_while_the_connection_stays
 async fn oneway_requests_return_when_queued_and_are_bounded() {
     let mut options = ConnectionOptions::default();
     options.max_oneways = 3;
-    let (connection, mut peer) =
-        connected_with(&options, 16, Arc::new(rocketry_remoting::Unsupported));
+    let (connection, mut peer) = connected_with(&options, 16, Arc::new(Unsupported));
     for _ in 0..3 {
         connection.oneway(request("x"), within(1000)).await.unwrap();
     }
@@ -438,8 +437,7 @@ async fn dropping_a_call_at_any_point_frees_everything() {
     options.max_calls = 1;
     options.max_oneways = 1;
     options.max_outbound_bytes = 1000;
-    let (connection, mut peer) =
-        connected_with(&options, 256, Arc::new(rocketry_remoting::Unsupported));
+    let (connection, mut peer) = connected_with(&options, 256, Arc::new(Unsupported));
     let server = tokio::spawn(async move {
         while let Some(request) = peer.receive().await {
             if !request.is_oneway() {
@@ -567,11 +565,8 @@ async fn closing_fails_calls_now_and_still_writes_what_is_queued() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_does_not_wait_longer_than_the_linger_time_for_the_peer() {
-    let (connection, _peer) = connected_with(
-        &ConnectionOptions::default(),
-        16,
-        Arc::new(rocketry_remoting::Unsupported),
-    );
+    let (connection, _peer) =
+        connected_with(&ConnectionOptions::default(), 16, Arc::new(Unsupported));
     connection
         .oneway(request("nobody reads this"), within(1000))
         .await
@@ -614,7 +609,7 @@ async fn without_an_idle_timeout_a_connection_stays() {
     assert!(!connection.is_closed());
 }
 
-/// P-147 and worse: each ends the connection with a reason that every waiting call gets, and allocates nothing for a length alone.
+/// As Go's one-way sends do, which are not marked as such.
 #[tokio::test(start_paused = true)]
 async fn requests_of_a_peer_that_takes_no_answers_are_still_handled() {
     let (recorder, mut requests) = Recorder::new();
@@ -666,6 +661,7 @@ impl AsyncWrite for BrokenPipe {
     }
 }
 
+/// P-147 and worse: each ends the connection with a reason that every waiting call gets, and allocates nothing for a length alone.
 #[tokio::test(start_paused = true)]
 async fn malformed_bytes_close_the_connection_and_fail_its_calls() {
     let mut valid = support::encoded(&request("x"));

@@ -84,7 +84,8 @@ impl Checkpoint {
     /// Writes the file in place: the fields lie within one sector, which disks write whole.
     pub(crate) fn write(&self, fs: &dyn FileSystem, path: &Path) -> io::Result<()> {
         let file = fs.open(path, OpenMode::Create)?;
-        if file.length()? != FILE_BYTES as u64 {
+        let is_new = file.length()? != FILE_BYTES as u64;
+        if is_new {
             file.set_len(FILE_BYTES as u64)?;
         }
         let mut bytes = [0; FIELD_BYTES];
@@ -100,6 +101,10 @@ impl Checkpoint {
             *place = field.to_be_bytes();
         }
         file.write_all_at(&bytes, 0)?;
-        file.sync()
+        file.sync()?;
+        match path.parent() {
+            Some(dir) if is_new => fs.sync_dir(dir),
+            _ => Ok(()),
+        }
     }
 }

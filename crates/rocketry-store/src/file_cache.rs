@@ -1,6 +1,11 @@
 //! Open files, a bounded number of them: a store may have more files than a process may open.
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 
@@ -46,21 +51,56 @@ impl FileCache {
         start: u64,
         path: impl FnOnce() -> PathBuf,
     ) -> io::Result<Arc<dyn File>> {
-        let mut state = self.state.lock();
-        state.uses += 1;
-        let now = state.uses;
-        if let Some(cached) = state.files.get_mut(&(owner, start)) {
-            cached.last_use = now;
-            return Ok(Arc::clone(&cached.file));
+        if let Some(file) = self.find(owner, start) {
+            return Ok(file);
         }
-        drop(state);
         let file = self.fs.open(&path(), OpenMode::Write)?;
         self.put(owner, start, Arc::clone(&file));
         Ok(file)
     }
 
-    /// Adds a file that was just created.
-    pub(crate) fn put(&self, owner: u32, start: u64, file: Arc<dyn File>) {
+    /// The file `start` of `owner`, created with length `len` when it is missing or was begun and never given its length; `created`
+    /// is called before that. The length is on disk before anything is written, so that a crash leaves a file of its full length or
+    /// an empty one.
+    pub(crate) fn get_or_create(
+        &self,
+        owner: u32,
+        start: u64,
+        path: &Path,
+        len: u64,
+        created: impl FnOnce(),
+    ) -> io::Result<Arc<dyn File>> {
+        if let Some(file) = self.find(owner, start) {
+            return Ok(file);
+        }
+        let file = match self.fs.open(path, OpenMode::Create) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(dir) = path.parent() {
+                    self.fs.create_dir(dir)?;
+                }
+                self.fs.open(path, OpenMode::Create)?
+            }
+            other => other?,
+        };
+        if file.length()? == 0 {
+            created();
+            file.set_len(len)?;
+            file.sync()?;
+        }
+        self.put(owner, start, Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn find(&self, owner: u32, start: u64) -> Option<Arc<dyn File>> {
+        let mut state = self.state.lock();
+        state.uses += 1;
+        let now = state.uses;
+        let cached = state.files.get_mut(&(owner, start))?;
+        cached.last_use = now;
+        Some(Arc::clone(&cached.file))
+    }
+
+    fn put(&self, owner: u32, start: u64, file: Arc<dyn File>) {
         let mut state = self.state.lock();
         if state.files.len() >= CAPACITY {
             // dropping the older half at once makes the cost of finding them one step per file opened

@@ -33,12 +33,17 @@ impl fmt::Debug for Flusher {
 }
 
 impl Flusher {
-    pub(crate) fn new(shared: Arc<Shared>, checkpoint: Checkpoint, now_ms: i64) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        checkpoint: Checkpoint,
+        unsynced: Vec<Arc<ConsumeQueue>>,
+        now_ms: i64,
+    ) -> Self {
         Self {
             shared,
             state: Arc::new(Mutex::new(State {
                 checkpoint,
-                unsynced: Vec::new(),
+                unsynced,
                 scratch: Vec::new(),
                 last_write_ms: now_ms,
                 last_sync_ms: now_ms,

@@ -1,6 +1,9 @@
 //! Every file and directory name below the root of a data directory (server.md 15.1). Nobody else joins paths.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     FileSystem, StoreError,
@@ -97,17 +100,27 @@ impl Layout {
     /// Refuses a path that is not a directory, or a directory with content that is not a store's. An absent directory is created.
     pub(crate) fn claim(&self, fs: &dyn FileSystem) -> Result<(), StoreError> {
         match fs.list(&self.root) {
-            Ok(entries) => self.check_content(&entries),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => fs
+            Ok(entries) => self.check_content(&entries)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs
                 .create_dir(&self.root)
-                .map_err(StoreError::io("create data directory", &self.root)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-                Err(StoreError::NotADirectory {
+                .map_err(StoreError::io("create data directory", &self.root))?,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(StoreError::NotADirectory {
                     path: self.root.clone(),
-                })
+                });
             }
-            Err(error) => Err(StoreError::io("read data directory", &self.root)(error)),
+            Err(error) => return Err(StoreError::io("read data directory", &self.root)(error)),
         }
+        // the names on the way to the directory may be new, if not by this start then by one that was cut short
+        for above in self.root.ancestors().skip(1) {
+            match fs.sync_dir(above) {
+                Err(error) if !cannot_be_synced(&error) => {
+                    return Err(StoreError::io("sync directory", above)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn check_content(&self, entries: &[Entry]) -> Result<(), StoreError> {
@@ -155,10 +168,18 @@ impl Layout {
     }
 
     /// Removes the abort marker durably.
-    pub(crate) fn mark_closed(&self, fs: &dyn FileSystem) -> std::io::Result<()> {
+    pub(crate) fn mark_closed(&self, fs: &dyn FileSystem) -> io::Result<()> {
         fs.remove(&self.abort())?;
         fs.sync_dir(&self.root)
     }
+}
+
+/// A directory that this process may not open, or the empty end of a relative path: not ours to care for.
+fn cannot_be_synced(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+    )
 }
 
 /// The start offsets in a directory of numbered files, in order, each with its length. An absent directory has none. Sub-directories
@@ -169,7 +190,7 @@ pub(crate) fn numbered_files(
 ) -> Result<Vec<(u64, u64)>, StoreError> {
     let entries = match fs.list(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::io("read directory", dir)(error)),
     };
     let mut files = Vec::with_capacity(entries.len());

@@ -94,7 +94,12 @@ impl Store {
             gate: Gate::default(),
             lock: Mutex::new(Some(lock)),
         });
-        let flusher = Flusher::new(Arc::clone(&shared), recovered.checkpoint, now_ms);
+        let flusher = Flusher::new(
+            Arc::clone(&shared),
+            recovered.checkpoint,
+            recovered.unsynced,
+            now_ms,
+        );
         let writer = Writer::new(Arc::clone(&shared), flusher, recovered.dispatcher);
         Ok((writer, Reader::new(shared), report))
     }

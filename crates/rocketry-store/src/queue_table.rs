@@ -156,6 +156,13 @@ impl QueueTable {
         self.dirty.lock().push(Arc::clone(queue));
     }
 
+    /// Notes that only the queues in `dirty` have something to write, and how much that is: recovery dispatched, and then dropped what
+    /// the files held already.
+    pub(crate) fn set_dirty(&self, dirty: Vec<Arc<ConsumeQueue>>, dropped_bytes: usize) {
+        *self.dirty.lock() = dirty;
+        self.note_written(dropped_bytes);
+    }
+
     /// Takes the queues that have something to write.
     pub(crate) fn take_dirty(&self) -> Vec<Arc<ConsumeQueue>> {
         std::mem::take(&mut self.dirty.lock())

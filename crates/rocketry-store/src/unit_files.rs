@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::{
     Layout,
     file_cache::FileCache,
-    fs::{File, FileSystem, OpenMode},
+    fs::{File, FileSystem},
     number::size,
 };
 
@@ -24,6 +24,17 @@ use crate::{
 pub(crate) struct Files {
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) cache: Arc<FileCache>,
+}
+
+/// What [`UnitFiles::settle`] left to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settled {
+    /// Units wait to be written.
+    pub(crate) waiting: bool,
+    /// Units that were written before may not be on disk.
+    pub(crate) unsynced: bool,
+    /// Bytes of waiting units that the files held already.
+    pub(crate) dropped_bytes: usize,
 }
 
 /// The files of one queue.
@@ -195,39 +206,39 @@ impl UnitFiles {
     }
 
     /// Ends recovery: drops waiting units that the files hold already, and wipes what the files hold behind the end, so that it can
-    /// never be taken for units again. `files_end` is the index behind the last file. Returns whether anything waits to be written.
-    pub(crate) fn settle(&self, files_end: u64) -> io::Result<bool> {
+    /// never be taken for units again. `files_end` is the index behind the last file. What was derived again counts as not synced.
+    /// After a `clean` stop zeros behind the end are believed to go on.
+    pub(crate) fn settle(&self, files_end: u64, clean: bool) -> io::Result<Settled> {
         let unit = self.filler.len();
         let (written, waiting) = {
             let inner = self.inner.lock();
             (inner.written, (inner.pending.len() / unit) as u64)
         };
-        let same = {
-            let mut found = Vec::new();
-            self.read_written(
-                written,
-                (written + waiting).min(files_end).max(written),
-                &mut found,
-            )?;
-            let inner = self.inner.lock();
-            found
+        let mut found = Vec::new();
+        let in_files = (written + waiting).min(files_end).max(written);
+        self.read_written(written, in_files, &mut found)?;
+        let settled = {
+            let mut inner = self.inner.lock();
+            let same = found
                 .chunks_exact(unit)
                 .zip(inner.pending.chunks_exact(unit))
                 .take_while(|(found, waiting)| found == waiting)
-                .count()
-        };
-        let dirty = {
-            let mut inner = self.inner.lock();
+                .count();
             inner.pending.drain(..same * unit);
             inner.written += same as u64;
-            !inner.pending.is_empty()
+            inner.names_pending = waiting > 0;
+            Settled {
+                waiting: !inner.pending.is_empty(),
+                unsynced: waiting > 0,
+                dropped_bytes: same * unit,
+            }
         };
-        self.wipe(written + waiting, files_end)?;
-        Ok(dirty)
+        self.wipe(written + waiting, files_end, clean)?;
+        Ok(settled)
     }
 
     /// Makes the units `from..files_end` zeros; files that hold nothing else are removed.
-    fn wipe(&self, from: u64, files_end: u64) -> io::Result<()> {
+    fn wipe(&self, from: u64, files_end: u64, clean: bool) -> io::Result<()> {
         let (at, end) = (from * self.unit_bytes(), files_end * self.unit_bytes());
         if at >= end {
             return Ok(());
@@ -238,14 +249,16 @@ impl UnitFiles {
             self.remove(start)?;
             start -= self.file_bytes;
         }
-        if at == keep && at > self.first() * self.unit_bytes() {
+        // a file without units goes too, unless its name alone says where the queue's numbers go on
+        let first = self.first();
+        if at == keep && (first == 0 || from > first) {
             return self.remove(keep);
         }
-        let mut head = vec![0; self.filler.len()];
         let file = self.file(keep)?;
+        let mut head = vec![0; self.filler.len()];
         file.read_exact_at(&mut head, at - keep)?;
         // an untouched end stays untouched: a start on a healthy store writes nothing
-        if head.iter().any(|byte| *byte != 0) {
+        if !clean || head.iter().any(|byte| *byte != 0) {
             file.zero_range(at - keep, self.file_bytes - (at - keep))?;
         }
         Ok(())
@@ -297,20 +310,19 @@ impl UnitFiles {
 
     /// The file at `start`; a new one is given its full length, and fillers up to position `at`.
     fn open_or_create(&self, start: u64, at: u64) -> io::Result<Arc<dyn File>> {
-        match self.file(start) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
-        }
-        let fs = &self.files.fs;
-        fs.create_dir(&self.dir)?;
-        self.inner.lock().names_pending = true;
-        let file = fs.open(&self.path(start), OpenMode::Create)?;
-        file.set_len(self.file_bytes)?;
+        let path = self.path(start);
+        let mut is_new = false;
+        let file =
+            self.files
+                .cache
+                .get_or_create(self.owner, start, &path, self.file_bytes, || {
+                    self.inner.lock().names_pending = true;
+                    is_new = true;
+                })?;
         let before = size((at - start) / self.unit_bytes());
-        if before > 0 {
+        if is_new && before > 0 {
             file.write_all_at(&self.filler.repeat(before), 0)?;
         }
-        self.files.cache.put(self.owner, start, Arc::clone(&file));
         Ok(file)
     }
 

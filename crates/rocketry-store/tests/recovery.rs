@@ -444,7 +444,7 @@ fn a_closed_log_that_ends_too_early_is_refused() {
     // the newest unit of the one queue left points to the damaged record: it proves nothing, and the log is read from its start
     match error {
         Err(StoreError::DamagedLog { offset, .. }) => {
-            assert_eq!(offset, last_of_a0.log_offset as u64)
+            assert_eq!(offset, last_of_a0.log_offset as u64);
         }
         other => panic!("{other:?}"),
     }

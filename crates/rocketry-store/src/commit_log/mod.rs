@@ -24,7 +24,7 @@ pub(crate) use self::{
 use crate::{
     Layout,
     file_cache::FileCache,
-    fs::{File, FileSystem, OpenMode},
+    fs::{File, FileSystem},
 };
 
 /// Bytes of the filler's head at the end of a file; a record always leaves them free.
@@ -95,9 +95,12 @@ impl CommitLog {
         self.synced.lock().to
     }
 
-    /// Sets what recovery found to be on disk.
-    pub(crate) fn set_synced(&self, to: u64) {
-        self.synced.lock().to = to;
+    /// Sets what recovery knows to be on disk, and whether that includes the names of the files.
+    pub(crate) fn set_synced(&self, to: u64, names: bool) {
+        *self.synced.lock() = Synced {
+            to,
+            names_pending: !names,
+        };
     }
 
     /// Start of the file that holds `offset`.
@@ -122,16 +125,10 @@ impl CommitLog {
 
     /// The file that starts at `start`, created in full (sparse) length if it is not there yet.
     fn open_or_create(&self, start: u64) -> io::Result<Arc<dyn File>> {
-        match self.file(start) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
-        }
-        self.fs.create_dir(&self.dir)?;
-        self.synced.lock().names_pending = true;
-        let file = self.fs.open(&self.path(start), OpenMode::Create)?;
-        file.set_len(self.file_bytes)?;
-        self.files.put(FileCache::LOG, start, Arc::clone(&file));
-        Ok(file)
+        let path = self.path(start);
+        let created = || self.synced.lock().names_pending = true;
+        self.files
+            .get_or_create(FileCache::LOG, start, &path, self.file_bytes, created)
     }
 
     /// Makes everything committed so far durable and returns the offset up to which that is. One sync serves all who wait for it.
@@ -148,7 +145,7 @@ impl CommitLog {
                 .map_err(|error| (self.path(start), error))?;
             start += self.file_bytes;
         }
-        if synced.names_pending {
+        if synced.names_pending && end > self.min() {
             self.fs
                 .sync_dir(&self.dir)
                 .map_err(|error| (self.dir.clone(), error))?;

@@ -72,11 +72,11 @@ impl Tail {
             return Ok(());
         }
         let start = self.log.file_start(self.buf_at);
+        let fault = |error| (self.log.path(start), error);
+        let file = self.log.open_or_create(start).map_err(fault)?;
         self.dirty_to = self.dirty_to.max(self.position());
-        self.log
-            .open_or_create(start)
-            .and_then(|file| file.write_all_at(&self.buf, self.buf_at - start))
-            .map_err(|error| (self.log.path(start), error))?;
+        file.write_all_at(&self.buf, self.buf_at - start)
+            .map_err(fault)?;
         self.buf_at += self.buf.len() as u64;
         self.buf.clear();
         self.buf.shrink_to(KEEP_BYTES);

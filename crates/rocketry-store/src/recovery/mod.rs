@@ -24,7 +24,7 @@ use crate::{
     FileSystem, Layout, Metadata, StoreError, StoreOptions,
     checkpoint::Checkpoint,
     commit_log::{CommitLog, Scanner, Step},
-    consume_queue::QueueKind,
+    consume_queue::{ConsumeQueue, QueueKind},
     dispatch::{Dispatch, Dispatcher},
     file_cache::FileCache,
     number::signed,
@@ -67,6 +67,8 @@ pub struct Recovery {
 pub(crate) struct Recovered {
     pub(crate) log: Arc<CommitLog>,
     pub(crate) queues: Arc<QueueTable>,
+    /// Queues whose files may not be on disk.
+    pub(crate) unsynced: Vec<Arc<ConsumeQueue>>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) newest: Newest,
@@ -182,7 +184,7 @@ pub(crate) fn recover(
     layout.mark_open(&**fs)?;
     work.repair_log(end)?;
     log.set_end(end);
-    log.set_synced(if clean { end } else { from.offset.min(end) });
+    log.set_synced(if clean { end } else { from.offset.min(end) }, clean);
     wrong.extend(
         loaded
             .iter()
@@ -190,7 +192,7 @@ pub(crate) fn recover(
             .map(|queue| (Arc::clone(&queue.queue.topic), queue.queue.queue_id)),
     );
     work.rebuild(&wrong, &mut dispatcher, &loaded, end)?;
-    work.settle(&mut dispatcher, &loaded, &wrong)?;
+    let unsynced = work.settle(&mut dispatcher, &table, &loaded, &wrong)?;
     work.report.queues = dispatcher.slots().len();
 
     if !checkpoint_ok {
@@ -208,6 +210,7 @@ pub(crate) fn recover(
         report: work.report,
         log,
         queues: table,
+        unsynced,
         dispatcher,
         options,
     })
@@ -468,13 +471,24 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Makes the files of every queue agree with what was derived, touching only what differs.
+    /// Makes the files of every queue agree with what was derived, touching only what differs. Returns the queues whose files may not be
+    /// on disk.
     fn settle(
         &mut self,
         dispatcher: &mut Dispatcher,
+        table: &QueueTable,
         loaded: &[LoadedQueue],
         rebuilt: &BTreeSet<QueueName>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Arc<ConsumeQueue>>, StoreError> {
+        // queues without files have only units that wait
+        let found: HashSet<*const ConsumeQueue> = loaded
+            .iter()
+            .map(|found| Arc::as_ptr(&found.queue))
+            .collect();
+        let mut dirty = table.take_dirty();
+        dirty.retain(|queue| !found.contains(&Arc::as_ptr(queue)));
+        let mut unsynced = Vec::new();
+        let mut dropped_bytes = 0;
         for found in loaded {
             let name = (Arc::clone(&found.queue.topic), found.queue.queue_id);
             let files_end = if rebuilt.contains(&name) {
@@ -482,11 +496,20 @@ impl Work<'_> {
             } else {
                 found.files_end()
             };
-            found
+            let settled = found
                 .remove_empty(self.fs)
-                .and_then(|()| found.queue.units.settle(files_end))
+                .and_then(|()| found.queue.units.settle(files_end, self.report.clean))
                 .map_err(StoreError::io("repair", found.queue.units.dir()))?;
+            dropped_bytes += settled.dropped_bytes;
+            if settled.waiting {
+                dirty.push(Arc::clone(&found.queue));
+            }
+            // a clean stop synced everything
+            if settled.unsynced && !self.report.clean {
+                unsynced.push(Arc::clone(&found.queue));
+            }
         }
+        table.set_dirty(dirty, dropped_bytes);
         let log_min = self.log_files.min();
         for slot in dispatcher.slots() {
             slot.queue
@@ -503,6 +526,6 @@ impl Work<'_> {
             queues = dispatcher.slots().len(),
             "store opened"
         );
-        Ok(())
+        Ok(unsynced)
     }
 }

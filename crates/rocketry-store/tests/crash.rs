@@ -1,0 +1,353 @@
+//! A script of operations on a disk that separates written from synced, stopped at every one of them, and failed at every one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use rocketry_protocol::record::Record;
+use rocketry_store::{
+    FileSystem, FlushMode, ReadLimits, ReadStatus, Reader, Store, StoreError, StoreOptions, Writer,
+};
+use support::{
+    NOW_MS, message,
+    sim::{Crash, Fault, SimFs},
+    small,
+};
+
+const DIR: &str = "/data/store";
+const QUEUES: [(&str, i32); 4] = [
+    ("a", 0),
+    ("a", 1),
+    ("%RETRY%g", 0),
+    ("SCHEDULE_TOPIC_XXXX", 3),
+];
+
+/// What the script did, as its caller knows it.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    /// Bodies by queue, in the order of their commits; the last commit may have failed.
+    sent: BTreeMap<(&'static str, i32), Vec<String>>,
+    /// How many of them are promised to be on disk.
+    durable: BTreeMap<(&'static str, i32), usize>,
+    /// How many were committed.
+    committed: BTreeMap<(&'static str, i32), usize>,
+    /// Whether a commit failed whose messages may be there, behind those committed.
+    open_end: bool,
+}
+
+impl Known {
+    fn count(&self) -> BTreeMap<(&'static str, i32), usize> {
+        self.sent
+            .iter()
+            .map(|(queue, bodies)| (*queue, bodies.len()))
+            .collect()
+    }
+}
+
+fn options(flush: FlushMode) -> StoreOptions {
+    StoreOptions { flush, ..small() }
+}
+
+fn open(fs: &SimFs, flush: FlushMode) -> Result<(Writer, Reader), StoreError> {
+    let disk: Arc<dyn FileSystem> = Arc::new(fs.clone());
+    Store::open_on(disk, Path::new(DIR), options(flush), NOW_MS)
+        .map(|(writer, reader, _)| (writer, reader))
+}
+
+/// Runs the script until something fails that the caller of a store would stop at. `steps` of commits, syncs, ticks and restarts.
+fn run(fs: &SimFs, flush: FlushMode, seed: u64, steps: usize, known: &mut Known) -> Option<()> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut writer, mut reader) = open(fs, flush).ok()?;
+    let mut now = NOW_MS;
+    for step in 0..steps {
+        now += random.i64(1..700);
+        match random.u32(..100) {
+            0..=59 => commit(&mut writer, &mut random, now, flush, step, known)?,
+            60..=74 => {
+                writer.sync().ok()?;
+                known.durable = known.committed.clone();
+            }
+            75..=91 => writer.flush_tick(now).ok()?,
+            92..=95 => {
+                let offsets = &reader.metadata().consumer_offsets;
+                offsets.set("g", "a", 0, step as i64, now);
+                reader.metadata().persist().ok()?;
+            }
+            _ => {
+                writer.close().ok()?;
+                known.durable = known.committed.clone();
+                (writer, reader) = open(fs, flush).ok()?;
+            }
+        }
+    }
+    writer.close().ok()?;
+    known.durable = known.committed.clone();
+    Some(())
+}
+
+fn commit(
+    writer: &mut Writer,
+    random: &mut fastrand::Rng,
+    now: i64,
+    flush: FlushMode,
+    step: usize,
+    known: &mut Known,
+) -> Option<()> {
+    for n in 0..random.usize(1..6) {
+        let queue = QUEUES[random.usize(..QUEUES.len())];
+        let body = format!("{step}-{n}-{}", "x".repeat(random.usize(..900)));
+        known.sent.entry(queue).or_default().push(body.clone());
+        known.open_end = true;
+        writer
+            .append(&message(queue.0, queue.1, body.as_bytes()), now)
+            .ok()?;
+    }
+    writer.commit().ok()?;
+    known.open_end = false;
+    known.committed = known.count();
+    if flush == FlushMode::Sync {
+        known.durable = known.committed.clone();
+    }
+    Some(())
+}
+
+/// The bodies of a queue, with their places checked.
+fn bodies(reader: &Reader, queue: (&str, i32)) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(range) = reader.queue_range(queue.0, queue.1) else {
+        return found;
+    };
+    assert_eq!(range.min, 0);
+    while (found.len() as i64) < range.max {
+        let read = reader
+            .read(
+                queue.0,
+                queue.1,
+                found.len() as i64,
+                &ReadLimits::default(),
+                None,
+            )
+            .unwrap();
+        assert_eq!(read.status, ReadStatus::Found, "{queue:?} {}", found.len());
+        let mut rest = &read.messages[..];
+        while !rest.is_empty() {
+            let (record, len) = Record::parse(rest).unwrap();
+            assert_eq!(record.queue_offset, found.len() as i64);
+            found.push(String::from_utf8(record.body.to_vec()).unwrap());
+            rest = &rest[len..];
+        }
+    }
+    found
+}
+
+/// Starts on the disk and checks what is there: everything promised, nothing that was never sent, in order. Then that sends go on,
+/// and that the derived files are those that the log gives.
+fn check(disk: &SimFs, flush: FlushMode, known: &Known) {
+    let (mut writer, reader) = open(disk, flush).expect("a store that was ours opens");
+    for queue in QUEUES {
+        let found = bodies(&reader, queue);
+        let sent = known.sent.get(&queue).map_or(&[][..], Vec::as_slice);
+        let durable = known.durable.get(&queue).copied().unwrap_or(0);
+        assert!(
+            found.len() >= durable,
+            "{queue:?}: {} of {durable} promised",
+            found.len()
+        );
+        assert!(found.len() <= sent.len(), "{queue:?}: invented messages");
+        assert_eq!(found, sent[..found.len()], "{queue:?}");
+    }
+    let next = reader.queue_range("a", 1).map_or(0, |range| range.max);
+    let placed = writer
+        .append(&message("a", 1, b"goes on"), NOW_MS + 1_000_000)
+        .unwrap();
+    assert_eq!(placed.queue_offset, next);
+    writer.commit().unwrap();
+    writer.close().unwrap();
+    let live = disk.crash(Crash::Lose);
+    live.remove_all(&Path::new(DIR).join("consumequeue"));
+    let (writer, rebuilt) = open(&live, flush).unwrap();
+    for queue in QUEUES {
+        assert_eq!(bodies(&rebuilt, queue), bodies(&reader, queue), "{queue:?}");
+    }
+    writer.close().unwrap();
+    let queues = |disk: &SimFs| {
+        let mut files = disk.snapshot();
+        files.retain(|path, _| path.contains("/consumequeue/"));
+        files
+    };
+    support::assert_same(&queues(disk), &queues(&live));
+}
+
+/// Runs `job` for every number below `count`, on both cores.
+fn each(count: u64, job: impl Fn(u64) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed) as u64;
+                    if n >= count {
+                        return;
+                    }
+                    job(n);
+                }
+            });
+        }
+    });
+}
+
+fn stopped_everywhere(flush: FlushMode, seed: u64, steps: usize) {
+    let whole = SimFs::default();
+    let mut known = Known::default();
+    run(&whole, flush, seed, steps, &mut known).expect("a script without faults ends");
+    let operations = whole.operations();
+    check(&whole.crash(Crash::Lose), flush, &known);
+    each(operations, |at| {
+        let disk = SimFs::default();
+        disk.inject(at + 1, Fault::Stop);
+        let mut known = Known::default();
+        let ended = run(&disk, flush, seed, steps, &mut known);
+        assert!(ended.is_none(), "stopped at {at} and went on");
+        for crash in [
+            Crash::Lose,
+            Crash::Keep,
+            Crash::Kill,
+            Crash::Tear(at),
+            Crash::Tear(at + 1_000_000),
+        ] {
+            let mut known = known.clone();
+            if matches!(crash, Crash::Keep | Crash::Kill) {
+                // what was written survives the process
+                known.durable = known.committed.clone();
+            }
+            let result = std::panic::catch_unwind(|| check(&disk.crash(crash), flush, &known));
+            assert!(result.is_ok(), "stopped at operation {at}, {crash:?}");
+        }
+    });
+    println!(
+        "{flush:?}: {operations} operations, {} crashes",
+        operations * 5
+    );
+}
+
+#[test]
+fn s3_a_stop_at_every_operation_loses_nothing_promised_sync() {
+    stopped_everywhere(FlushMode::Sync, 1, 90);
+}
+
+#[test]
+fn s3_a_stop_at_every_operation_loses_nothing_promised_async() {
+    stopped_everywhere(FlushMode::Async, 2, 90);
+}
+
+/// An error at every operation: no acknowledgement that does not hold, and what was acknowledged is there after a crash.
+#[test]
+fn s4_an_error_at_every_operation() {
+    let steps = 40;
+    let whole = SimFs::default();
+    run(&whole, FlushMode::Sync, 3, steps, &mut Known::default()).unwrap();
+    let operations = whole.operations();
+    let faults = [
+        Fault::Error(io::ErrorKind::Other),
+        Fault::Error(io::ErrorKind::StorageFull),
+        Fault::Error(io::ErrorKind::Interrupted),
+        Fault::Short,
+    ];
+    each(operations * 4, |n| {
+        let (at, fault) = (n / 4, faults[n as usize % 4]);
+        let disk = SimFs::default();
+        disk.inject(at + 1, fault);
+        let mut known = Known::default();
+        let ended = run(&disk, FlushMode::Sync, 3, steps, &mut known);
+        if fault == Fault::Short {
+            assert!(ended.is_some(), "short operation {at} is an error");
+        }
+        for crash in [Crash::Lose, Crash::Kill, Crash::Tear(n)] {
+            let result =
+                std::panic::catch_unwind(|| check(&disk.crash(crash), FlushMode::Sync, &known));
+            assert!(result.is_ok(), "{fault:?} at operation {at}, {crash:?}");
+        }
+    });
+}
+
+/// A full disk refuses one commit; nothing of it is seen, and the next goes where it would have gone.
+#[test]
+fn a_full_disk_refuses_a_commit_and_the_store_goes_on() {
+    let disk = SimFs::default();
+    let (mut writer, reader) = open(&disk, FlushMode::Async).unwrap();
+    writer.append(&message("a", 0, b"first"), NOW_MS).unwrap();
+    writer.commit().unwrap();
+    let end = reader.max_log_offset();
+    writer.append(&message("a", 0, b"second"), NOW_MS).unwrap();
+    disk.inject(
+        disk.operations() + 1,
+        Fault::Error(io::ErrorKind::StorageFull),
+    );
+    let error = writer.commit().expect_err("full");
+    assert_eq!(error.kind(), rocketry_store::WriteErrorKind::DiskFull);
+    assert!(!error.maybe_stored());
+    assert!(
+        error.to_string().contains("/data/store/commitlog/"),
+        "{error}"
+    );
+    assert_eq!(reader.max_log_offset(), end);
+    let again = writer.append(&message("a", 0, b"third"), NOW_MS).unwrap();
+    assert_eq!((again.log_offset, again.queue_offset), (end, 1));
+    writer.commit().unwrap();
+    assert_eq!(bodies(&reader, ("a", 0)), ["first", "third"]);
+}
+
+/// A failed sync ends writing for good, in both modes; reading goes on.
+#[test]
+fn a_failed_sync_is_remembered() {
+    for flush in [FlushMode::Sync, FlushMode::Async] {
+        let disk = SimFs::default();
+        let (mut writer, reader) = open(&disk, flush).unwrap();
+        writer.append(&message("a", 0, b"first"), NOW_MS).unwrap();
+        writer.commit().unwrap();
+        writer.append(&message("a", 0, b"second"), NOW_MS).unwrap();
+        let error = if flush == FlushMode::Sync {
+            // the write, then the sync
+            disk.inject(disk.operations() + 2, Fault::Error(io::ErrorKind::Other));
+            writer.commit().expect_err("the sync fails")
+        } else {
+            writer.commit().unwrap();
+            disk.inject(disk.operations() + 1, Fault::Error(io::ErrorKind::Other));
+            writer.sync().expect_err("the sync fails")
+        };
+        assert!(error.maybe_stored(), "{error}");
+        assert!(error.to_string().contains("read-only"), "{error}");
+        for _ in 0..2 {
+            let refused = writer.append(&message("a", 0, b"third"), NOW_MS);
+            assert!(
+                refused
+                    .expect_err("read-only")
+                    .to_string()
+                    .contains("read-only")
+            );
+            writer.sync().expect_err("still");
+        }
+        let visible = if flush == FlushMode::Sync { 1 } else { 2 };
+        assert_eq!(bodies(&reader, ("a", 0)).len(), visible);
+        assert!(writer.close().is_err(), "a store that failed is not closed");
+    }
+}

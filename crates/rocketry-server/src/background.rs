@@ -71,7 +71,7 @@ async fn answer_woken(
         tokio::select! {
             () = stop.cancelled() => return,
             held = woken.recv() => match held {
-                Some(held) => pull::resume(&broker, held),
+                Some(held) => pull::woken(&broker, held),
                 None => return,
             }
         }
@@ -84,7 +84,7 @@ async fn answer_expired(broker: Arc<Broker>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             expired = broker.holds.expired() => {
                 for held in expired {
-                    pull::resume(&broker, held);
+                    pull::release(&broker, held);
                 }
             }
         }

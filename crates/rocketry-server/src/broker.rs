@@ -21,9 +21,9 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ServerConfig, clients::Clients, metadata::MetadataHandle, name_server::NameServer,
-    names::SystemNames, offsets::Offsets, processor::pull::PullHolds, queue_locks::QueueLocks,
-    schedule::ScheduleBell, stats::Stats, writer::WriterHandle,
+    ServerConfig, clients::Clients, filter::Expressions, metadata::MetadataHandle,
+    name_server::NameServer, names::SystemNames, offsets::Offsets, processor::pull::PullHolds,
+    queue_locks::QueueLocks, schedule::ScheduleBell, stats::Stats, writer::WriterHandle,
 };
 
 /// Who this broker is, to clients, to name servers and in stored messages.
@@ -56,6 +56,8 @@ pub(crate) struct Broker {
     pub(crate) reader: Reader,
     pub(crate) writer: WriterHandle,
     pub(crate) holds: Arc<PullHolds>,
+    /// The SQL92 filters of consumers.
+    pub(crate) expressions: Expressions,
 
     /// Rung when a delayed message came to wait.
     pub(crate) schedule: Arc<ScheduleBell>,

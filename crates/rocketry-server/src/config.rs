@@ -40,6 +40,10 @@ pub enum FlushMode {
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, each named after Java's"
+)]
 pub struct ServerConfig {
     /// Default: [`DataDir::Temp`].
     pub data_dir: DataDir,
@@ -67,6 +71,8 @@ pub struct ServerConfig {
     pub auto_create_topics: bool,
     /// Whether a consumer creates its group. Default: true. Java: `autoCreateSubscriptionGroup`.
     pub auto_create_groups: bool,
+    /// Whether consumers may filter by SQL92 conditions on properties. Default: true. Java: `enablePropertyFilter`, false.
+    pub enable_property_filter: bool,
     /// Queues of `TBW102`, the upper bound for a topic that a send creates. Default: 8. Java: `defaultTopicQueueNums`.
     pub default_topic_queues: i32,
     /// Largest message body in bytes. Default: 4 MiB. Bounds: 1 to 16 MiB less 64 KiB. Java: `maxMessageSize`.
@@ -99,6 +105,7 @@ impl Default for ServerConfig {
             flush_interval: Duration::from_millis(500),
             auto_create_topics: true,
             auto_create_groups: true,
+            enable_property_filter: true,
             default_topic_queues: 8,
             max_message_bytes: 4 * 1024 * 1024,
             max_waiting_sends: 10_000,

@@ -170,7 +170,7 @@ impl Handler for BrokerPort {
 
             RequestCode::HEART_BEAT => heartbeat::heartbeat(broker, &request, connection, now_ms),
             RequestCode::UNREGISTER_CLIENT => heartbeat::unregister(broker, &request, connection),
-            RequestCode::CHECK_CLIENT_CONFIG => heartbeat::check_client(&request),
+            RequestCode::CHECK_CLIENT_CONFIG => heartbeat::check_client(broker, &request),
             RequestCode::GET_CONSUMER_LIST_BY_GROUP => heartbeat::consumer_list(broker, &request),
             RequestCode::LOCK_BATCH_MQ => heartbeat::lock(broker, &request, now_ms),
             RequestCode::UNLOCK_BATCH_MQ => heartbeat::unlock(broker, &request),

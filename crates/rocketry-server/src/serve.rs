@@ -26,6 +26,7 @@ use crate::{
     clients::Clients,
     clock,
     dispatch::{BrokerPort, NameServerPort},
+    filter::Expressions,
     flush::{self, FlushHandle},
     groups,
     kv_config::KvConfig,
@@ -164,7 +165,7 @@ impl Server {
     /// Parked pulls get the answer that there is nothing, rather than a lost connection.
     fn answer_held(&self) {
         for held in self.broker.holds.drain() {
-            pull::resume(&self.broker, held);
+            pull::release(&self.broker, held);
         }
     }
 }
@@ -298,6 +299,7 @@ fn start_with(
         reader,
         writer: log,
         holds,
+        expressions: Expressions::default(),
         schedule: Arc::new(ScheduleBell::default()),
         clients: Mutex::new(Clients::default()),
         locks: Mutex::new(QueueLocks::default()),

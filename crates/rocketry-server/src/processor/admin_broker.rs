@@ -126,6 +126,7 @@ pub(crate) fn config(broker: &Broker) -> Reply {
     );
     put("brokerRole", &"ASYNC_MASTER");
     put("defaultTopicQueueNums", &config.default_topic_queues);
+    put("enablePropertyFilter", &config.enable_property_filter);
     put(
         "flushDiskType",
         &match config.flush {

@@ -14,7 +14,7 @@ use rocketry_protocol::{
 };
 use rocketry_remoting::Connection;
 
-use super::{body_of, encoded, ok, ok_body, ok_empty};
+use super::{body_of, encoded, no_property_filter, ok, ok_body, ok_empty};
 use crate::{
     announce,
     broker::Broker,
@@ -113,22 +113,29 @@ pub(crate) fn unregister(
 }
 
 /// Code 46: whether the broker can carry out a subscription.
-pub(crate) fn check_client(request: &RemotingCommand) -> Reply {
+pub(crate) fn check_client(broker: &Broker, request: &RemotingCommand) -> Reply {
     let body: CheckClientRequestBody = body::decode(body_of(request)?)?;
     let Some(subscription) = body.subscription_data else {
         return Ok(ok());
     };
-    if !is_tag_type(Some(&subscription.expression_type)) {
-        return Err(Fault::system_error(
-            "The broker does not support consumer to filter message by SQL92",
-        ));
+    let (kind, text) = (
+        subscription.expression_type.as_str(),
+        subscription.sub_string.as_deref(),
+    );
+    if is_tag_type(Some(kind)) {
+        TagFilter::parse(text).map_err(|_| {
+            Fault::new(
+                ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+                "parse the consumer's subscription failed",
+            )
+        })?;
+    } else if broker.config.enable_property_filter {
+        broker.expressions.compiled(kind, text).map_err(|error| {
+            Fault::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, error.to_string())
+        })?;
+    } else {
+        return Err(no_property_filter(kind));
     }
-    TagFilter::parse(subscription.sub_string.as_deref()).map_err(|_| {
-        Fault::new(
-            ResponseCode::SUBSCRIPTION_PARSE_FAILED,
-            "parse the consumer's subscription failed",
-        )
-    })?;
     Ok(ok())
 }
 

@@ -50,6 +50,13 @@ fn body_of(request: &RemotingCommand) -> Result<&[u8], Fault> {
     Ok(&request.body)
 }
 
+/// Filters other than by tag are switched off.
+fn no_property_filter(expression_type: &str) -> Fault {
+    Fault::system_error(format!(
+        "The broker does not support consumer to filter message by {expression_type}"
+    ))
+}
+
 /// A body as it goes over the wire.
 fn encoded<T: Serialize>(value: &T) -> Result<Bytes, Fault> {
     Ok(body::encode(value)?)

@@ -24,11 +24,12 @@ use tokio::{
     time::Instant,
 };
 
+use super::no_property_filter;
 use crate::{
     broker::Broker,
     clock,
     fault::Fault,
-    filter::{TagFilter, is_tag_type},
+    filter::{MessageFilter, ParseError, TagFilter, is_tag_type},
     find,
     groups::FORBIDDEN_READ,
     hold::{HoldId, Holds, QueueKey, Waiter},
@@ -47,7 +48,7 @@ pub(crate) struct Pull {
     queue_id: i32,
     offset: i64,
     limits: ReadLimits,
-    filter: TagFilter,
+    filter: MessageFilter,
     topic_sys_flag: i32,
     group_sys_flag: i32,
     /// How long it may wait for a message.
@@ -59,17 +60,13 @@ pub(crate) struct Pull {
 pub(crate) struct HeldPull {
     pull: Pull,
     responder: Responder,
+    deadline: Instant,
 }
 
 impl Waiter for HeldPull {
+    /// What a message's properties are is not known here: see [`woken`].
     fn wants(&self, queue_offset: i64, tags_code: i64) -> bool {
-        queue_offset >= self.pull.offset && self.pull.filter.matches(tags_code)
-    }
-}
-
-impl Filter for TagFilter {
-    fn matches_tags(&self, tags_code: i64) -> bool {
-        self.matches(tags_code)
+        queue_offset >= self.pull.offset && self.pull.filter.matches_tags(tags_code)
     }
 }
 
@@ -97,7 +94,8 @@ impl PullHolds {
         (holds, receiver)
     }
 
-    fn hold(&self, held: HeldPull, deadline: Instant) -> Result<HoldId, Box<HeldPull>> {
+    fn hold(&self, held: HeldPull) -> Result<HoldId, Box<HeldPull>> {
+        let deadline = held.deadline;
         let queue = QueueKey {
             topic: Arc::clone(&held.pull.topic),
             queue_id: held.pull.queue_id,
@@ -193,34 +191,68 @@ pub(crate) fn pull(broker: &Broker, request: &RemotingCommand, responder: Respon
 }
 
 fn first(broker: &Broker, pull: Pull, responder: Responder) {
-    let (response, is_empty) = read(broker, &pull);
-    let Some(wait) = pull.suspend.filter(|_| is_empty) else {
-        responder.respond(response);
+    let answer = read(broker, &pull);
+    let Some(wait) = pull.suspend.filter(|_| answer.is_empty()) else {
+        responder.respond(answer.response);
         return;
     };
-    let (topic, queue_id, offset) = (Arc::clone(&pull.topic), pull.queue_id, pull.offset);
-    match broker
-        .holds
-        .hold(HeldPull { pull, responder }, Instant::now() + wait)
-    {
-        Err(held) => held.responder.respond(response),
-        Ok(id) => {
-            // A message may have come between the read and the hold; the log's thread then passed by.
-            let came = broker
-                .reader
-                .queue_range(&topic, queue_id)
-                .is_some_and(|range| range.max > offset);
-            if came && let Some(held) = broker.holds.change(|holds| holds.take(id)) {
-                first(broker, held.pull, held.responder);
-            }
-        }
+    let held = HeldPull {
+        pull,
+        responder,
+        deadline: Instant::now() + wait,
+    };
+    match keep(broker, held) {
+        Kept::Waits => {}
+        Kept::Came(held) => first(broker, held.pull, held.responder),
+        Kept::Full(held) => held.responder.respond(answer.response),
     }
 }
 
-/// Answers a pull that waited, whatever there is now.
-pub(crate) fn resume(broker: &Broker, held: HeldPull) {
-    let (response, _) = read(broker, &held.pull);
-    held.responder.respond(response);
+/// Answers a pull that a message woke. When its filter refuses all there is, it waits on behind that.
+pub(crate) fn woken(broker: &Broker, mut held: HeldPull) {
+    let answer = read(broker, &held.pull);
+    if !answer.is_refused() || held.deadline <= Instant::now() {
+        held.responder.respond(answer.response);
+        return;
+    }
+    held.pull.offset = answer.next_offset;
+    match keep(broker, held) {
+        Kept::Waits => {}
+        // The client asks again at once; going on here would keep other pulls waiting.
+        Kept::Came(held) | Kept::Full(held) => held.responder.respond(answer.response),
+    }
+}
+
+/// Answers a pull that waits no longer, whatever there is now.
+pub(crate) fn release(broker: &Broker, held: HeldPull) {
+    held.responder.respond(read(broker, &held.pull).response);
+}
+
+/// What became of a pull that was to wait.
+enum Kept {
+    Waits,
+    /// A message came before it could.
+    Came(Box<HeldPull>),
+    /// There is no room.
+    Full(Box<HeldPull>),
+}
+
+fn keep(broker: &Broker, held: HeldPull) -> Kept {
+    let pull = &held.pull;
+    let (topic, queue_id, offset) = (Arc::clone(&pull.topic), pull.queue_id, pull.offset);
+    let id = match broker.holds.hold(held) {
+        Ok(id) => id,
+        Err(held) => return Kept::Full(held),
+    };
+    // A message may have come between the read and the hold; the log's thread then passed by.
+    let came = broker
+        .reader
+        .queue_range(&topic, queue_id)
+        .is_some_and(|range| range.max > offset);
+    if came && let Some(held) = broker.holds.change(|holds| holds.take(id)) {
+        return Kept::Came(Box::new(held));
+    }
+    Kept::Waits
 }
 
 /// Java: the checks of `PullMessageProcessor.processRequest`, in its order.
@@ -277,7 +309,7 @@ fn check(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Pull
     let has_flag = |bit| header.sys_flag & bit != 0;
     let filter = if has_flag(pull_sys_flag::SUBSCRIPTION) {
         broker.clients.lock().note_pull(group, topic, now_ms);
-        own_filter(&header)?
+        own_filter(broker, &header)?
     } else {
         registered_filter(broker, &header, config.consume_broadcast_enable)?
     };
@@ -310,16 +342,36 @@ fn check(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Pull
 }
 
 /// The subscription that came with the pull.
-fn own_filter(header: &PullMessageRequest<'_>) -> Result<TagFilter, Fault> {
-    if !is_tag_type(header.expression_type) {
-        return Err(no_property_filter());
+fn own_filter(broker: &Broker, header: &PullMessageRequest<'_>) -> Result<MessageFilter, Fault> {
+    const FAILED: &str = "parse the consumer's subscription failed";
+    let fault = |remark| Fault::new(ResponseCode::SUBSCRIPTION_PARSE_FAILED, remark);
+    match header.expression_type {
+        Some(kind) if !is_tag_type(Some(kind)) => {
+            property_filter(broker, kind, header.subscription, |error| {
+                fault(format!("{FAILED}: {error}"))
+            })
+        }
+        _ => TagFilter::parse(header.subscription)
+            .map(MessageFilter::Tags)
+            .map_err(|_| fault(FAILED.to_owned())),
     }
-    TagFilter::parse(header.subscription).map_err(|_| {
-        Fault::new(
-            ResponseCode::SUBSCRIPTION_PARSE_FAILED,
-            "parse the consumer's subscription failed",
-        )
-    })
+}
+
+fn property_filter(
+    broker: &Broker,
+    kind: &str,
+    expression: Option<&str>,
+    refuse: impl FnOnce(ParseError) -> Fault,
+) -> Result<MessageFilter, Fault> {
+    let expression = broker
+        .expressions
+        .compiled(kind, expression)
+        .map_err(refuse)?;
+    if broker.config.enable_property_filter {
+        Ok(MessageFilter::Sql92(expression))
+    } else {
+        Err(no_property_filter(kind))
+    }
 }
 
 /// The subscription of the group's heartbeats.
@@ -327,7 +379,7 @@ fn registered_filter(
     broker: &Broker,
     header: &PullMessageRequest<'_>,
     broadcast_enabled: bool,
-) -> Result<TagFilter, Fault> {
+) -> Result<MessageFilter, Fault> {
     let group = header.consumer_group;
     let clients = broker.clients.lock();
     let Some(info) = clients.consumer_group(group) else {
@@ -364,12 +416,25 @@ fn registered_filter(
         ));
     }
     if !is_tag_type(Some(&subscription.expression_type)) {
-        return Err(no_property_filter());
+        let (kind, text) = (
+            subscription.expression_type.clone(),
+            subscription.sub_string.clone(),
+        );
+        drop(clients); // compiling must not keep heartbeats waiting
+        return property_filter(broker, &kind, text.as_deref(), |error| {
+            Fault::new(
+                ResponseCode::FILTER_DATA_NOT_EXIST,
+                format!(
+                    "The broker's consumer filter data is not exist!Your expression may be wrong! {error}"
+                ),
+            )
+        });
     }
     TagFilter::of_codes(
         subscription.sub_string.as_deref().unwrap_or_default(),
         &subscription.code_set,
     )
+    .map(MessageFilter::Tags)
     .map_err(|_| {
         Fault::new(
             ResponseCode::SUBSCRIPTION_PARSE_FAILED,
@@ -378,8 +443,28 @@ fn registered_filter(
     })
 }
 
-/// Reads and builds the answer; the second value is whether it says that there is nothing yet (code 19).
-fn read(broker: &Broker, pull: &Pull) -> (RemotingCommand, bool) {
+/// What a read came to.
+struct Answer {
+    response: RemotingCommand,
+    /// `None` when the queue was not read.
+    status: Option<ReadStatus>,
+    next_offset: i64,
+}
+
+impl Answer {
+    /// Whether there is nothing yet.
+    fn is_empty(&self) -> bool {
+        self.response.response_code() == ResponseCode::PULL_NOT_FOUND
+    }
+
+    /// Whether there are messages, but none that the filter lets pass.
+    fn is_refused(&self) -> bool {
+        self.status == Some(ReadStatus::NoMatchedMessage)
+    }
+}
+
+/// Reads and builds the answer.
+fn read(broker: &Broker, pull: &Pull) -> Answer {
     if let Some(offset) = broker
         .offsets
         .take_reset(&pull.group, &pull.topic, pull.queue_id)
@@ -389,25 +474,27 @@ fn read(broker: &Broker, pull: &Pull) -> (RemotingCommand, bool) {
         let response = RemotingCommand::response(ResponseCode::PULL_OFFSET_MOVED)
             .with_header(&pull.reply(offset, min, max))
             .with_remark("OFFSET_RESET");
-        return (response, false);
+        return Answer {
+            response,
+            status: None,
+            next_offset: offset,
+        };
     }
     let outcome = match broker.reader.read(
         &pull.topic,
         pull.queue_id,
         pull.offset,
         &pull.limits,
-        match &pull.filter {
-            TagFilter::All => None,
-            filter @ TagFilter::Codes(_) => Some(filter),
-        },
+        (!pull.filter.is_all()).then_some(&pull.filter),
     ) {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::error!(%error, topic = %pull.topic, queue = pull.queue_id, "pull failed");
-            return (
-                Fault::system_error(error.to_string()).into_response(),
-                false,
-            );
+            return Answer {
+                response: Fault::system_error(error.to_string()).into_response(),
+                status: None,
+                next_offset: pull.offset,
+            };
         }
     };
     broker
@@ -419,7 +506,11 @@ fn read(broker: &Broker, pull: &Pull) -> (RemotingCommand, bool) {
         .with_header(&pull.reply(outcome.next_offset, outcome.min_offset, outcome.max_offset))
         .with_remark(outcome.status.name())
         .with_body(outcome.messages);
-    (response, code == ResponseCode::PULL_NOT_FOUND)
+    Answer {
+        response,
+        status: Some(outcome.status),
+        next_offset: outcome.next_offset,
+    }
 }
 
 /// Java: `PullMessageProcessor.composeResponseHeader`.
@@ -461,8 +552,4 @@ fn forbidden(kind: i32, remark: String) -> Fault {
     let mut fields = Fields::default();
     FieldWriter::new(&mut fields).i32("forbiddenType", kind);
     Fault::new(ResponseCode::NO_PERMISSION, remark).with_fields(fields)
-}
-
-fn no_property_filter() -> Fault {
-    Fault::system_error("The broker does not support consumer to filter message by SQL92")
 }

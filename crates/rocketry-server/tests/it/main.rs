@@ -15,4 +15,5 @@ mod lifecycle;
 mod name_server;
 mod pull;
 mod send;
+mod sql92;
 mod topics;

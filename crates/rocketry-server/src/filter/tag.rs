@@ -1,4 +1,4 @@
-//! Which messages of a queue a consumer wants. Java: `FilterAPI`, `ExpressionMessageFilter`.
+//! Filters by tag. Java: `FilterAPI`, `ExpressionMessageFilter`.
 
 use rocketry_protocol::hash::java_string_hash;
 

@@ -3,6 +3,8 @@
 //	driver -ns 127.0.0.1:9876 -topic T -mode sync|async|oneway -file lines.txt -acks acks.tsv
 //
 // Every acknowledgement becomes one line of the acks file: broker, queue id, queue offset, message id, offset message id.
+// When everything is sent it prints "sent" and keeps its connections until standard input ends: the Go client asks for answers to
+// one-way sends too, and a socket that is closed with answers unread is reset, together with what it has not sent yet.
 package main
 
 import (
@@ -11,6 +13,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"sync"
@@ -68,10 +71,14 @@ func run(ns, topic, mode, file, acks string) error {
 	if err := send(p, topic, mode, bytes.Split(text, []byte("\n")), results); err != nil {
 		return err
 	}
-	if err := p.Shutdown(); err != nil {
+	if err := results.Flush(); err != nil {
 		return err
 	}
-	return results.Flush()
+	fmt.Println("sent")
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	return p.Shutdown()
 }
 
 func send(p rocketmq.Producer, topic, mode string, lines [][]byte, results *bufio.Writer) error {

@@ -99,6 +99,18 @@ impl Running {
         self.child.stdin.take()
     }
 
+    /// Ends a process that lives as long as its standard input; an exit other than 0 is an error.
+    pub(crate) async fn finish(mut self) -> Result {
+        drop(self.child.stdin.take());
+        let status = timeout(STOP, self.child.wait())
+            .await
+            .map_err(|_| format!("{} goes on after the end of its standard input", self.name))??;
+        if status.success() {
+            return Ok(());
+        }
+        Err(format!("{}: {status}\n{}", self.name, tail(&self.log)).into())
+    }
+
     /// Asks the process to stop (SIGTERM), waits for it, and kills it if it stays.
     pub(crate) async fn stop(mut self) -> Result<ExitStatus> {
         self.signal(rustix::process::Signal::TERM)?;

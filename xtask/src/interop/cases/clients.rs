@@ -12,7 +12,7 @@ use crate::Result;
 use crate::interop::driver::{Ack, read_acks};
 use crate::interop::text::{lines, same_lines};
 use crate::interop::world::{Target, World};
-use crate::process::run_ok;
+use crate::process::Running;
 
 const JAVA_MODES: [&str; 7] = ["sync", "async", "oneway", "batch", "zlib", "lz4", "zstd"];
 const GO_MODES: [&str; 3] = ["sync", "async", "oneway"];
@@ -73,21 +73,21 @@ async fn java_produces(world: &mut World, mode: &str) -> Result {
 async fn go_produces(world: &mut World, mode: &str) -> Result {
     let ns = world.namesrv(Target::Ours).await?;
     let topic = format!("go_{mode}");
-    let acks = world.dir("go")?.join(format!("acks-{mode}.tsv"));
+    let dir = world.dir("go")?;
+    let acks = dir.join(format!("acks-{mode}.tsv"));
     let mut command = Command::new(&world.tools.go_driver);
-    command
-        .args(["-ns", &ns, "-topic", &topic, "-mode", mode, "-file"])
-        .arg(&world.text)
-        .arg("-acks")
-        .arg(&acks);
-    run_ok(&mut command, GO).await?;
+    command.args(["-ns", &ns, "-topic", &topic, "-mode", mode, "-file"]);
+    command.arg(&world.text).arg("-acks").arg(&acks);
+    let mut driver = Running::start("go driver", &mut command, dir.join("driver.log"))?;
+    driver.line_with("sent", GO).await?;
     let expected = if mode == "oneway" {
         0
     } else {
         world.lines.len()
     };
     acknowledged(&read_acks(&acks)?, expected, true)?;
-    read_back(world, &ns, &topic, mode, world.lines.len()).await
+    read_back(world, &ns, &topic, mode, world.lines.len()).await?;
+    driver.finish().await
 }
 
 /// Every acknowledgement names a place of its own, and the places of a queue are 0, 1, 2, …

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use bytes::{BufMut as _, BytesMut};
 use rocketry_protocol::{
-    RemotingCommand, ResponseCode,
+    Fields, RemotingCommand, ResponseCode,
     body::heartbeat::{ConsumeFromWhere, MessageModel, SubscriptionData},
     header::{PullMessageRequest, SendMessageRequest},
 };
@@ -203,7 +203,7 @@ fn difference(theirs: &RemotingCommand, ours: &RemotingCommand, relayed: bool) -
 
 fn fields(command: &RemotingCommand) -> BTreeSet<(String, String)> {
     let mut fields = BTreeSet::new();
-    for (key, value) in command.fields.iter().flat_map(|fields| fields.iter()) {
+    for (key, value) in command.fields.iter().flat_map(Fields::iter) {
         let value = if VOLATILE.contains(&key) {
             "*"
         } else {

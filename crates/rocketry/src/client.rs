@@ -32,6 +32,7 @@ use crate::{
     producer::{self, Producer, ProducerBuilder, ShutdownReport},
     reader::ReaderBuilder,
     route::{RouteSource, Routes},
+    transport::Transport,
 };
 
 /// Connections, routes and background tasks towards one cluster. Cloning is cheap and shares all of it.
@@ -65,7 +66,7 @@ impl Client {
         }
     }
 
-    /// `ip@instance[@unit]`: how brokers know this client. Java: `ClientConfig.buildMQClientId`.
+    /// `ip@instance[@unit][@STREAM]`: how brokers know this client. Java: `ClientConfig.buildMQClientId`.
     pub fn client_id(&self) -> &str {
         &self.core.client_id
     }
@@ -94,7 +95,7 @@ impl Client {
             report.unsent.extend(producer.shutdown(left).await.unsent);
         }
         self.core.stop.cancel();
-        self.core.connections.close_all().await;
+        self.core.transport.close_all().await;
         self.core.tasks.close();
         self.core.tasks.wait().await;
         report
@@ -192,7 +193,7 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct Core {
     pub(crate) config: ClientConfig,
     client_id: Arc<str>,
-    pub(crate) connections: Connections,
+    pub(crate) transport: Arc<Transport>,
     pub(crate) name_servers: Arc<NameServerClient>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) ids: IdSource,
@@ -216,6 +217,11 @@ impl Core {
             .as_deref()
             .map(|unit| format!("@{unit}"))
             .unwrap_or_default();
+        let stream = if config.stream_requests {
+            "@STREAM"
+        } else {
+            ""
+        };
         let host = match ip {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
@@ -224,17 +230,17 @@ impl Core {
             let mut options = ConnectOptions::default();
             options.connect_timeout = config.connect_timeout;
             let connections = Connections::new(options, Arc::new(FromBrokers(Weak::clone(core))));
+            let transport = Arc::new(Transport::new(connections, &config));
             let name_servers = Arc::new(NameServerClient::new(name_servers));
             let tasks = TaskTracker::new();
             let source = RouteSource {
-                connections: connections.clone(),
+                transport: Arc::clone(&transport),
                 name_servers: Arc::clone(&name_servers),
-                language: config.language,
                 timeout: config.api_timeout,
             };
             Self {
-                client_id: format!("{host}@{instance}{unit}").into(),
-                connections,
+                client_id: format!("{host}@{instance}{unit}{stream}").into(),
+                transport,
                 name_servers,
                 routes: Arc::new(Routes::new(source, tasks.clone())),
                 // two clients of a process have the same address and process id: the seed tells their ids apart
@@ -286,26 +292,19 @@ impl Core {
             for (_, address) in broker.addresses().iter() {
                 let (core, group, address) = (Arc::clone(self), group.clone(), Arc::clone(address));
                 leaving.spawn(async move {
-                    let request =
-                        core.command(RemotingCommand::request(&UnregisterClientRequest {
-                            client_id: &core.client_id,
-                            producer_group: Some(group.as_str()),
-                            consumer_group: None,
-                            broker_name: None,
-                        }));
-                    if let Err(error) = core.connections.call(&address, request, deadline).await {
+                    let request = RemotingCommand::request(&UnregisterClientRequest {
+                        client_id: &core.client_id,
+                        producer_group: Some(group.as_str()),
+                        consumer_group: None,
+                        broker_name: None,
+                    });
+                    if let Err(error) = core.transport.call(&address, request, deadline).await {
                         tracing::debug!(%error, "not unregistered");
                     }
                 });
             }
         }
         leaving.join_all().await;
-    }
-
-    /// A command in this client's language.
-    pub(crate) fn command(&self, mut command: RemotingCommand) -> RemotingCommand {
-        command.language = Some(self.config.language);
-        command
     }
 
     fn live_producers(&self) -> Vec<Arc<producer::Shared>> {
@@ -340,9 +339,9 @@ impl Core {
             let (Some(address), Some(request)) = (broker.master(), self.heartbeat_request()) else {
                 continue;
             };
-            let connections = self.connections.clone();
+            let transport = Arc::clone(&self.transport);
             beats.spawn(async move {
-                match connections.call(&address, request, deadline).await {
+                match transport.call(&address, request, deadline).await {
                     Ok(reply) if reply.code == 0 => {}
                     Ok(reply) => tracing::warn!(%address, code = reply.code, remark = reply.remark, "heartbeat refused"),
                     Err(error) => tracing::debug!(%error, "no heartbeat"),
@@ -372,7 +371,7 @@ impl Core {
             ..HeartbeatData::default()
         })
         .ok()?;
-        Some(self.command(RemotingCommand::request(&HeartbeatRequest {}).with_body(body)))
+        Some(RemotingCommand::request(&HeartbeatRequest {}).with_body(body))
     }
 }
 
@@ -417,8 +416,9 @@ impl Handler for FromBrokers {
         };
         let connection = connection.clone();
         let deadline = Deadline::after(core.config.api_timeout);
+        let transport = Arc::clone(&core.transport);
         core.tasks.spawn(async move {
-            if let Err(error) = connection.call(request, deadline).await {
+            if let Err(error) = transport.call_on(&connection, request, deadline).await {
                 tracing::debug!(%error, "no heartbeat");
             }
         });

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use rocketry_protocol::{Language, ResponseCode, compress::Compression};
+use rocketry_protocol::{Language, ResponseCode, acl::Credentials, compress::Compression};
 
 use crate::{
     error::{Error, ErrorKind},
@@ -42,6 +42,24 @@ pub struct ClientConfig {
     ///
     /// Java: `com.rocketmq.remoting.client.connect.timeout`.
     pub connect_timeout: Duration,
+    /// Namespace of the newer kind: sent along with every request, names stay as they are. Default none.
+    ///
+    /// Java: `ClientConfig.namespaceV2`.
+    pub namespace_v2: Option<String>,
+    /// Signs every request. Default none.
+    ///
+    /// Java: `AclClientRPCHook`.
+    pub credentials: Option<Credentials>,
+    /// Zone that this client runs in, and how zones are to be treated; name servers and proxies use them to pick brokers. Default none.
+    ///
+    /// Java: `ROCKETMQ_ZONE`, `ROCKETMQ_ZONE_MODE`.
+    pub zone_name: Option<String>,
+    /// See [`ClientConfig::zone_name`].
+    pub zone_mode: Option<String>,
+    /// Marks requests and the client id as those of a streaming client. Default false.
+    ///
+    /// Java: `ClientConfig.enableStreamRequestType`.
+    pub stream_requests: bool,
     /// The language that requests name. [`Language::OTHER`] serves brokers before 4.9.4, which do not know `RUST`.
     pub language: Language,
 }
@@ -57,6 +75,11 @@ impl Default for ClientConfig {
             api_timeout: Duration::from_secs(3),
             admin_timeout: Duration::from_secs(6),
             connect_timeout: Duration::from_secs(3),
+            namespace_v2: None,
+            credentials: None,
+            zone_name: None,
+            zone_mode: None,
+            stream_requests: false,
             language: Language::RUST,
         }
     }

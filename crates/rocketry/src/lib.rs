@@ -38,9 +38,11 @@ mod name_server;
 mod producer;
 mod reader;
 mod route;
+mod transport;
 
 pub use rocketry_protocol::{
     Group, Language, Message, MessageExt, MessageQueue, NameError, Properties, ResponseCode, Topic,
+    acl::Credentials,
     body::route::{BrokerData, ClusterInfo, QueueData, TopicRouteData},
     compress::Compression,
     properties::name as property,

@@ -9,12 +9,13 @@ use std::{
 };
 
 use rocketry_protocol::RemotingCommand;
-use rocketry_remoting::{Connections, Deadline};
+use rocketry_remoting::Deadline;
 
 use crate::{
     clock,
     error::{Attempt, Error, ErrorKind},
     producer::classify,
+    transport::Transport,
 };
 
 /// The addresses of a cluster's name servers.
@@ -163,7 +164,7 @@ impl NameServerClient {
     /// share of the time that is left, not all of it.
     pub(crate) async fn call(
         &self,
-        connections: &Connections,
+        transport: &Transport,
         command: &RemotingCommand,
         deadline: Deadline,
     ) -> Result<RemotingCommand, Unanswered> {
@@ -179,7 +180,7 @@ impl NameServerClient {
             let begun = clock::now();
             let left = u32::try_from(count - step).unwrap_or(u32::MAX);
             let share = Deadline::at(begun + deadline.remaining() / left);
-            match connections.call(address, command.clone(), share).await {
+            match transport.call(address, command.clone(), share).await {
                 Ok(reply) => {
                     self.current.store(index, Ordering::Relaxed);
                     return Ok(reply);

@@ -307,6 +307,16 @@ impl Pull {
                         next_offset: self.offset,
                     })
                 }
+                Err(error) if self.source.core.stop.is_cancelled() => {
+                    let closed = Error::new(
+                        ErrorKind::Closed,
+                        self.source.action.clone(),
+                        "the client is shut down",
+                    );
+                    // nobody need be there to hear it
+                    let _ = batches.send(Err(closed.with_source(error))).await;
+                    return;
+                }
                 Err(error) => {
                     self.address = None;
                     self.failures = self.failures.saturating_add(1);

@@ -15,12 +15,12 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use rocketry_protocol::{
-    Language, MessageQueue, RemotingCommand, RequestCode, ResponseCode, Topic,
+    MessageQueue, RemotingCommand, RequestCode, ResponseCode, Topic,
     body::route::{ClusterInfo, TopicRouteData},
     header::GetRouteInfoRequest,
     topic,
 };
-use rocketry_remoting::{Connections, Deadline};
+use rocketry_remoting::Deadline;
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -31,6 +31,7 @@ use crate::{
     clock,
     error::{Error, ErrorKind},
     name_server::{NameServerClient, Unanswered},
+    transport::Transport,
 };
 
 /// Where messages of one topic can be sent. An immutable snapshot, apart from the round-robin position.
@@ -160,9 +161,8 @@ fn limit_queues(route: &mut TopicRouteData, topic_queues: i32) {
 /// Asks name servers for routes.
 #[derive(Debug)]
 pub(crate) struct RouteSource {
-    pub(crate) connections: Connections,
+    pub(crate) transport: Arc<Transport>,
     pub(crate) name_servers: Arc<NameServerClient>,
-    pub(crate) language: Language,
     pub(crate) timeout: Duration,
 }
 
@@ -270,12 +270,11 @@ impl RouteSource {
     /// A request to the name servers, failing over among them.
     pub(crate) async fn call(
         &self,
-        mut command: RemotingCommand,
+        command: RemotingCommand,
         deadline: Deadline,
     ) -> Result<RemotingCommand, RouteError> {
-        command.language = Some(self.language);
         self.name_servers
-            .call(&self.connections, &command, deadline)
+            .call(&self.transport, &command, deadline)
             .await
             .map_err(|unanswered| RouteError::NoAnswer(Arc::new(unanswered)))
     }
@@ -591,12 +590,14 @@ pub(crate) mod tests {
 
     fn routes() -> Routes {
         let source = RouteSource {
-            connections: Connections::new(
-                rocketry_remoting::ConnectOptions::default(),
-                Arc::new(rocketry_remoting::Unsupported),
-            ),
+            transport: Arc::new(Transport::new(
+                rocketry_remoting::Connections::new(
+                    rocketry_remoting::ConnectOptions::default(),
+                    Arc::new(rocketry_remoting::Unsupported),
+                ),
+                &crate::config::ClientConfig::default(),
+            )),
             name_servers: Arc::new(NameServerClient::new(&"127.0.0.1:1".into())),
-            language: Language::RUST,
             timeout: Duration::from_secs(1),
         };
         Routes::new(source, TaskTracker::new())

@@ -164,11 +164,7 @@ pub(crate) async fn ask_any(
     good: &[ResponseCode],
 ) -> Result<RemotingCommand, Error> {
     let started = clock::now();
-    match core
-        .connections
-        .call(address, core.command(command), deadline)
-        .await
-    {
+    match core.transport.call(address, command, deadline).await {
         Ok(reply) if good.contains(&reply.response_code()) => Ok(reply),
         Ok(reply) => Err(refused(action, broker, address, reply)),
         Err(error) => {

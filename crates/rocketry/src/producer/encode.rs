@@ -2,7 +2,7 @@
 //! Java: the header of `DefaultMQProducerImpl.sendKernelImpl`, the codes of `MQClientAPIImpl.sendMessage`.
 
 use rocketry_protocol::{
-    Group, Language, RemotingCommand,
+    Group, RemotingCommand,
     header::{
         SendBatchMessageRequest, SendMessageRequest, SendMessageV1Request, SendReplyMessageRequest,
         SendReplyMessageV1Request,
@@ -10,7 +10,7 @@ use rocketry_protocol::{
 };
 
 use super::prepare::{Kind, Prepared};
-use crate::config::{ClientConfig, ProducerConfig};
+use crate::config::ProducerConfig;
 
 /// What every request of a producer says.
 #[derive(Debug)]
@@ -20,18 +20,16 @@ pub(crate) struct EncodeConfig {
     topic_queues: i32,
     unit_mode: bool,
     short_headers: bool,
-    language: Language,
 }
 
 impl EncodeConfig {
-    pub(crate) fn new(group: Group, producer: &ProducerConfig, client: &ClientConfig) -> Self {
+    pub(crate) fn new(group: Group, producer: &ProducerConfig) -> Self {
         Self {
             group,
             create_topic_key: producer.create_topic_key.clone(),
             topic_queues: producer.topic_queues,
             unit_mode: producer.unit_mode,
             short_headers: producer.short_headers,
-            language: client.language,
         }
     }
 
@@ -64,14 +62,13 @@ pub(crate) fn encode(
         batch: prepared.kind == Kind::Batch,
         broker_name: Some(broker_name),
     };
-    let mut command = match (prepared.kind, config.short_headers) {
+    let command = match (prepared.kind, config.short_headers) {
         (Kind::Batch, _) => RemotingCommand::request(&SendBatchMessageRequest(header)),
         (Kind::Reply, true) => RemotingCommand::request(&SendReplyMessageRequest(header)),
         (Kind::Reply, false) => RemotingCommand::request(&SendReplyMessageV1Request(header)),
         (Kind::Message, true) => RemotingCommand::request(&header),
         (Kind::Message, false) => RemotingCommand::request(&SendMessageV1Request(header)),
     };
-    command.language = Some(config.language);
     command.with_body(prepared.wire_body().clone())
 }
 
@@ -90,11 +87,7 @@ mod tests {
             short_headers,
             ..ProducerConfig::default()
         };
-        EncodeConfig::new(
-            Group::new("PG").unwrap(),
-            &producer,
-            &ClientConfig::default(),
-        )
+        EncodeConfig::new(Group::new("PG").unwrap(), &producer)
     }
     fn prepared(outgoing: Outgoing) -> Prepared {
         let limits = Limits {
@@ -139,7 +132,6 @@ mod tests {
         let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(fields(&command), expected);
         assert_eq!(&*command.body, b"x");
-        assert_eq!(command.language, Some(Language::RUST));
     }
 
     /// P-062, with the names of producer.md 17.8

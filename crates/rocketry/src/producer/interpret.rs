@@ -95,7 +95,6 @@ impl Outcome {
                     | ResponseCode::NO_PERMISSION
                     | ResponseCode::TOPIC_NOT_EXIST
                     | ResponseCode::INVALID_PARAMETER
-                    | ResponseCode::GO_AWAY
             ),
             Self::Lost(loss) => matches!(
                 loss.kind,
@@ -135,6 +134,16 @@ pub(crate) fn interpret(
         Ok(reply) => reply,
         Err(error) => return Outcome::Lost(error.into()),
     };
+    if reply.response_code() == ResponseCode::GO_AWAY {
+        // the transport has tried another connection already
+        return Outcome::Lost(Loss {
+            kind: ErrorKind::ConnectionLost,
+            phase: Phase::Answer,
+            maybe_stored: false,
+            reason: "the broker is going away".to_owned(),
+            source: None,
+        });
+    }
     let status = match reply.code {
         0 => SendStatus::Ok,
         10 => SendStatus::FlushDiskTimeout,
@@ -277,7 +286,7 @@ mod tests {
 
     #[test]
     fn every_other_code_is_a_refusal() {
-        for code in (-1..3000).filter(|code| ![0, 10, 11, 12].contains(code)) {
+        for code in (-1..3000).filter(|code| ![0, 10, 11, 12, 1500].contains(code)) {
             let outcome = interpret(Ok(reply(code, &[])), &single(), &broker());
             assert!(
                 matches!(&outcome, Outcome::Refused { code: c, remark: Some(r) } if c.0 == code && r == "why"),

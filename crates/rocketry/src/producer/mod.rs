@@ -109,7 +109,7 @@ impl ProducerBuilder {
         let group = check_group(&self.group)?;
         let core = Arc::clone(self.client.core());
         let shared = Arc::new(Shared {
-            encode: EncodeConfig::new(group, &self.config, &core.config),
+            encode: EncodeConfig::new(group, &self.config),
             limits: Limits {
                 max_message_bytes: self.config.max_message_bytes,
             },

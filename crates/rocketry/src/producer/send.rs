@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rocketry_protocol::{Message, MessageQueue, RemotingCommand};
+use rocketry_protocol::{Message, MessageQueue};
 use rocketry_remoting::Deadline;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -209,22 +209,25 @@ async fn attempts(
                 let outcome = match &address {
                     None => Outcome::Lost(Loss::broker_unknown(&broker_name)),
                     Some(address) => {
-                        let command = encode::encode(
-                            prepared,
-                            &broker_name,
-                            queue.queue_id,
-                            &shared.encode,
-                            clock::wall_ms(),
-                        );
-                        exchange(core, address, command, mode, Deadline::at(until), handed)
-                            .await
-                            .map_or_else(
-                                |error| Outcome::Lost(error.into()),
-                                |reply| match reply {
-                                    Some(reply) => interpret(Ok(reply), prepared, &broker_name),
-                                    None => Outcome::Handed,
-                                },
+                        let make = || {
+                            encode::encode(
+                                prepared,
+                                &broker_name,
+                                queue.queue_id,
+                                &shared.encode,
+                                clock::wall_ms(),
                             )
+                        };
+                        let (transport, until) = (&core.transport, Deadline::at(until));
+                        if mode == Mode::OneWay {
+                            match transport.oneway(address, make(), until).await {
+                                Ok(()) => Outcome::Handed,
+                                Err(error) => Outcome::Lost(error.into()),
+                            }
+                        } else {
+                            let reply = transport.exchange(address, make, until, handed).await;
+                            interpret(reply, prepared, &broker_name)
+                        }
                     }
                 };
                 let now = clock::now();
@@ -336,24 +339,6 @@ fn same_topic(queue: &MessageQueue, topic: &str) -> Result<(), Error> {
         ),
     )
     .with_topic(topic))
-}
-
-async fn exchange(
-    core: &Core,
-    address: &str,
-    command: RemotingCommand,
-    mode: Mode,
-    deadline: Deadline,
-    handed: &AtomicBool,
-) -> Result<Option<RemotingCommand>, rocketry_remoting::Error> {
-    let connection = core.connections.get(address, deadline).await?;
-    if mode == Mode::OneWay {
-        connection.oneway(command, deadline).await?;
-        return Ok(None);
-    }
-    let reply = connection.begin(command, deadline).await?;
-    handed.store(true, Ordering::Relaxed);
-    reply.await.map(Some)
 }
 
 /// Large bodies leave the runtime's threads: compressing them takes as long as many sends.

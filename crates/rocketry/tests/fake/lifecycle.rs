@@ -1,6 +1,6 @@
 //! Clients and producers from start to shutdown: identity, heartbeats, what brokers ask, leaving.
 
-use rocketry::{Client, ClientConfig, ErrorKind};
+use rocketry::{Client, ClientConfig, Credentials, ErrorKind};
 use rocketry_protocol::{RemotingCommand, RequestCode, body, body::heartbeat::HeartbeatData};
 use rocketry_remoting::Deadline;
 
@@ -321,6 +321,60 @@ async fn requests_name_their_language() {
                 Some(number)
             );
         }
+    }
+}
+
+/// P-007, P-019, P-137
+#[tokio::test]
+async fn every_request_carries_namespace_stream_mark_and_signature() {
+    let cluster = Cluster::of(&["a"]);
+    let credentials = Credentials {
+        access_key: "AK".to_owned(),
+        secret_key: "SK".to_owned(),
+        security_token: None,
+    };
+    let config = ClientConfig {
+        namespace_v2: Some("ns1".to_owned()),
+        stream_requests: true,
+        credentials: Some(credentials),
+        instance_name: Some("me".to_owned()),
+        unit_name: Some("unit".to_owned()),
+        ..ClientConfig::default()
+    };
+    let client = cluster.connect().config(config).await.unwrap();
+    assert_eq!(client.client_id(), "127.0.0.1@me@unit@STREAM");
+    let producer = client.producer("PG").await.unwrap();
+    producer.send(message()).await.unwrap();
+    producer.send_oneway(message()).await.unwrap();
+    cluster.broker("a").wait_for(34, 1).await;
+    client.shutdown(PATIENCE).await;
+    let mut all = cluster.name_server.received(105);
+    assert_eq!(all[0].field("topic"), "T", "names stay as they are");
+    for (code, count) in [(310, 2), (34, 1), (35, 1)] {
+        let received = cluster.broker("a").received(code);
+        assert_eq!(received.len(), count, "{code}");
+        all.extend(received);
+    }
+    for received in all {
+        assert_eq!(
+            (received.field("nsd"), received.field("ns")),
+            ("true", "ns1")
+        );
+        assert_eq!(
+            (received.field("ReqT"), received.field("AccessKey")),
+            ("0", "AK")
+        );
+        let signature = received.field("Signature").to_owned();
+        let mut again = received.command.clone();
+        rocketry_protocol::acl::sign(
+            &mut again,
+            &Credentials {
+                access_key: "AK".to_owned(),
+                secret_key: "SK".to_owned(),
+                security_token: None,
+            },
+        );
+        assert_eq!(again.field("Signature"), Some(&*signature));
     }
 }
 

@@ -209,6 +209,17 @@ async fn a_reader_survives_a_broker_that_goes_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_reader_ends_with_its_client() {
+    let (cluster, _) = setup();
+    let client = cluster.client().await;
+    let mut reader = client.reader("T").start(StartAt::Last).await.unwrap();
+    client.shutdown(PATIENCE).await;
+    let error = reader.next_batch(PATIENCE).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert!(reader.next_batch(PATIENCE).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_topic_that_is_not_there_cannot_be_read() {
     let (cluster, _) = setup();
     let error = cluster.client().await.reader("nothing").await.unwrap_err();

@@ -128,6 +128,13 @@ impl FakeServer {
         self.wait_until("all connections closed", || self.open_now() == 0)
             .await;
     }
+    /// Waits until that many connections are open.
+    pub(crate) async fn wait_open(&self, count: usize) {
+        self.wait_until(&format!("{count} open connections"), || {
+            self.state.connections.lock().len() == count
+        })
+        .await;
+    }
     /// Answers the held requests, oldest first.
     pub(crate) fn release(&self, mut answer: impl FnMut(&RemotingCommand) -> RemotingCommand) {
         let held = std::mem::take(&mut *self.state.held.lock());

@@ -545,6 +545,51 @@ async fn a_late_answer_is_ignored_and_the_connection_stays() {
     assert_eq!(cluster.broker("a").opened(), 2, "one connection per client");
 }
 
+/// P-144
+#[tokio::test]
+async fn a_broker_that_goes_away_is_asked_again_on_a_new_connection() {
+    let cluster = Cluster::of(&["a"]);
+    let mut left = 1;
+    cluster.broker("a").script(on(310, move |request| {
+        if left > 0 {
+            left -= 1;
+            Action::Reply(refuse(1500, "go away"))
+        } else {
+            Action::Reply(stored(request))
+        }
+    }));
+    let producer = cluster.producer().await;
+    producer.send(message()).await.unwrap();
+    let sent = cluster.broker("a").received(310);
+    assert_eq!(sent.len(), 2);
+    assert_ne!(sent[0].connection, sent[1].connection);
+    assert_eq!(sent[0].property("UNIQ_KEY"), sent[1].property("UNIQ_KEY"));
+    // the connection that was told to go is closed once nothing is under way on it
+    cluster.broker("a").wait_open(1).await;
+}
+
+/// P-144
+#[tokio::test]
+async fn a_broker_that_goes_away_twice_costs_an_attempt() {
+    let cluster = Cluster::of(&["a", "b"]);
+    cluster
+        .broker("a")
+        .script(on(310, |_| Action::Reply(refuse(1500, "go away"))));
+    let producer = cluster.producer().await;
+    for _ in 0..8 {
+        let result = producer.send(message()).await.unwrap();
+        assert_eq!(&*result.queue.broker_name, "b");
+    }
+    let queue = producer.publish_queues("T").await.unwrap().remove(0);
+    let error = producer.send(message()).queue(queue).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+    assert!(
+        error.to_string().contains("the broker is going away"),
+        "{error}"
+    );
+    assert!(!error.maybe_stored());
+}
+
 /// P-149
 #[tokio::test]
 async fn a_dropped_send_gives_back_what_it_held() {

@@ -1,0 +1,207 @@
+//! The way of every request of a client to the wire: what all of them say is added here, and nowhere else.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocketry_protocol::{Language, RemotingCommand, ResponseCode, acl};
+use rocketry_remoting::{Connection, Connections, Deadline, Error};
+
+use crate::config::ClientConfig;
+
+/// The client's connections, and what its requests have in common.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    connections: Connections,
+    marks: Marks,
+}
+
+/// Header fields that every request carries. Java: the chain of RPC hooks, in which the zone is added after the signature, so that
+/// both together fail.
+#[derive(Debug)]
+struct Marks {
+    language: Language,
+    /// In the order in which they are written.
+    fields: Vec<(&'static str, String)>,
+    credentials: Option<acl::Credentials>,
+}
+
+impl Marks {
+    fn new(config: &ClientConfig) -> Self {
+        let mut fields = Vec::new();
+        if let Some(namespace) = &config.namespace_v2 {
+            fields.push(("nsd", "true".to_owned()));
+            fields.push(("ns", namespace.clone()));
+        }
+        if config.stream_requests {
+            fields.push(("ReqT", "0".to_owned()));
+        }
+        if let Some(zone) = &config.zone_name {
+            fields.push(("__ZONE_NAME", zone.clone()));
+        }
+        if let Some(mode) = &config.zone_mode {
+            fields.push(("__ZONE_MODE", mode.clone()));
+        }
+        Self {
+            language: config.language,
+            fields,
+            credentials: config.credentials.clone(),
+        }
+    }
+
+    fn apply(&self, command: &mut RemotingCommand) {
+        command.language = Some(self.language);
+        if !self.fields.is_empty() {
+            let fields = command.fields.get_or_insert_default();
+            for (name, value) in &self.fields {
+                fields.push(name, value);
+            }
+        }
+        if let Some(credentials) = &self.credentials {
+            // covers everything above
+            acl::sign(command, credentials);
+        }
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(connections: Connections, config: &ClientConfig) -> Self {
+        Self {
+            connections,
+            marks: Marks::new(config),
+        }
+    }
+
+    /// A request and its response.
+    pub(crate) async fn call(
+        &self,
+        address: &str,
+        mut command: RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<RemotingCommand, Error> {
+        self.marks.apply(&mut command);
+        self.connections.call(address, command, deadline).await
+    }
+
+    /// As [`Transport::call`], on a given connection.
+    pub(crate) async fn call_on(
+        &self,
+        connection: &Connection,
+        mut command: RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<RemotingCommand, Error> {
+        self.marks.apply(&mut command);
+        connection.call(command, deadline).await
+    }
+
+    /// A request that nobody answers; done when the connection has taken it.
+    pub(crate) async fn oneway(
+        &self,
+        address: &str,
+        mut command: RemotingCommand,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        self.marks.apply(&mut command);
+        self.connections.oneway(address, command, deadline).await
+    }
+
+    /// A request made by `make`, and its response; `handed` becomes true when the request is on its way.
+    ///
+    /// A peer that says it is going away is asked once more, on a new connection. Java: `NettyRemotingClient`, `GO_AWAY`.
+    pub(crate) async fn exchange(
+        &self,
+        address: &str,
+        make: impl Fn() -> RemotingCommand,
+        deadline: Deadline,
+        handed: &AtomicBool,
+    ) -> Result<RemotingCommand, Error> {
+        let connection = self.connections.get(address, deadline).await?;
+        let reply = self
+            .exchange_on(&connection, &make, deadline, handed)
+            .await?;
+        if reply.response_code() != ResponseCode::GO_AWAY {
+            return Ok(reply);
+        }
+        self.connections.retire(&connection);
+        let replacement = self.connections.get(address, deadline).await?;
+        self.exchange_on(&replacement, &make, deadline, handed)
+            .await
+    }
+
+    async fn exchange_on(
+        &self,
+        connection: &Connection,
+        make: impl Fn() -> RemotingCommand,
+        deadline: Deadline,
+        handed: &AtomicBool,
+    ) -> Result<RemotingCommand, Error> {
+        let mut command = make();
+        self.marks.apply(&mut command);
+        let reply = connection.begin(command, deadline).await?;
+        handed.store(true, Ordering::Relaxed);
+        reply.await
+    }
+
+    pub(crate) async fn close_all(&self) {
+        self.connections.close_all().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketry_protocol::RequestCode;
+
+    use super::*;
+
+    fn marked(config: &ClientConfig) -> RemotingCommand {
+        let mut command =
+            RemotingCommand::bare_request(RequestCode::HEART_BEAT).with_field("a", "b");
+        Marks::new(config).apply(&mut command);
+        command
+    }
+
+    #[test]
+    fn nothing_is_added_unless_configured() {
+        let command = marked(&ClientConfig::default());
+        let fields: Vec<_> = command
+            .fields
+            .iter()
+            .flat_map(rocketry_protocol::Fields::iter)
+            .collect();
+        assert_eq!(fields, [("a", Some("b"))]);
+        assert_eq!(command.language, Some(Language::RUST));
+    }
+
+    /// P-137: the signature covers namespace and zone.
+    #[test]
+    fn the_signature_is_the_last_thing_added() {
+        let config = ClientConfig {
+            namespace_v2: Some("ns1".to_owned()),
+            zone_name: Some("z".to_owned()),
+            zone_mode: Some("m".to_owned()),
+            stream_requests: true,
+            ..ClientConfig::default()
+        };
+        let credentials = acl::Credentials {
+            access_key: "AK".to_owned(),
+            secret_key: "SK".to_owned(),
+            security_token: None,
+        };
+        let mut expected = marked(&config);
+        acl::sign(&mut expected, &credentials);
+        let signed = marked(&ClientConfig {
+            credentials: Some(credentials),
+            ..config
+        });
+        for (name, value) in [
+            ("nsd", "true"),
+            ("ns", "ns1"),
+            ("ReqT", "0"),
+            ("__ZONE_NAME", "z"),
+            ("__ZONE_MODE", "m"),
+            ("AccessKey", "AK"),
+        ] {
+            assert_eq!(signed.field(name), Some(value), "{name}");
+        }
+        assert!(signed.field("Signature").is_some());
+        assert_eq!(signed.field("Signature"), expected.field("Signature"));
+    }
+}

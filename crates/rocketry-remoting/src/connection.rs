@@ -10,31 +10,27 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, Waker},
-    time::Duration,
+    task::{Context, Poll},
 };
 
-use parking_lot::Mutex;
-use rocketry_protocol::{EncodeError, RemotingCommand, ResponseCode};
+use rocketry_protocol::RemotingCommand;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::{AcquireError, Notify, Semaphore, SemaphorePermit, TryAcquireError},
     time::{Instant, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     deadline::Deadline,
     error::{CloseReason, Error, Stage},
     handler::Handler,
     options::{ConnectionInfo, ConnectionOptions},
-    outbound::Batch,
-    pending::{Outcome, Pending},
+    pending::Outcome,
     reader,
+    shared::{Frame, Shared},
     watch::{self, CloseOnDrop, EndOnDrop},
     writer,
 };
@@ -45,7 +41,7 @@ use crate::{
 pub struct Connection(Arc<Owner>);
 
 /// Closes the connection when the last handle is dropped; the tasks hold [`Shared`] only.
-struct Owner(Arc<Shared>);
+pub(crate) struct Owner(Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
@@ -237,12 +233,12 @@ impl Connection {
 
     /// Whether new requests would fail.
     pub fn is_closed(&self) -> bool {
-        self.shared().closed.get().is_some()
+        self.close_reason().is_some()
     }
 
     /// Why the connection ended; `None` while it has not.
     pub fn close_reason(&self) -> Option<&CloseReason> {
-        self.shared().closed.get().map(|closed| &closed.reason)
+        self.shared().close_reason()
     }
 
     /// Waits for the end: the socket is closed, all tasks have ended and [`Handler::closed`] has returned.
@@ -280,6 +276,12 @@ impl Connection {
         self.shared().unmatched.load(Ordering::Relaxed)
     }
 
+    /// A handle for the tasks to pass on. If all others are gone, the connection is closing and the handle keeps nothing open.
+    pub(crate) fn to(shared: &Arc<Shared>) -> Self {
+        let owner = shared.owner.upgrade();
+        Self(owner.unwrap_or_else(|| Arc::new(Owner(Arc::clone(shared)))))
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0.0
     }
@@ -307,7 +309,7 @@ pub(crate) struct WeakConnection(Weak<Shared>);
 impl WeakConnection {
     /// A handle, even if the last other one is gone but the tasks have not ended yet.
     pub(crate) fn upgrade(&self) -> Option<Connection> {
-        self.0.upgrade().map(|shared| shared.handle())
+        self.0.upgrade().map(|shared| Connection::to(&shared))
     }
 }
 
@@ -373,442 +375,3 @@ impl fmt::Debug for Reply {
             .finish_non_exhaustive()
     }
 }
-
-/// What callers and the three tasks of one connection share.
-pub(crate) struct Shared {
-    pub(crate) id: u64,
-    pub(crate) info: ConnectionInfo,
-    pub(crate) options: ConnectionOptions,
-    owner: Weak<Owner>,
-
-    pub(crate) outbound: Mutex<Outbound>,
-    pub(crate) pending: Mutex<Pending>,
-    /// Places in `pending`. Forgotten when taken, given back by [`Reply`].
-    calls: Semaphore,
-    /// One-way requests in `outbound`; given back by the writer.
-    oneways: Semaphore,
-    /// Bytes of own requests in `outbound`; given back by the writer.
-    room: Semaphore,
-    /// Requests of the peer without an answer.
-    pub(crate) unanswered: AtomicUsize,
-    oneway_opaques: AtomicU64,
-
-    /// All bytes the operating system has taken.
-    pub(crate) written: AtomicU64,
-    /// Reads that brought bytes.
-    pub(crate) reads: AtomicU64,
-    pub(crate) unmatched: AtomicU64,
-    pub(crate) activity: watch::Activity,
-    /// Something happened that the watching task has to plan for.
-    pub(crate) tick: Notify,
-    /// Bytes were written or a request was answered; only told while `progress_waiters` is not zero.
-    progress: Notify,
-    progress_waiters: AtomicUsize,
-
-    closed: OnceLock<Closed>,
-    /// No new work.
-    pub(crate) stop: CancellationToken,
-    /// Drop the socket now.
-    pub(crate) abort: CancellationToken,
-    /// Take no more requests from the peer.
-    pub(crate) draining: CancellationToken,
-    /// All is over.
-    pub(crate) ended: CancellationToken,
-}
-
-#[derive(Debug)]
-struct Closed {
-    reason: CloseReason,
-    /// Frames that begin here or later were never given to the socket.
-    discarded_from: u64,
-}
-
-/// Frames on their way to the writer.
-#[derive(Debug, Default)]
-pub(crate) struct Outbound {
-    pub(crate) queued: Batch,
-    /// Bytes of responses that are queued or being written.
-    pub(crate) response_bytes: usize,
-    /// All bytes ever queued.
-    pub(crate) appended: u64,
-    /// The writer, while it waits for work.
-    pub(crate) writer: Option<Waker>,
-    /// The socket takes nothing any more; responses are dropped, requests wait for the end.
-    broken: bool,
-    pub(crate) closed: bool,
-}
-
-/// What a frame is, and the outbound bytes reserved for it.
-enum Frame<'a> {
-    Call(SemaphorePermit<'a>),
-    Oneway(SemaphorePermit<'a>),
-    Response,
-}
-
-struct Appended {
-    /// Where the frame begins in all the bytes sent.
-    position: u64,
-    /// Bytes of responses that now wait for the socket.
-    response_bytes: usize,
-    /// The writer, if it waits for work and has to be woken.
-    writer: Option<Waker>,
-}
-
-enum AppendError {
-    Closed,
-    Encode(EncodeError),
-}
-
-impl Shared {
-    fn new(
-        id: u64,
-        info: ConnectionInfo,
-        options: &ConnectionOptions,
-        owner: &Weak<Owner>,
-    ) -> Self {
-        let max_calls = options.max_calls.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            id,
-            info,
-            options: options.clone(),
-            owner: Weak::clone(owner),
-            outbound: Mutex::default(),
-            pending: Mutex::new(Pending::new(max_calls)),
-            calls: Semaphore::new(max_calls),
-            oneways: Semaphore::new(options.max_oneways.clamp(1, Semaphore::MAX_PERMITS)),
-            room: Semaphore::new(options.max_outbound_bytes.clamp(1, MAX_ROOM as usize)),
-            unanswered: AtomicUsize::new(0),
-            oneway_opaques: AtomicU64::new(0),
-            written: AtomicU64::new(0),
-            reads: AtomicU64::new(0),
-            unmatched: AtomicU64::new(0),
-            activity: watch::Activity::new(Instant::now()),
-            tick: Notify::new(),
-            progress: Notify::new(),
-            progress_waiters: AtomicUsize::new(0),
-            closed: OnceLock::new(),
-            stop: CancellationToken::new(),
-            abort: CancellationToken::new(),
-            draining: CancellationToken::new(),
-            ended: CancellationToken::new(),
-        }
-    }
-
-    /// A handle for the tasks to pass on. If all others are gone, the connection is closing and the handle keeps nothing open.
-    pub(crate) fn handle(self: &Arc<Self>) -> Connection {
-        let owner = self.owner.upgrade();
-        Connection(owner.unwrap_or_else(|| Arc::new(Owner(Arc::clone(self)))))
-    }
-
-    pub(crate) fn addr(&self) -> Arc<str> {
-        Arc::clone(&self.info.name)
-    }
-
-    /// Ends the connection, unless it has ended before. See [`CloseReason::is_graceful`] for what happens to queued frames.
-    pub(crate) fn close(&self, reason: CloseReason) {
-        let graceful = reason.is_graceful();
-        let writer = {
-            let mut outbound = self.outbound.lock();
-            if outbound.closed {
-                return;
-            }
-            outbound.closed = true;
-            let mut discarded_from = u64::MAX;
-            if !graceful {
-                discarded_from = outbound.appended - outbound.queued.len() as u64;
-                outbound.queued.clear();
-            }
-            // The flag above admits one closer only.
-            let _ = self.closed.set(Closed {
-                reason,
-                discarded_from,
-            });
-            outbound.writer.take()
-        };
-        if let Some(Closed { reason, .. }) = self.closed.get() {
-            tracing::debug!(connection = self.id, peer = %self.info.name, %reason, "connection closing");
-        }
-        self.stop.cancel();
-        if !graceful {
-            self.abort.cancel();
-        }
-        if let Some(writer) = writer {
-            writer.wake();
-        }
-        self.calls.close();
-        self.oneways.close();
-        self.room.close();
-        let mut wakers = Vec::new();
-        self.pending.lock().fail_all(&mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
-        self.progressed();
-    }
-
-    /// Nothing can be written any more, but the peer's last requests may still be read.
-    pub(crate) fn stop_writing(&self) {
-        {
-            let mut outbound = self.outbound.lock();
-            outbound.broken = true;
-            outbound.response_bytes = 0;
-        }
-        self.progressed();
-    }
-
-    fn closed_error(&self, elapsed: Duration) -> Error {
-        let reason = self.closed.get().map(|closed| closed.reason.clone());
-        let reason = reason.unwrap_or(CloseReason::Aborted);
-        Error::closed(self.addr(), elapsed, reason)
-    }
-
-    fn discarded_from(&self) -> u64 {
-        self.closed
-            .get()
-            .map_or(u64::MAX, |closed| closed.discarded_from)
-    }
-
-    /// One of a bounded number of requests.
-    async fn permit<'a>(
-        &'a self,
-        semaphore: &'a Semaphore,
-        started: Instant,
-        deadline: Deadline,
-    ) -> Result<SemaphorePermit<'a>, Error> {
-        match semaphore.try_acquire() {
-            Ok(permit) => Ok(permit),
-            Err(TryAcquireError::NoPermits) if deadline.instant() <= started => {
-                Err(Error::overloaded(self.addr()))
-            }
-            Err(_) => {
-                self.wait(semaphore.acquire(), Stage::Permit, started, deadline)
-                    .await
-            }
-        }
-    }
-
-    /// Room for a request in the outbound buffer: its body and a usual header. What a header needs beyond that is taken when it
-    /// has been encoded.
-    async fn room(
-        &self,
-        body_bytes: usize,
-        started: Instant,
-        deadline: Deadline,
-    ) -> Result<SemaphorePermit<'_>, Error> {
-        let all = self.options.max_outbound_bytes.clamp(1, MAX_ROOM as usize);
-        let bytes = (body_bytes + USUAL_HEADER_BYTES).min(all);
-        let bytes = u32::try_from(bytes).unwrap_or(MAX_ROOM);
-        if deadline.instant() <= started {
-            let elapsed = started.elapsed();
-            return Err(Error::timeout(Stage::Write, self.addr(), elapsed));
-        }
-        match self.room.try_acquire_many(bytes) {
-            Ok(permit) => Ok(permit),
-            Err(_) => {
-                self.wait(
-                    self.room.acquire_many(bytes),
-                    Stage::Write,
-                    started,
-                    deadline,
-                )
-                .await
-            }
-        }
-    }
-
-    async fn wait<'a>(
-        &self,
-        acquire: impl Future<Output = Result<SemaphorePermit<'a>, AcquireError>>,
-        stage: Stage,
-        started: Instant,
-        deadline: Deadline,
-    ) -> Result<SemaphorePermit<'a>, Error> {
-        match timeout_at(deadline.instant(), acquire).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_closed)) => Err(self.closed_error(started.elapsed())),
-            Err(_) => Err(Error::timeout(stage, self.addr(), started.elapsed())),
-        }
-    }
-
-    /// The count of reads to compare with when the call times out; `None` if it has too little time to judge the peer by it.
-    fn silence_counts(&self, started: Instant, deadline: Deadline) -> Option<u64> {
-        let left = deadline.instant().saturating_duration_since(started);
-        (self.options.close_when_silent && left > SHORT_CALL)
-            .then(|| self.reads.load(Ordering::Relaxed))
-    }
-
-    /// Encodes `command` into the outbound buffer and wakes the writer if it waits; returns where the frame begins.
-    fn append(&self, command: RemotingCommand, frame: Frame<'_>) -> Result<u64, AppendError> {
-        let appended = self.append_quietly(command, frame)?;
-        if let Some(writer) = appended.writer {
-            writer.wake();
-        }
-        Ok(appended.position)
-    }
-
-    /// As [`Shared::append`], but leaves waking the writer to the caller.
-    fn append_quietly(
-        &self,
-        command: RemotingCommand,
-        frame: Frame<'_>,
-    ) -> Result<Appended, AppendError> {
-        let mut guard = self.outbound.lock();
-        let outbound = &mut *guard;
-        if outbound.closed || (outbound.broken && matches!(frame, Frame::Response)) {
-            return Err(AppendError::Closed);
-        }
-        let position = outbound.appended;
-        let size = outbound.queued.push(command).map_err(AppendError::Encode)?;
-        outbound.appended += size as u64;
-        match frame {
-            Frame::Call(room) => outbound.queued.room += self.charge(room, size),
-            Frame::Oneway(room) => {
-                outbound.queued.room += self.charge(room, size);
-                outbound.queued.oneways += 1;
-            }
-            Frame::Response => {
-                outbound.queued.response_bytes += size;
-                outbound.response_bytes += size;
-            }
-        }
-        Ok(Appended {
-            position,
-            response_bytes: outbound.response_bytes,
-            writer: outbound.writer.take(),
-        })
-    }
-
-    /// Keeps the permits of `room` until the frame is written, with as many more as are free if the frame is larger; this keeps
-    /// long headers within the bound. Returns how many have to be given back.
-    fn charge(&self, room: SemaphorePermit<'_>, size: usize) -> usize {
-        let reserved = room.num_permits();
-        room.forget();
-        let missing = size.saturating_sub(reserved);
-        if missing == 0 {
-            return reserved;
-        }
-        reserved + self.room.forget_permits(missing)
-    }
-
-    fn append_error(&self, error: AppendError, started: Instant) -> Error {
-        match error {
-            AppendError::Closed => self.closed_error(started.elapsed()),
-            AppendError::Encode(error) => Error::encode(self.addr(), started.elapsed(), error),
-        }
-    }
-
-    /// Nobody waits for the number, but logs of both sides can be matched by it.
-    fn oneway_opaque(&self) -> i32 {
-        let count = self.oneway_opaques.fetch_add(1, Ordering::Relaxed);
-        i32::try_from(count & 0x7fff_ffff).unwrap_or(0)
-    }
-
-    /// The writer has handed `batch` to the socket.
-    pub(crate) fn wrote(&self, batch: &Batch) {
-        if batch.room > 0 {
-            self.room.add_permits(batch.room);
-        }
-        if batch.oneways > 0 {
-            self.oneways.add_permits(batch.oneways);
-        }
-        if batch.response_bytes > 0 {
-            let mut outbound = self.outbound.lock();
-            outbound.response_bytes -= batch.response_bytes;
-        }
-        self.progressed();
-    }
-
-    /// Queues a response and returns the writer if it has to be woken.
-    pub(crate) fn respond(&self, response: RemotingCommand) -> Option<Waker> {
-        let opaque = response.opaque;
-        let serialization = response.serialization;
-        let appended = match self.append_quietly(response, Frame::Response) {
-            Err(AppendError::Encode(error)) => {
-                tracing::warn!(connection = self.id, peer = %self.info.name, %error, "a response cannot be encoded");
-                let mut fallback = RemotingCommand::response(ResponseCode::SYSTEM_ERROR)
-                    .with_remark(format!("the response cannot be encoded: {error}"));
-                fallback.opaque = opaque;
-                fallback.serialization = serialization;
-                self.append_quietly(fallback, Frame::Response)
-            }
-            appended => appended,
-        };
-        // An error text always fits; if the connection is closed there is nobody to answer.
-        let appended = appended.ok()?;
-        let limit = self.options.response_limit_bytes;
-        if appended.response_bytes > limit {
-            self.close(CloseReason::Backlog {
-                bytes: appended.response_bytes,
-                limit,
-            });
-        }
-        appended.writer
-    }
-
-    pub(crate) fn took_request(&self) {
-        self.unanswered.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn finished_request(&self) {
-        self.unanswered.fetch_sub(1, Ordering::SeqCst);
-        self.progressed();
-    }
-
-    /// Whether the reader has to pause for the peer to take its responses, or for the server to make them.
-    pub(crate) fn is_choked(&self, high_water: usize) -> bool {
-        self.unanswered.load(Ordering::SeqCst) >= self.options.max_unanswered.max(1)
-            || self.outbound.lock().response_bytes > high_water
-    }
-
-    /// Tells those in [`Shared::progress_until`] to look again.
-    fn progressed(&self) {
-        if self.progress_waiters.load(Ordering::SeqCst) > 0 {
-            self.progress.notify_waiters();
-        }
-    }
-
-    /// Waits until `condition` holds; `false` if the connection was closed or aborted before. Cancel-safe.
-    pub(crate) async fn progress_until(&self, condition: impl Fn() -> bool) -> bool {
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        if condition() {
-            return true;
-        }
-        self.progress_waiters.fetch_add(1, Ordering::SeqCst);
-        let _waiting = Waiting(&self.progress_waiters);
-        loop {
-            let mut told = std::pin::pin!(self.progress.notified());
-            told.as_mut().enable();
-            if condition() {
-                return true;
-            }
-            if self.abort.is_cancelled() {
-                return false;
-            }
-            tokio::select! {
-                () = told => {}
-                () = self.abort.cancelled() => {}
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("id", &self.id)
-            .field("info", &self.info)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Bytes of header for which room is reserved before it is encoded.
-const USUAL_HEADER_BYTES: usize = 512;
-
-/// Most outbound bytes that can be bounded.
-const MAX_ROOM: u32 = 1 << 30;
-
-/// Calls with less time than this say nothing about the peer when they time out. Java: `NettyRemotingClient.invokeSync`.
-const SHORT_CALL: Duration = Duration::from_millis(100);

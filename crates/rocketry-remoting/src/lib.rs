@@ -52,6 +52,7 @@ mod options;
 mod outbound;
 mod pending;
 mod reader;
+mod shared;
 mod watch;
 mod writer;
 

@@ -14,9 +14,10 @@ use tokio::{
 };
 
 use crate::{
-    connection::Shared,
+    connection::Connection,
     error::CloseReason,
     handler::{Handler, Responder},
+    shared::Shared,
     watch::CloseOnDrop,
 };
 
@@ -28,7 +29,7 @@ where
 {
     let shared = Arc::clone(&guarded.0);
     let mut io = pin!(io);
-    handler.opened(&shared.handle());
+    handler.opened(&Connection::to(&shared));
     let mut inbound = Inbound {
         shared: Arc::clone(&shared),
         handler,
@@ -143,7 +144,7 @@ impl Inbound {
                     }
                 }
                 Ok(request) => {
-                    let responder = Responder::new(self.shared.handle(), &request);
+                    let responder = Responder::new(Connection::to(&self.shared), &request);
                     self.handler.handle(request, responder);
                 }
                 Err(error) => {

@@ -14,7 +14,9 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{connection::Shared, error::CloseReason, handler::Handler, outbound::Batch};
+use crate::{
+    connection::Connection, error::CloseReason, handler::Handler, outbound::Batch, shared::Shared,
+};
 
 /// When bytes moved last, in milliseconds since the connection started.
 #[derive(Debug)]
@@ -112,7 +114,7 @@ pub(crate) async fn run(
     }
     // Handles may outlive the connection for long; its buffers need not.
     shared.outbound.lock().queued = Batch::default();
-    handler.closed(&shared.handle());
+    handler.closed(&Connection::to(&shared));
     drop(guarded);
 }
 

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{connection::Shared, error::CloseReason, outbound::Batch, watch::CloseOnDrop};
+use crate::{error::CloseReason, outbound::Batch, shared::Shared, watch::CloseOnDrop};
 
 /// Writes until the connection ends; then, unless it was aborted, what is still queued and the end of the stream.
 pub(crate) async fn run<W>(guarded: CloseOnDrop, io: W)

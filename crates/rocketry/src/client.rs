@@ -32,6 +32,7 @@ use crate::{
     producer::{self, Producer, ProducerBuilder, ShutdownReport},
     reader::ReaderBuilder,
     route::{RouteSource, Routes},
+    suspect::Suspects,
     transport::Transport,
 };
 
@@ -196,6 +197,7 @@ pub(crate) struct Core {
     pub(crate) transport: Arc<Transport>,
     pub(crate) name_servers: Arc<NameServerClient>,
     pub(crate) routes: Arc<Routes>,
+    pub(crate) suspects: Arc<Suspects>,
     pub(crate) ids: IdSource,
     pub(crate) month: MonthClock,
     producers: Mutex<HashMap<Arc<str>, Weak<producer::Shared>>>,
@@ -233,6 +235,8 @@ impl Core {
             let transport = Arc::new(Transport::new(connections, &config));
             let name_servers = Arc::new(NameServerClient::new(name_servers));
             let tasks = TaskTracker::new();
+            let stop = CancellationToken::new();
+            let suspects = Suspects::new(Arc::clone(&transport), tasks.clone(), stop.clone());
             let source = RouteSource {
                 transport: Arc::clone(&transport),
                 name_servers: Arc::clone(&name_servers),
@@ -248,7 +252,8 @@ impl Core {
                 month: MonthClock::new(),
                 producers: Mutex::default(),
                 tasks,
-                stop: CancellationToken::new(),
+                stop,
+                suspects: Arc::new(suspects),
                 config,
             }
         })

@@ -151,6 +151,9 @@ pub struct ProducerConfig {
     ///
     /// Java: `DefaultMQProducer.retryAnotherBrokerWhenNotStoreOK`.
     pub retry_not_durable: bool,
+    /// Whether brokers that did not answer (no connection, a lost one, silence) are avoided while another can take the message; they are
+    /// asked in the background until they answer again. Default true. Java has nothing like it.
+    pub avoid_silent_brokers: bool,
     /// Largest uncompressed body, and largest encoded batch, in bytes. Default 4 MiB, at most 16 MiB - 64 KiB. Brokers have a limit of their own.
     ///
     /// Java: `DefaultMQProducer.maxMessageSize`.
@@ -215,6 +218,7 @@ impl Default for ProducerConfig {
                 .map(ResponseCode)
                 .to_vec(),
             retry_not_durable: false,
+            avoid_silent_brokers: true,
             max_message_bytes: 4 * 1024 * 1024,
             compression: Some(Compression::Zlib),
             compress_from_bytes: 4096,
@@ -233,6 +237,16 @@ impl Default for ProducerConfig {
 }
 
 impl ProducerConfig {
+    /// The timing of Java's client: an attempt may use all the time that is left, and a broker that does not answer is tried again as
+    /// if nothing had happened.
+    pub fn java_exact() -> Self {
+        Self {
+            attempt_budget: AttemptBudget::JavaExact,
+            avoid_silent_brokers: false,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         let mut faults = Faults::default();
         let hour = Duration::from_hours(1);

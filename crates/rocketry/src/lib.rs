@@ -38,6 +38,7 @@ mod name_server;
 mod producer;
 mod reader;
 mod route;
+mod suspect;
 mod transport;
 
 pub use rocketry_protocol::{

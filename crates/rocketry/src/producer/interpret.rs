@@ -96,11 +96,32 @@ impl Outcome {
                     | ResponseCode::TOPIC_NOT_EXIST
                     | ResponseCode::INVALID_PARAMETER
             ),
-            Self::Lost(loss) => matches!(
-                loss.kind,
-                ErrorKind::BrokerUnreachable | ErrorKind::ConnectionLost | ErrorKind::Timeout
-            ),
+            Self::Lost(_) => self.is_silence(),
         }
+    }
+
+    /// Whether the broker answered, whatever it said.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Stored(_) | Self::NotDurable(_) | Self::Refused { .. }
+        )
+    }
+
+    /// Whether the broker did not answer although it was asked.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Lost(loss) if matches!(
+            loss.kind,
+            ErrorKind::BrokerUnreachable | ErrorKind::ConnectionLost | ErrorKind::Timeout
+        ))
+    }
+
+    /// Whether there is no connection, or none any more.
+    pub(crate) fn is_disconnect(&self) -> bool {
+        matches!(self, Self::Lost(loss) if matches!(
+            loss.kind,
+            ErrorKind::BrokerUnreachable | ErrorKind::ConnectionLost
+        ))
     }
 
     /// What the attempt tells about its broker. Java: the calls of `updateFaultItem` in `sendDefaultImpl`.

@@ -73,11 +73,13 @@ impl std::fmt::Debug for Target {
 /// The place of the next queue in `route.queues`; `None` only when there is no queue.
 ///
 /// Without fault tolerance: round robin over queues of other brokers than the one that failed last, else over all. With it: over
-/// available queues of other brokers, else reachable ones, else all.
+/// available queues of other brokers, else reachable ones, else all. Before all that, over the same queues without those of brokers
+/// that `is_suspect`.
 pub(crate) fn next_queue(
     route: &PublishRoute,
     last_broker: Option<&str>,
     faults: &FaultTable,
+    is_suspect: impl Fn(&str) -> bool,
     now: Instant,
 ) -> Option<usize> {
     let queues = &route.queues;
@@ -90,11 +92,14 @@ pub(crate) fn next_queue(
             .map(|_| route.advance())
             .find(|index| queues.get(*index).is_some_and(accepts))
     };
+    let answers = |queue: &MessageQueue| other(queue) && !is_suspect(&queue.broker_name);
     let found = if faults.is_enabled() {
-        pass(&|queue| other(queue) && faults.is_available(&queue.broker_name, now))
+        let available = |queue: &MessageQueue| faults.is_available(&queue.broker_name, now);
+        pass(&|queue| answers(queue) && available(queue))
+            .or_else(|| pass(&|queue| other(queue) && available(queue)))
             .or_else(|| pass(&|queue| other(queue) && faults.is_reachable(&queue.broker_name)))
     } else {
-        pass(&other)
+        pass(&answers).or_else(|| pass(&other))
     };
     Some(found.unwrap_or_else(|| route.advance()))
 }
@@ -194,7 +199,7 @@ mod tests {
         let now = crate::clock::now();
         let route = route_of("T", &[("a", 3), ("b", 2)]);
         let seen: Vec<_> = (0..10)
-            .map(|_| next_queue(&route, None, &off(), now).unwrap())
+            .map(|_| next_queue(&route, None, &off(), |_| false, now).unwrap())
             .collect();
         for pair in seen.windows(2) {
             assert_eq!((pair[0] + 1) % 5, pair[1]);
@@ -202,7 +207,7 @@ mod tests {
         let mut first = [0; 5];
         for _ in 0..2000 {
             let route = route_of("T", &[("a", 3), ("b", 2)]);
-            first[next_queue(&route, None, &off(), now).unwrap()] += 1;
+            first[next_queue(&route, None, &off(), |_| false, now).unwrap()] += 1;
         }
         assert!(first.iter().all(|n| (300..500).contains(n)), "{first:?}");
     }
@@ -213,15 +218,15 @@ mod tests {
         let now = crate::clock::now();
         let two = route_of("T", &[("a", 3), ("b", 2)]);
         for _ in 0..50 {
-            let index = next_queue(&two, Some("a"), &off(), now).unwrap();
+            let index = next_queue(&two, Some("a"), &off(), |_| false, now).unwrap();
             assert_eq!(&*two.queues[index].broker_name, "b");
         }
         let one = route_of("T", &[("a", 3)]);
-        let first = next_queue(&one, Some("a"), &off(), now).unwrap();
-        let second = next_queue(&one, Some("a"), &off(), now).unwrap();
+        let first = next_queue(&one, Some("a"), &off(), |_| false, now).unwrap();
+        let second = next_queue(&one, Some("a"), &off(), |_| false, now).unwrap();
         assert_eq!((first + 1) % 3, second);
         let none = route_of("T", &[]);
-        assert_eq!(next_queue(&none, None, &off(), now), None);
+        assert_eq!(next_queue(&none, None, &off(), |_| false, now), None);
     }
 
     /// P-054, P-057
@@ -230,7 +235,7 @@ mod tests {
         let now = crate::clock::now();
         let route = route_of("T", &[("a", 2), ("b", 2), ("c", 2)]);
         let broker = |last: Option<&str>, table: &FaultTable, now| {
-            let index = next_queue(&route, last, table, now).unwrap();
+            let index = next_queue(&route, last, table, |_| false, now).unwrap();
             route.queues[index].broker_name.to_string()
         };
         let faults = on();
@@ -254,6 +259,25 @@ mod tests {
         // and selectable again afterwards
         let later = now + Duration::from_secs(11);
         let mut seen: Vec<_> = (0..6).map(|_| broker(None, &faults, later)).collect();
+        seen.sort();
+        assert_eq!(seen, ["a", "a", "b", "b", "c", "c"]);
+    }
+
+    #[test]
+    fn brokers_that_do_not_answer_are_avoided_while_another_is_left() {
+        let now = crate::clock::now();
+        let route = route_of("T", &[("a", 2), ("b", 2), ("c", 2)]);
+        let broker = |last: Option<&str>, suspects: &[&str]| {
+            let index = next_queue(&route, last, &off(), |name| suspects.contains(&name), now);
+            route.queues[index.unwrap()].broker_name.to_string()
+        };
+        for _ in 0..20 {
+            assert_ne!(broker(None, &["a"]), "a");
+            assert_eq!(broker(Some("b"), &["a"]), "c");
+            // better one that does not answer than the one that failed just now
+            assert_ne!(broker(Some("c"), &["a", "b"]), "c");
+        }
+        let mut seen: Vec<_> = (0..6).map(|_| broker(None, &["a", "b", "c"])).collect();
         seen.sort();
         assert_eq!(seen, ["a", "a", "b", "b", "c", "c"]);
     }

@@ -201,6 +201,7 @@ async fn attempts(
             Err(error) => tries.fail(error, clock::now()),
             Ok(Place {
                 queue,
+                owner,
                 broker_name,
                 address,
                 alternatives,
@@ -238,6 +239,18 @@ async fn attempts(
                 if outcome.hints_at_stale_route() {
                     core.routes.suspect(&prepared.topic);
                 }
+                if shared.config.avoid_silent_brokers {
+                    let elapsed = tries.elapsed(now);
+                    if outcome.is_answer() {
+                        core.suspects.clear(&broker_name);
+                    } else if let Some(owner) = &owner
+                        && outcome.is_silence()
+                        // a caller in a hurry proves nothing
+                        && (outcome.is_disconnect() || elapsed >= SILENCE)
+                    {
+                        core.suspects.suspect(owner, prepared.topic.as_str());
+                    }
+                }
                 tries.decide(outcome, &queue, &address.unwrap_or_default(), now)
             }
         };
@@ -249,9 +262,13 @@ async fn attempts(
     }
 }
 
+/// A broker that has not answered for this long is silent.
+const SILENCE: Duration = Duration::from_millis(300);
+
 /// Where one attempt goes.
 struct Place {
     queue: MessageQueue,
+    owner: Option<Arc<Broker>>,
     /// The broker that owns the queue.
     broker_name: Arc<str>,
     address: Option<Arc<str>>,
@@ -313,6 +330,7 @@ fn place(
 ) -> Option<Place> {
     let found = |queue: &MessageQueue, owner: Option<&Arc<Broker>>, alternatives| Place {
         queue: queue.clone(),
+        owner: owner.cloned(),
         broker_name: Arc::clone(owner.map_or(&queue.broker_name, |owner| &owner.name)),
         address: owner.and_then(|owner| owner.master()),
         alternatives,
@@ -320,7 +338,10 @@ fn place(
     if let Some(queue) = chosen {
         return Some(found(queue, route.broker(&queue.broker_name), false));
     }
-    let index = select::next_queue(route, tries.last_broker(), &shared.faults, clock::now())?;
+    let suspects = &shared.core().suspects;
+    let is_suspect = |name: &str| shared.config.avoid_silent_brokers && suspects.contains(name);
+    let last_broker = tries.last_broker();
+    let index = select::next_queue(route, last_broker, &shared.faults, is_suspect, clock::now())?;
     let (queue, owner) = route.queue(index)?;
     Some(found(queue, Some(owner), route.has_alternatives()))
 }

@@ -174,7 +174,7 @@ async fn a_silent_broker_ends_the_send_at_its_deadline_without_another_try() {
     let ticket = producer.enqueue(message()).timeout(ms(250)).await.unwrap();
     let error = ticket.await.unwrap_err();
     let took = started.elapsed();
-    assert!((ms(250)..ms(350)).contains(&took), "{took:?}");
+    on_time(took, ms(250));
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(cluster.received(310).len(), 1);
 }
@@ -212,11 +212,7 @@ async fn no_more_than_the_limit_is_in_flight() {
         .timeout(ms(150))
         .await
         .unwrap_err();
-    assert!(
-        (ms(150)..ms(300)).contains(&started.elapsed()),
-        "{:?}",
-        started.elapsed()
-    );
+    on_time(started.elapsed(), ms(150));
     assert_eq!(
         (error.kind(), error.java_code()),
         (ErrorKind::Overloaded, -1)
@@ -260,10 +256,8 @@ async fn bytes_in_flight_are_bounded_as_well() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Overloaded);
-    assert!(
-        started.elapsed() < ms(100),
-        "it can never pass, so it does not wait"
-    );
+    // it can never pass, so it does not wait
+    on_time(started.elapsed(), ms(0));
     assert!(error.to_string().contains("in_flight_bytes"), "{error}");
 }
 
@@ -282,7 +276,13 @@ async fn every_place_is_given_back_whatever_the_send_came_to() {
             _ => Action::Reply(stored(request)),
         }
     }));
-    let producer = limited(&cluster, 16, 1 << 20).await;
+    let config = ProducerConfig {
+        in_flight_messages: 16,
+        // or `a` would be left alone after its first silence
+        ..ProducerConfig::java_exact()
+    };
+    let client = cluster.client().await;
+    let producer = client.producer("PG").config(config).await.unwrap();
     let (mut good, mut bad) = (0, 0);
     let mut tickets = Vec::new();
     for n in 0..300 {

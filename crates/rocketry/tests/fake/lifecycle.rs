@@ -109,7 +109,7 @@ async fn a_broker_hears_of_the_producer_as_soon_as_it_is_connected() {
             );
         }
     }
-    assert!(started.elapsed() < ms(1000));
+    on_time(started.elapsed(), ms(0));
 }
 
 /// P-017
@@ -215,7 +215,7 @@ async fn shutdown_fails_what_is_not_done_in_time_and_says_what() {
     cluster.broker("a").wait_held(6).await;
     let started = now();
     let report = producer.shutdown(ms(100)).await;
-    assert!(started.elapsed() < ms(1000), "{:?}", started.elapsed());
+    on_time(started.elapsed(), ms(100));
     assert_eq!(report.unsent.len(), 6);
     assert!(
         report

@@ -142,7 +142,7 @@ async fn sends_go_on_without_name_servers_as_long_as_the_route_is_known() {
         .timeout(ms(500))
         .await
         .unwrap_err();
-    assert!(started.elapsed() < ms(700), "{:?}", started.elapsed());
+    on_time(started.elapsed(), ms(0));
     assert_eq!(error.kind(), ErrorKind::NameServerUnreachable);
     assert_eq!(error.java_code(), -1);
 }
@@ -304,7 +304,7 @@ async fn no_address_at_all_fails_at_once() {
         (error.kind(), error.java_code()),
         (ErrorKind::NoNameServer, 10004)
     );
-    assert!(started.elapsed() < ms(200));
+    on_time(started.elapsed(), ms(0));
 }
 
 /// A topic that the name server has forgotten, for instance because it has restarted, keeps its last route.

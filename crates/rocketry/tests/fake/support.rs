@@ -430,6 +430,14 @@ pub(crate) fn dead_addr() -> String {
     socket.local_addr().unwrap().to_string()
 }
 
+/// Holds a measured time to `at`, with the slack that a loaded machine needs. What the tests tell apart is seconds away.
+pub(crate) fn on_time(took: Duration, at: Duration) {
+    assert!(
+        at <= took && took < at + ms(1500),
+        "took {took:?}, expected {at:?}"
+    );
+}
+
 pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }

@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 
-use rocketry::{
-    AttemptBudget, Compression, ErrorKind, Message, Phase, ProducerConfig, SendStatus, by_hash,
-};
+use rocketry::{Compression, ErrorKind, Message, Phase, ProducerConfig, SendStatus, by_hash};
 
 use crate::support::*;
 
@@ -211,7 +209,7 @@ async fn a_silent_broker_is_a_timeout_within_the_budget() {
     let started = now();
     let error = producer.send(message()).timeout(ms(300)).await.unwrap_err();
     let took = started.elapsed();
-    assert!((ms(300)..ms(500)).contains(&took), "{took:?}");
+    on_time(took, ms(300));
     assert_eq!(
         (error.kind(), error.java_code()),
         (ErrorKind::Timeout, 10002)
@@ -235,8 +233,7 @@ async fn a_silent_broker_leaves_time_for_another() {
 
     let exact = ProducerConfig {
         timeout: ms(400),
-        attempt_budget: AttemptBudget::JavaExact,
-        ..ProducerConfig::default()
+        ..ProducerConfig::java_exact()
     };
     let producer = client.producer("exact").config(exact).await.unwrap();
     let mut failed = 0;
@@ -270,17 +267,14 @@ async fn the_cap_per_attempt_leaves_the_rest_to_the_last_one() {
     let started = now();
     let error = producer.send(message()).await.unwrap_err();
     let took = started.elapsed();
-    assert!((ms(600)..ms(800)).contains(&took), "{took:?}");
+    on_time(took, ms(600));
     let at: Vec<_> = error
         .attempts()
         .iter()
         .map(|attempt| attempt.started)
         .collect();
     assert_eq!(at.len(), 3);
-    assert!(
-        (ms(150)..ms(250)).contains(&at[1]) && (ms(300)..ms(450)).contains(&at[2]),
-        "{at:?}"
-    );
+    assert!(at[1] >= ms(150) && at[2] >= ms(300), "{at:?}");
 }
 
 /// P-070
@@ -306,7 +300,7 @@ async fn a_connect_that_hangs_is_bounded_by_the_budget() {
     let started = now();
     let error = producer.send(message()).timeout(ms(300)).await.unwrap_err();
     let took = started.elapsed();
-    assert!(took < ms(500), "{took:?}");
+    on_time(took, ms(300));
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(error.attempts()[0].phase, Phase::Connect);
     assert!(!error.maybe_stored());
@@ -543,6 +537,50 @@ async fn a_late_answer_is_ignored_and_the_connection_stays() {
         hasty.send(message()).await.unwrap();
     }
     assert_eq!(cluster.broker("a").opened(), 2, "one connection per client");
+}
+
+/// A broker that does not answer costs one send its first attempt, and is used again when it answers.
+#[tokio::test]
+async fn a_broker_that_does_not_answer_is_avoided_until_it_does() {
+    for silent in [false, true] {
+        let cluster = Cluster::of(&["a", "b"]);
+        let dead = move |_: &_| {
+            if silent {
+                Action::Silent
+            } else {
+                Action::Close
+            }
+        };
+        cluster.broker("a").script(dead);
+        let client = cluster.client().await;
+        let producer = client.producer("PG").timeout(ms(1200)).await.unwrap();
+        for _ in 0..200 {
+            let result = producer.send(message()).await.unwrap();
+            assert_eq!(&*result.queue.broker_name, "b");
+        }
+        // one send at most reached it; a connection that closes at once may not even take that one
+        let tried = cluster.broker("a").received(310).len();
+        assert!(tried <= 1, "silent: {silent}, tried {tried} times");
+        // it is asked in the background, and one answer of any kind is enough
+        cluster.broker("a").wait_for(30, 1).await;
+        cluster.broker("a").script(storing());
+        let back =
+            async { while &*producer.send(message()).await.unwrap().queue.broker_name != "a" {} };
+        tokio::time::timeout(PATIENCE, back).await.unwrap();
+        client.shutdown(PATIENCE).await;
+    }
+}
+
+/// With one broker there is nothing to avoid.
+#[tokio::test]
+async fn the_only_broker_is_never_avoided() {
+    let cluster = Cluster::of(&["a"]);
+    cluster.broker("a").script(on(310, |_| Action::Close));
+    let producer = cluster.producer().await;
+    let error = producer.send(message()).await.unwrap_err();
+    assert_eq!(error.attempts().len(), 3);
+    cluster.broker("a").script(storing());
+    producer.send(message()).await.unwrap();
 }
 
 /// P-144

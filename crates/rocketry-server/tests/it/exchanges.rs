@@ -18,16 +18,11 @@ use serde_json::Value;
 use crate::common::{TIMEOUT, beat, heartbeat, pull, request_to, send};
 
 /// Answers that differ on purpose, each with the reason.
-const DIFFERENT: [(&str, &str); 5] = [
-    (
-        "e003",
-        "SQL92 is not served yet: code 24, the group is not registered",
-    ),
+const DIFFERENT: [(&str, &str); 3] = [
     (
         "e013",
         "asks for a time of the recording; here every message is newer",
     ),
-    ("e028", "SQL92 is not served yet: code 1"),
     (
         "e033",
         "claims the name of the broker of this process: code 1",
@@ -159,6 +154,19 @@ fn left_out_after(id: &str) -> Vec<RemotingCommand> {
                     "TagA || TagB",
                     1_795_345_304_832,
                 ));
+            vec![beat(&data)]
+        }
+        // The heartbeat of the consumer that filters by properties.
+        "e028" => {
+            let mut data = heartbeat(
+                "127.0.0.1@cs",
+                "CGsql",
+                MessageModel::Clustering,
+                &["%RETRY%CGsql"],
+            );
+            data.consumer_data_set[0]
+                .subscription_data_set
+                .push(SubscriptionData::by_sql("T", "a > 1", 1_795_345_306_370));
             vec![beat(&data)]
         }
         _ => Vec::new(),

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rocketry_protocol::{
-    properties::name,
+    hash::java_string_hash,
     record::Record,
     sys_flag::{INNER_BATCH, NEED_UNWRAP, TRANSACTION_PREPARED, TRANSACTION_ROLLBACK},
 };
@@ -17,6 +17,44 @@ use crate::{
 
 /// Where delayed messages wait, one queue per level.
 pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+
+/// The properties that dispatching looks at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Marks<'a> {
+    pub(crate) tags: Option<&'a str>,
+    pub(crate) keys: Option<&'a str>,
+    pub(crate) unique_key: Option<&'a str>,
+    delay: Option<&'a str>,
+    inner_num: Option<&'a str>,
+}
+
+impl<'a> Marks<'a> {
+    /// Finds them in one pass over the property text: the last of its name counts, an empty one does not.
+    pub(crate) fn of(properties: &'a [u8]) -> Self {
+        let mut marks = Self::default();
+        for pair in properties.split(|byte| *byte == 2) {
+            let Some(at) = pair.iter().position(|byte| *byte == 1) else {
+                continue;
+            };
+            let (name, value) = pair.split_at(at);
+            let place = match name {
+                b"TAGS" => &mut marks.tags,
+                b"KEYS" => &mut marks.keys,
+                b"UNIQ_KEY" => &mut marks.unique_key,
+                b"DELAY" => &mut marks.delay,
+                b"INNER_NUM" => &mut marks.inner_num,
+                _ => continue,
+            };
+            let value = value.get(1..).unwrap_or_default();
+            if let Ok(value) = std::str::from_utf8(value)
+                && !value.is_empty()
+            {
+                *place = Some(value);
+            }
+        }
+        marks
+    }
+}
 
 /// What is derived from one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +69,20 @@ pub(crate) struct Dispatch {
 
 impl Dispatch {
     /// The step for `record`, which takes `len` bytes at log offset `at`.
-    pub(crate) fn of(record: &Record<'_>, at: u64, len: u32, delay_levels: &[Duration]) -> Self {
+    pub(crate) fn of(
+        record: &Record<'_>,
+        marks: &Marks<'_>,
+        at: u64,
+        len: u32,
+        delay_levels: &[Duration],
+    ) -> Self {
         Self {
             unit: Unit {
                 log_offset: at,
                 size: len,
-                tags_code: tags_code(record, delay_levels),
+                tags_code: tags_code(record, marks, delay_levels),
                 queue_offset: record.queue_offset.max(0).cast_unsigned(),
-                count: inner_count(record.sys_flag, record.properties),
+                count: inner_count(record.sys_flag, marks),
             },
             in_queue: belongs_in_queue(record.sys_flag),
             store_ms: record.store_ms,
@@ -56,12 +100,13 @@ pub(crate) const fn belongs_in_queue(sys_flag: i32) -> bool {
 }
 
 /// How many messages a record holds: several for an inner batch. Java: `CommitLog.getMessageNum`
-pub(crate) fn inner_count(sys_flag: i32, properties: &[u8]) -> u16 {
+fn inner_count(sys_flag: i32, marks: &Marks<'_>) -> u16 {
     const INNER: i32 = INNER_BATCH | NEED_UNWRAP;
     if sys_flag & INNER != INNER {
         return 1;
     }
-    property(properties, name::INNER_NUM)
+    marks
+        .inner_num
         .and_then(|count| count.parse::<i16>().ok())
         .and_then(|count| u16::try_from(count).ok())
         .filter(|count| *count > 0)
@@ -70,15 +115,15 @@ pub(crate) fn inner_count(sys_flag: i32, properties: &[u8]) -> u16 {
 
 /// What the consume queue holds for filters: the hash of the tag, or the delivery time of a delayed message.
 /// Java: `CommitLog.checkMessageAndReturnSize`
-fn tags_code(record: &Record<'_>, delay_levels: &[Duration]) -> i64 {
+fn tags_code(record: &Record<'_>, marks: &Marks<'_>, delay_levels: &[Duration]) -> i64 {
     if record.topic == SCHEDULE_TOPIC
-        && let Some(level) = property(record.properties, name::DELAY)
+        && let Some(level) = marks.delay
         && let Some(delay) = delay_of(level, delay_levels)
     {
         let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         return record.store_ms.saturating_add(delay);
     }
-    property(record.properties, name::TAGS).map_or(0, |tags| i64::from(tag_hash(tags)))
+    marks.tags.map_or(0, |tags| java_string_hash(tags).into())
 }
 
 /// The delay of a level as the property writes it; levels above the last count as the last.
@@ -86,22 +131,6 @@ fn delay_of(level: &str, delay_levels: &[Duration]) -> Option<Duration> {
     let level: usize = level.parse().ok()?;
     let last = delay_levels.len();
     delay_levels.get(level.min(last).checked_sub(1)?).copied()
-}
-
-/// The value of a property in wire text: the last of its name counts, an empty one does not.
-pub(crate) fn property<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
-    properties
-        .rsplit(|byte| *byte == 2)
-        .find_map(|pair| {
-            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(&[1])?;
-            (!value.is_empty()).then_some(value)
-        })
-        .and_then(|value| std::str::from_utf8(value).ok())
-}
-
-/// Java's `String.hashCode`, with a fast path for ASCII.
-fn tag_hash(text: &str) -> i32 {
-    rocketry_protocol::hash::java_string_hash(text)
 }
 
 /// A queue and the next position in it.
@@ -234,13 +263,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_property_is_found_by_its_whole_name_and_the_last_one_counts() {
-        let text = b"XTAGS\x01no\x02TAGS\x01a\x02KEYS\x01k1 k2\x02TAGS\x01b\x02TAGS\x01\x02";
-        assert_eq!(property(text, "TAGS"), Some("b"));
-        assert_eq!(property(text, "KEYS"), Some("k1 k2"));
-        assert_eq!(property(text, "UNIQ_KEY"), None);
-        assert_eq!(property(b"TAGS\x01open", "TAGS"), Some("open"));
-        assert_eq!(property(b"", "TAGS"), None);
+    fn marks_are_found_by_their_whole_name_and_the_last_one_counts() {
+        let text = b"XTAGS\x01no\x02TAGS\x01a\x02KEYS\x01k1 k2\x02TAGS\x01b\x02TAGS\x01\x02UNIQ_KEY\x01u\x01v";
+        let marks = Marks::of(text);
+        assert_eq!(marks.tags, Some("b"));
+        assert_eq!(marks.keys, Some("k1 k2"));
+        assert_eq!(marks.unique_key, Some("u\x01v"));
+        assert_eq!((marks.delay, marks.inner_num), (None, None));
+        assert_eq!(Marks::of(b""), Marks::default());
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::{WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, shared::Shared};
+use crate::{
+    WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, index::Index, shared::Shared,
+};
 
 /// Writes and syncs in the background what the writer leaves in memory and in the page cache. Clones share their state, so that it
 /// does not matter which one is called.
@@ -17,6 +19,7 @@ pub struct Flusher {
 #[derive(Debug)]
 struct State {
     checkpoint: Checkpoint,
+    index: Option<Index>,
     /// Written since the last sync.
     unsynced: Vec<Arc<ConsumeQueue>>,
     scratch: Vec<u8>,
@@ -36,6 +39,7 @@ impl Flusher {
     pub(crate) fn new(
         shared: Arc<Shared>,
         checkpoint: Checkpoint,
+        index: Option<Index>,
         unsynced: Vec<Arc<ConsumeQueue>>,
         now_ms: i64,
     ) -> Self {
@@ -43,6 +47,7 @@ impl Flusher {
             shared,
             state: Arc::new(Mutex::new(State {
                 checkpoint,
+                index,
                 unsynced,
                 scratch: Vec::new(),
                 last_write_ms: now_ms,
@@ -67,7 +72,11 @@ impl Flusher {
             self.sync_queues(&mut state)
         } else if is_due(now_ms, state.last_write_ms, options.queue_write_interval) {
             state.last_write_ms = now_ms;
-            self.write_queues(&mut state)
+            self.write_queues(&mut state)?;
+            if self.shared.many_keys_wait() {
+                self.write_index(&mut state)?;
+            }
+            Ok(())
         } else {
             Ok(())
         }
@@ -83,9 +92,11 @@ impl Flusher {
         self.shared.sync_log().map(crate::number::signed)
     }
 
-    /// Writes all waiting consume-queue units, whatever the time.
+    /// Writes all that waits in memory, whatever the time.
     pub(crate) fn write_now(&self) -> Result<(), WriteError> {
-        self.write_queues(&mut self.state.lock())
+        let mut state = self.state.lock();
+        self.write_queues(&mut state)?;
+        self.write_index(&mut state)
     }
 
     /// Syncs log and consume queues and writes the checkpoint, whatever the time.
@@ -142,12 +153,52 @@ impl Flusher {
                 .sync_dir(&directory)
                 .map_err(|error| self.shared.stop_writing(&directory, &error))?;
         }
+        self.write_index(state)?;
         let checkpoint = Checkpoint {
             log_ms: newest.store_ms,
             queues_ms: newest.store_ms,
             queues_log_offset: crate::number::signed(newest.log_offset),
             ..state.checkpoint
         };
+        self.write_checkpoint(state, checkpoint)
+    }
+
+    /// Writes the waiting keys. The log is synced before, so that the index has no key of a message that a crash takes away.
+    fn write_index(&self, state: &mut State) -> Result<(), WriteError> {
+        let keys = std::mem::take(&mut *self.shared.index_keys.lock());
+        let Some(index) = &mut state.index else {
+            return Ok(());
+        };
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.shared.sync_log()?;
+        let result = index.write(&keys, state.last_sync_ms);
+        match result {
+            Ok(confirmed_ms) => {
+                let checkpoint = Checkpoint {
+                    index_ms: confirmed_ms,
+                    ..state.checkpoint
+                };
+                self.write_checkpoint(state, checkpoint)
+            }
+            Err(error) => {
+                let path = self.shared.layout.index();
+                let error = self.shared.write_error("write index", &path, error);
+                tracing::warn!(%error, "no message is indexed until the next start");
+                // half a batch may be written: the file goes, and the next start builds it again
+                let removed = index.remove_newest();
+                state.index = None;
+                removed.map_err(|error| self.shared.stop_writing(&path, &error))
+            }
+        }
+    }
+
+    fn write_checkpoint(
+        &self,
+        state: &mut State,
+        checkpoint: Checkpoint,
+    ) -> Result<(), WriteError> {
         if checkpoint != state.checkpoint {
             let path = self.shared.layout.checkpoint();
             checkpoint

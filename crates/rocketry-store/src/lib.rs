@@ -13,6 +13,7 @@ mod error;
 mod file_cache;
 mod flush;
 pub mod fs;
+mod index;
 mod layout;
 pub mod metadata;
 mod number;
@@ -80,7 +81,7 @@ impl Store {
         layout.claim(&*fs)?;
         let lock = layout.take_lock(&*fs)?;
         let metadata = Arc::new(Metadata::open(&fs, &layout)?);
-        let recovered = recovery::recover(&fs, &layout, options, &metadata)?;
+        let recovered = recovery::recover(&fs, &layout, options, &metadata, now_ms)?;
         let mut report = recovered.report;
         report.notes.extend(metadata.take_notes());
         let shared = Arc::new(Shared {
@@ -91,12 +92,14 @@ impl Store {
             queues: recovered.queues,
             metadata,
             newest: Mutex::new(recovered.newest),
+            index_keys: Mutex::new(recovered.index_keys),
             gate: Gate::default(),
             lock: Mutex::new(Some(lock)),
         });
         let flusher = Flusher::new(
             Arc::clone(&shared),
             recovered.checkpoint,
+            recovered.index,
             recovered.unsynced,
             now_ms,
         );

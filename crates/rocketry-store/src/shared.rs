@@ -15,9 +15,13 @@ use crate::{
     Layout, StoreOptions, WriteError,
     commit_log::CommitLog,
     fs::{FileLock, FileSystem},
+    index::IndexKey,
     metadata::Metadata,
     queue_table::QueueTable,
 };
+
+/// Index keys that may wait in memory before the writer writes them itself; 24 bytes each.
+const MAX_WAITING_KEYS: usize = 256 * 1024;
 
 /// The newest dispatched record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) queues: Arc<QueueTable>,
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) newest: Mutex<Newest>,
+    /// Keys of dispatched messages that wait for the index, in log order.
+    pub(crate) index_keys: Mutex<Vec<IndexKey>>,
     pub(crate) gate: Gate,
     pub(crate) lock: Mutex<Option<FileLock>>,
 }
@@ -79,6 +85,16 @@ impl Shared {
         let error = reason.get_or_insert(error).clone();
         self.gate.is_shut.store(true, Ordering::Release);
         error
+    }
+
+    /// Whether so many keys wait that the flusher should write them before their time.
+    pub(crate) fn many_keys_wait(&self) -> bool {
+        self.index_keys.lock().len() > MAX_WAITING_KEYS / 4
+    }
+
+    /// Whether so much waits in memory that the writer should write it itself.
+    pub(crate) fn much_is_waiting(&self) -> bool {
+        self.queues.waiting_is_large() || self.index_keys.lock().len() > MAX_WAITING_KEYS
     }
 
     /// A failed write of `path`.

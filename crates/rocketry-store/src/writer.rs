@@ -7,8 +7,9 @@ use rocketry_protocol::{batch::BatchItem, hash::crc32, properties, record::Recor
 use crate::{
     AppendError, FlushMode, Flusher, WriteError,
     commit_log::Tail,
-    dispatch::{Dispatch, Dispatcher, belongs_in_queue},
+    dispatch::{Dispatch, Dispatcher, Marks, belongs_in_queue},
     error::WriteErrorKind,
+    index::{IndexKey, keys_of},
     number::{signed, size},
     shared::{Newest, Shared},
 };
@@ -89,6 +90,8 @@ pub struct Writer {
     tail: Tail,
     dispatcher: Dispatcher,
     pending: Vec<Pending>,
+    /// Keys of the pending messages, for the index.
+    keys: Vec<IndexKey>,
     closed: bool,
 }
 
@@ -100,6 +103,7 @@ impl Writer {
             flusher,
             dispatcher,
             pending: Vec::new(),
+            keys: Vec::new(),
             closed: false,
         }
     }
@@ -172,7 +176,7 @@ impl Writer {
             return Ok(());
         }
         self.shared.check_writable()?;
-        if self.shared.queues.waiting_is_large()
+        if self.shared.much_is_waiting()
             && let Err(error) = self.flusher.write_now()
         {
             // the units that wait in memory are bounded: no room for more, no more messages
@@ -313,7 +317,11 @@ impl Writer {
         // a record is smaller than a file, which is smaller than 2^31
         let len = u32::try_from(bytes).unwrap_or(u32::MAX);
         let levels = &self.shared.options.delay_levels;
-        let dispatch = Dispatch::of(&record, log_offset, len, levels);
+        let marks = Marks::of(record.properties);
+        let dispatch = Dispatch::of(&record, &marks, log_offset, len, levels);
+        if self.shared.options.index {
+            keys_of(&record, log_offset, &marks, &mut self.keys);
+        }
         if in_queue {
             let next = self.dispatcher.after(slot, &dispatch);
             self.dispatcher.set_next(slot, next);
@@ -339,6 +347,7 @@ impl Writer {
             self.dispatcher
                 .publish(first.slot, run.iter().map(|pending| &pending.dispatch));
         }
+        self.shared.index_keys.lock().append(&mut self.keys);
         if let Some(last) = self.pending.last() {
             *self.shared.newest.lock() = Newest {
                 log_offset: last.dispatch.unit.log_offset,
@@ -370,6 +379,7 @@ impl Writer {
 
     /// Gives the queue offsets of everything pending back.
     fn forget_pending(&mut self) {
+        self.keys.clear();
         for pending in self.pending.drain(..).rev() {
             if pending.dispatch.in_queue {
                 self.dispatcher

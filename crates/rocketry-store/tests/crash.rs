@@ -14,7 +14,7 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
     sync::{
@@ -195,6 +195,59 @@ fn check(disk: &SimFs, flush: FlushMode, known: &Known) {
         files
     };
     support::assert_same(&queues(disk), &queues(&live));
+    assert_eq!(indexed(disk), all_offsets(&reader));
+}
+
+/// The log offsets of all messages.
+fn all_offsets(reader: &Reader) -> BTreeSet<i64> {
+    let mut offsets = BTreeSet::new();
+    for queue in QUEUES {
+        let max = reader
+            .queue_range(queue.0, queue.1)
+            .map_or(0, |range| range.max);
+        for offset in 0..max {
+            let one = ReadLimits {
+                max_messages: 1,
+                ..ReadLimits::default()
+            };
+            let read = reader.read(queue.0, queue.1, offset, &one, None).unwrap();
+            offsets.insert(Record::parse(&read.messages).unwrap().0.physical_offset);
+        }
+    }
+    offsets
+}
+
+/// The log offsets that the index files reach, with each file's chains checked: every unit is on the chain of its slot.
+fn indexed(disk: &SimFs) -> BTreeSet<i64> {
+    let options = small();
+    let (slots, units) = (options.index_slots as usize, options.index_units as usize);
+    let mut offsets = BTreeSet::new();
+    for (path, bytes) in disk.snapshot() {
+        if !path.contains("/index/") {
+            continue;
+        }
+        assert_eq!(bytes.len(), 40 + 4 * slots + 20 * units, "{path}");
+        let int = |at: usize| i32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+        let count = int(36) as usize;
+        let mut reached = 0;
+        for slot in 0..slots {
+            let mut unit = int(40 + 4 * slot) as usize;
+            while unit > 0 {
+                assert!(unit < count, "{path}: unit {unit} of {count}");
+                let at = 40 + 4 * slots + 20 * unit;
+                assert_eq!(int(at) as usize % slots, slot, "{path}");
+                offsets.insert(i64::from_be_bytes(
+                    bytes[at + 4..at + 12].try_into().unwrap(),
+                ));
+                reached += 1;
+                let older = int(at + 16) as usize;
+                assert!(older < unit, "{path}");
+                unit = older;
+            }
+        }
+        assert_eq!(reached, count - 1, "{path}");
+    }
+    offsets
 }
 
 /// Runs `job` for every number below `count`, on both cores.

@@ -25,8 +25,9 @@ use crate::{
     checkpoint::Checkpoint,
     commit_log::{CommitLog, Scanner, Step},
     consume_queue::{ConsumeQueue, QueueKind},
-    dispatch::{Dispatch, Dispatcher},
+    dispatch::{Dispatch, Dispatcher, Marks},
     file_cache::FileCache,
+    index::{Index, IndexKey, Sizes, keys_of},
     number::signed,
     queue_table::QueueTable,
     shared::Newest,
@@ -69,6 +70,10 @@ pub(crate) struct Recovered {
     pub(crate) queues: Arc<QueueTable>,
     /// Queues whose files may not be on disk.
     pub(crate) unsynced: Vec<Arc<ConsumeQueue>>,
+    /// `None` when messages are not indexed.
+    pub(crate) index: Option<Index>,
+    /// Keys that the index lacks.
+    pub(crate) index_keys: Vec<IndexKey>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) newest: Newest,
@@ -83,6 +88,7 @@ pub(crate) fn recover(
     layout: &Layout,
     mut options: StoreOptions,
     metadata: &Arc<Metadata>,
+    now_ms: i64,
 ) -> Result<Recovered, StoreError> {
     let clean = !layout.was_aborted(&**fs)?;
     let log_files = LogFiles::find(&**fs, layout, options.log_file_bytes)?;
@@ -134,6 +140,7 @@ pub(crate) fn recover(
         log: &log,
         log_files: &log_files,
         delay_levels: &options.delay_levels,
+        now_ms,
         report: Recovery {
             fresh: log_files.starts.is_empty(),
             clean,
@@ -195,6 +202,7 @@ pub(crate) fn recover(
     let unsynced = work.settle(&mut dispatcher, &table, &loaded, &wrong)?;
     work.report.queues = dispatcher.slots().len();
 
+    let (index, index_keys) = work.recover_index(fs, &options, checkpoint.index_ms, end)?;
     if !checkpoint_ok {
         let path = layout.checkpoint();
         checkpoint
@@ -211,6 +219,8 @@ pub(crate) fn recover(
         log,
         queues: table,
         unsynced,
+        index,
+        index_keys,
         dispatcher,
         options,
     })
@@ -229,6 +239,7 @@ struct Work<'a> {
     log: &'a CommitLog,
     log_files: &'a LogFiles,
     delay_levels: &'a [Duration],
+    now_ms: i64,
     report: Recovery,
     newest: Newest,
     last_record: u64,
@@ -334,7 +345,13 @@ impl Work<'_> {
             };
             // the step skips fillers
             let at = record.physical_offset.cast_unsigned();
-            let dispatch = Dispatch::of(&record, at, len, self.delay_levels);
+            let dispatch = Dispatch::of(
+                &record,
+                &Marks::of(record.properties),
+                at,
+                len,
+                self.delay_levels,
+            );
             self.report.records += 1;
             self.last_record = at;
             self.newest = Newest {
@@ -449,7 +466,13 @@ impl Work<'_> {
                 Step::End(_) => break,
             };
             let at = record.physical_offset.cast_unsigned();
-            let mut dispatch = Dispatch::of(&record, at, len, self.delay_levels);
+            let mut dispatch = Dispatch::of(
+                &record,
+                &Marks::of(record.properties),
+                at,
+                len,
+                self.delay_levels,
+            );
             if dispatch.in_queue && is_directory_name(record.topic) {
                 let slot = dispatcher.slot_of(record.topic, record.queue_id);
                 if rebuilt.contains(&slot) {
@@ -528,4 +551,59 @@ impl Work<'_> {
         );
         Ok(unsynced)
     }
+
+    /// Opens the index and reads the keys that it lacks from the log. Long gaps are written at once, so that memory stays bounded.
+    fn recover_index(
+        &mut self,
+        fs: &Arc<dyn FileSystem>,
+        options: &StoreOptions,
+        confirmed_ms: i64,
+        end: u64,
+    ) -> Result<(Option<Index>, Vec<IndexKey>), StoreError> {
+        if !options.index {
+            return Ok((None, Vec::new()));
+        }
+        let sizes = Sizes {
+            slots: options.index_slots,
+            units: options.index_units,
+        };
+        let clean = self.report.clean;
+        let mut notes = Vec::new();
+        let opened = Index::open(fs, self.layout, sizes, confirmed_ms, clean, &mut notes)?;
+        self.report.notes.append(&mut notes);
+        let Some(mut index) = opened else {
+            return Ok((None, Vec::new()));
+        };
+        let fault = |error| StoreError::io("repair index in", self.layout.index())(error);
+        if index.cut(end).map_err(fault)? {
+            self.note(
+                "index: files with keys behind the end of the log were built again".to_owned(),
+            );
+        }
+        let (from, again) = index.end().unwrap_or((0, true));
+        let from = from.max(self.log_files.min());
+        let mut keys = Vec::new();
+        let mut scanner = Scanner::new(self.log, end, from);
+        loop {
+            let at = scanner.position();
+            let (record, len) = match scanner.step().map_err(self.read_error(at))? {
+                Step::Record { record, len } => (record, len),
+                Step::End(_) => break,
+            };
+            let at = record.physical_offset.cast_unsigned();
+            if again || at > from {
+                keys_of(&record, at, &Marks::of(record.properties), &mut keys);
+            }
+            scanner.advance(len);
+            if keys.len() >= INDEX_BATCH {
+                index.write(&keys, self.now_ms).map_err(fault)?;
+                keys.clear();
+            }
+        }
+        self.report.bytes_read += scanner.bytes_read();
+        Ok((Some(index), keys))
+    }
 }
+
+/// Keys that are written together while an index is built.
+const INDEX_BATCH: usize = 256 * 1024;

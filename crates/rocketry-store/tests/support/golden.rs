@@ -8,6 +8,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
+    pub broker_conf: BTreeMap<String, String>,
     pub commit_log: CommitLog,
     pub queues: Vec<Queue>,
     pub topics: BTreeMap<String, serde_json::Value>,

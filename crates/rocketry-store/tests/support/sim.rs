@@ -228,7 +228,8 @@ fn tear(change: &Change, bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
             while from < end {
                 let to = end.min(from / SECTOR * SECTOR + SECTOR);
                 if random.bool() {
-                    let piece = &data[(from - at) as usize..(to - at) as usize];
+                    let place = |at: u64| usize::try_from(at).unwrap();
+                    let piece = &data[place(from - at)..place(to - at)];
                     // a write beyond a lost change of the length has no place to go to
                     if to <= bytes.len() as u64 {
                         Change::Write(from, piece.to_vec()).apply(bytes);

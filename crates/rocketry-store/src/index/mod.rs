@@ -1,0 +1,217 @@
+//! The key index: files that find messages by unique id, keys and tag (server.md 15.9). Java: `IndexService`
+//!
+//! Keys of new messages wait in memory and are written in batches by the flusher. A batch is a transaction: while a file is being
+//! written its header names an end time that the checkpoint does not confirm, so that after a crash, here as in Java, the file counts
+//! as damaged and is removed; the keys since the last confirmed batch are taken from the log again.
+
+mod file;
+mod key;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use self::file::{Header, IndexFile};
+pub(crate) use self::key::{IndexKey, keys_of};
+use crate::{FileSystem, Layout, StoreError, fs::Entry, number::signed};
+
+/// The index of a store. Belongs to the flusher.
+#[derive(Debug)]
+pub(crate) struct Index {
+    fs: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    sizes: Sizes,
+    /// Names of all files, in order; the newest is the one written to.
+    names: Vec<String>,
+    newest: Option<IndexFile>,
+    /// End time that the checkpoint confirms, ms.
+    confirmed_ms: i64,
+}
+
+/// What all index files of a directory share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Hash slots.
+    pub(crate) slots: u32,
+    /// Units, the first, unused one included.
+    pub(crate) units: u32,
+}
+
+impl Sizes {
+    pub(crate) const fn file_bytes(self) -> u64 {
+        file::HEADER_BYTES + 4 * self.slots as u64 + 20 * self.units as u64
+    }
+}
+
+impl Index {
+    /// Opens the files in the index directory. After a stop that was not clean, files that the checkpoint does not confirm are removed.
+    ///
+    /// `None`, with a note, when the files' sizes cannot be told: then they are left alone and not continued.
+    pub(crate) fn open(
+        fs: &Arc<dyn FileSystem>,
+        layout: &Layout,
+        sizes: Sizes,
+        confirmed_ms: i64,
+        clean: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Self>, StoreError> {
+        let dir = layout.index();
+        let mut found: Vec<Entry> = match fs.list(&dir) {
+            Ok(entries) => entries.into_iter().filter(|entry| !entry.is_dir).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(StoreError::io("read directory", dir)(error)),
+        };
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let fault = |path: &Path| {
+            let path = path.to_path_buf();
+            move |error| StoreError::io("open index file", path)(error)
+        };
+        // begun and never given its length
+        while let Some(empty) = found.pop_if(|entry| entry.len == 0) {
+            let path = dir.join(empty.name);
+            fs.remove(&path).map_err(fault(&path))?;
+        }
+        let lens: Vec<u64> = found.iter().map(|entry| entry.len).collect();
+        let newest_first = found.iter().rev().map(|entry| dir.join(&entry.name));
+        let sizes = if lens.iter().all(|len| *len == sizes.file_bytes()) {
+            sizes
+        } else if let Some(sizes) = file::find_sizes(&**fs, newest_first, &lens)
+            .map_err(StoreError::io("read index files in", &dir))?
+        {
+            sizes
+        } else {
+            notes.push(format!(
+                "{}: the files are not of {} slots and {} units; set the sizes as in broker.conf (maxHashSlotNum, maxIndexNum). They are left alone, and new messages are not found by key",
+                dir.display(), sizes.slots, sizes.units
+            ));
+            return Ok(None);
+        };
+        let mut index = Self {
+            fs: Arc::clone(fs),
+            dir,
+            sizes,
+            names: found.into_iter().map(|entry| entry.name).collect(),
+            newest: None,
+            confirmed_ms,
+        };
+        while let Some(name) = index.names.last() {
+            let path = index.dir.join(name);
+            let file = IndexFile::open(&**fs, &path, sizes).map_err(fault(&path))?;
+            let end_ms = file.header.end_ms;
+            if file.is_sane() && (clean || end_ms <= confirmed_ms) {
+                index.newest = Some(file);
+                break;
+            }
+            notes.push(format!(
+                "index/{name} was being written when the store stopped; built again"
+            ));
+            index.remove_newest().map_err(fault(&path))?;
+        }
+        Ok(Some(index))
+    }
+
+    /// Log offset of the newest message with a key in the index, and whether some of its keys may be missing.
+    pub(crate) fn end(&self) -> Option<(u64, bool)> {
+        let newest = self.newest.as_ref()?;
+        let offset = u64::try_from(newest.header.end_offset).ok()?;
+        // a full file may have split the keys of its last message with the next one, which a file just begun is
+        Some((offset, newest.is_full() || newest.header.count <= 1))
+    }
+
+    /// Removes files with keys of messages at `log_end` or behind: the log was cut.
+    pub(crate) fn cut(&mut self, log_end: u64) -> io::Result<bool> {
+        let mut removed = false;
+        while let Some(newest) = &self.newest
+            && newest.header.count > 1
+            && newest.header.end_offset >= signed(log_end)
+        {
+            removed = true;
+            self.remove_newest()?;
+            self.newest = match self.names.last() {
+                Some(name) => Some(IndexFile::open(
+                    &*self.fs,
+                    &self.dir.join(name),
+                    self.sizes,
+                )?),
+                None => None,
+            };
+        }
+        Ok(removed)
+    }
+
+    /// Removes the newest file.
+    pub(crate) fn remove_newest(&mut self) -> io::Result<()> {
+        self.newest = None;
+        if let Some(name) = self.names.last() {
+            match self.fs.remove(&self.dir.join(name)) {
+                // a file that came back after a clean stop would be believed
+                Ok(()) => self.fs.sync_dir(&self.dir)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            self.names.pop();
+        }
+        Ok(())
+    }
+
+    /// Writes `keys`, which are in log order, and syncs them. Returns the end time that the checkpoint may confirm. `now_ms` names a
+    /// new file.
+    pub(crate) fn write(&mut self, mut keys: &[IndexKey], now_ms: i64) -> io::Result<i64> {
+        while !keys.is_empty() {
+            let mut file = match self.newest.take() {
+                Some(file) if !file.is_full() => file,
+                before => self.create(before.map(|file| file.header), now_ms)?,
+            };
+            let (now, later) = keys.split_at(keys.len().min(file.room()));
+            let written = file.write(now, self.confirmed_ms);
+            let end_ms = file.header.end_ms;
+            self.newest = Some(file);
+            written?;
+            self.confirmed_ms = self.confirmed_ms.max(end_ms);
+            keys = later;
+        }
+        Ok(self.confirmed_ms)
+    }
+
+    /// Begins a file, which takes over where the one before ended.
+    fn create(&mut self, before: Option<Header>, now_ms: i64) -> io::Result<IndexFile> {
+        let mut name = file_name(now_ms);
+        if let Some(last) = self.names.last()
+            && *last >= name
+        {
+            // names must grow, whatever the clock says
+            name = last
+                .parse::<u64>()
+                .map_or_else(|_| format!("{last}0"), |last| format!("{:017}", last + 1));
+        }
+        let path = self.dir.join(&name);
+        // known before it is made, so that a file that is made by half is the one that is removed
+        self.names.push(name);
+        self.fs.create_dir(&self.dir)?;
+        let file = IndexFile::create(&*self.fs, &path, self.sizes, before)?;
+        self.fs.sync_dir(&self.dir)?;
+        if let Some(parent) = self.dir.parent() {
+            self.fs.sync_dir(parent)?;
+        }
+        Ok(file)
+    }
+}
+
+/// `yyyyMMddHHmmssSSS` in local time. Java: `UtilAll.timeMillisToHumanString`
+fn file_name(now_ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(now_ms)
+        .unwrap_or_default()
+        .to_zoned(jiff::tz::TimeZone::system());
+    format!(
+        "{:04}{:02}{:02}{:02}{:02}{:02}{:03}",
+        time.year(),
+        time.month(),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
+    )
+}

@@ -130,7 +130,10 @@ pub(crate) async fn run(options: Options) -> Result {
         std::fs::remove_dir_all(&dir)?;
     }
     std::fs::create_dir_all(&dir)?;
-    let servers = start(&options, &dir).await?;
+    let rocketry = build(&options).await?;
+    // On a machine that is still idle.
+    let startup = startup(&rocketry).await?;
+    let servers = start(&options, rocketry, &dir).await?;
     let mut systems = vec![System::Floor, System::Ours];
     if servers.apache.is_some() {
         systems.push(System::Apache);
@@ -171,37 +174,43 @@ pub(crate) async fn run(options: Options) -> Result {
         }
     }
     let machine = machine().await;
-    let idle = servers.serve.pid().map(resident_bytes).transpose()?;
+    let resident = servers.serve.pid().map(resident_bytes).transpose()?;
     servers.stop().await?;
     let file = root().join(&options.json);
     let all: Vec<_> = runs.iter().map(table::Run::json).collect();
-    let text = serde_json::to_string_pretty(
-        &json!({ "machine": machine, "serve_resident_bytes_after": idle, "runs": all }),
-    )?;
-    std::fs::write(&file, text + "\n")?;
+    let all = json!({ "machine": machine, "startup": startup, "serve_resident_bytes_after_load": resident, "runs": all });
+    std::fs::write(&file, serde_json::to_string_pretty(&all)? + "\n")?;
     std::fs::remove_dir_all(&dir)?;
+    let (startup, table) = (table::startup(&startup), table::markdown(&runs));
     output::line(format_args!(
-        "\n{machine}\n\n{}\nall figures: {}",
-        table::markdown(&runs),
+        "\n{machine}\n\n{startup}\n{table}\nall figures: {}",
         file.display()
     ));
     Ok(())
 }
 
-async fn start(options: &Options, dir: &Path) -> Result<Servers> {
+/// The optimised binaries: `rocketry` and, for the echo, this crate.
+async fn build(options: &Options) -> Result<Rocketry> {
     let rocketry = Rocketry::find(options.bin.clone(), true).await?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run_ok(
-        Command::new(cargo).current_dir(root()).args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "xtask",
-        ]),
-        BUILD,
-    )
-    .await?;
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(root())
+        .args(["build", "--quiet", "--release", "--package", "xtask"]);
+    run_ok(&mut command, BUILD).await?;
+    Ok(rocketry)
+}
+
+/// What `rocketry bench startup` says of a server's first moments.
+async fn startup(rocketry: &Rocketry) -> Result<Value> {
+    let mut command = rocketry.command();
+    command.args(["bench", "startup", "--output", "json"]);
+    Ok(serde_json::from_slice(
+        &run_ok(&mut command, BUILD).await?.stdout,
+    )?)
+}
+
+async fn start(options: &Options, rocketry: Rocketry, dir: &Path) -> Result<Servers> {
     let serve = Serve::start(
         &rocketry,
         &dir.join("data"),

@@ -72,6 +72,23 @@ pub(super) fn markdown(runs: &[Run]) -> String {
     text
 }
 
+/// The medians of `rocketry bench startup`.
+pub(super) fn startup(figures: &Value) -> String {
+    let median = |name: &str| figures.get(name)?.get("median")?.as_f64();
+    let mib = |name| tenth(median(name).map(|bytes| bytes / f64::from(1024 * 1024)));
+    format!(
+        "| `rocketry serve` | |\n|---|--:|\n\
+         | process start to ready line, ms | {} |\n\
+         | process start to first acknowledged send, ms | {} |\n\
+         | resident memory idle, MiB | {} |\n\
+         | resident memory after the first send, MiB | {} |\n",
+        tenth(median("ready_ms")),
+        tenth(median("first_ack_ms")),
+        mib("idle_rss_bytes"),
+        mib("after_first_ack_rss_bytes"),
+    )
+}
+
 /// The middle value; of an even number the lower one.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
@@ -96,6 +113,18 @@ fn ratio(value: Option<f64>, of: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn startup_shows_medians_in_readable_units() {
+        let figures = json!({ "ready_ms": { "median": 5.04 }, "idle_rss_bytes": { "median": 10.0 * 1024.0 * 1024.0 } });
+        let table = startup(&figures);
+        assert!(table.contains("ready line, ms | 5.0 |"), "{table}");
+        assert!(table.contains("memory idle, MiB | 10.0 |"), "{table}");
+        assert!(
+            table.contains("first acknowledged send, ms | - |"),
+            "{table}"
+        );
+    }
 
     #[test]
     fn a_row_holds_medians_and_their_ratios() {

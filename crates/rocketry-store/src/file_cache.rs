@@ -60,15 +60,14 @@ impl FileCache {
     }
 
     /// The file `start` of `owner`, created with length `len` when it is missing or was begun and never given its length; `created`
-    /// is called before that. The length is on disk before anything is written, so that a crash leaves a file of its full length or
-    /// an empty one.
+    /// is called with the file after that, before anything else sees it.
     pub(crate) fn get_or_create(
         &self,
         owner: u32,
         start: u64,
         path: &Path,
         len: u64,
-        created: impl FnOnce(),
+        created: impl FnOnce(&dyn File) -> io::Result<()>,
     ) -> io::Result<Arc<dyn File>> {
         if let Some(file) = self.find(owner, start) {
             return Ok(file);
@@ -83,9 +82,8 @@ impl FileCache {
             other => other?,
         };
         if file.length()? == 0 {
-            created();
             file.set_len(len)?;
-            file.sync()?;
+            created(&*file)?;
         }
         self.put(owner, start, Arc::clone(&file));
         Ok(file)

@@ -1,6 +1,6 @@
 //! Writing behind and syncing: consume queues and checkpoint. May run on a thread of its own beside the writer.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -137,22 +137,10 @@ impl Flusher {
         let newest = *self.shared.newest.lock();
         self.shared.sync_log()?;
         self.write_queues(state)?;
-        let mut directories = BTreeSet::new();
         let mut queues = std::mem::take(&mut state.unsynced);
         queues.sort_unstable_by_key(Arc::as_ptr);
         queues.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        for queue in queues {
-            queue
-                .units
-                .sync(&mut directories)
-                .map_err(|error| self.shared.stop_writing(queue.units.dir(), &error))?;
-        }
-        for directory in directories {
-            self.shared
-                .fs
-                .sync_dir(&directory)
-                .map_err(|error| self.shared.stop_writing(&directory, &error))?;
-        }
+        self.sync_files(&queues)?;
         self.write_index(state)?;
         let checkpoint = Checkpoint {
             log_ms: newest.store_ms,
@@ -161,6 +149,36 @@ impl Flusher {
             ..state.checkpoint
         };
         self.write_checkpoint(state, checkpoint)
+    }
+
+    /// Syncs the files of queues: one by one, or many at once.
+    fn sync_files(&self, queues: &[Arc<ConsumeQueue>]) -> Result<(), WriteError> {
+        let (fs, root) = (&self.shared.fs, self.shared.layout.root());
+        if queues.len() > SYNC_ALL_FROM {
+            // no other thread writes units, so that nothing is written in between that would not be synced
+            match fs.sync_all(root) {
+                Ok(()) => {
+                    for queue in queues {
+                        queue.units.set_synced();
+                    }
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(error) => return Err(self.shared.stop_writing(root, &error)),
+            }
+        }
+        let mut directories = BTreeSet::new();
+        for queue in queues {
+            queue
+                .units
+                .sync(&mut directories)
+                .map_err(|error| self.shared.stop_writing(queue.units.dir(), &error))?;
+        }
+        for directory in directories {
+            fs.sync_dir(&directory)
+                .map_err(|error| self.shared.stop_writing(&directory, &error))?;
+        }
+        Ok(())
     }
 
     /// Writes the waiting keys. The log is synced before, so that the index has no key of a message that a crash takes away.
@@ -209,6 +227,9 @@ impl Flusher {
         Ok(())
     }
 }
+
+/// Queues from which on one sync of the whole disk is cheaper than one per file.
+const SYNC_ALL_FROM: usize = 64;
 
 /// Whether `interval` has passed since `last_ms`; a clock that went back counts as passed.
 fn is_due(now_ms: i64, last_ms: i64, interval: Duration) -> bool {

@@ -60,6 +60,12 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes everything on the disk that holds `path` durable, names included: cheaper than many single syncs, although it also writes
+    /// what others left.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] where the system cannot do it; the caller then syncs one by one.
+    fn sync_all(&self, path: &Path) -> io::Result<()>;
     /// Takes the exclusive lock of a file, creating the file if needed, without waiting. The lock ends with the returned value.
     ///
     /// # Errors
@@ -192,6 +198,16 @@ impl FileSystem for RealFileSystem {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         fs::File::open(dir)?.sync_all()
+    }
+
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return Ok(rustix::fs::syncfs(fs::File::open(path)?)?);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = path;
+            Err(io::ErrorKind::Unsupported.into())
+        }
     }
 
     fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {

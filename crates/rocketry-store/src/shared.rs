@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Index keys that may wait in memory before the writer writes them itself; 24 bytes each.
-const MAX_WAITING_KEYS: usize = 256 * 1024;
+const MAX_WAITING_KEYS: usize = 1024 * 1024;
 
 /// The newest dispatched record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

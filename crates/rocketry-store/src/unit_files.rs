@@ -311,19 +311,14 @@ impl UnitFiles {
     /// The file at `start`; a new one is given its full length, and fillers up to position `at`.
     fn open_or_create(&self, start: u64, at: u64) -> io::Result<Arc<dyn File>> {
         let path = self.path(start);
-        let mut is_new = false;
-        let file =
-            self.files
-                .cache
-                .get_or_create(self.owner, start, &path, self.file_bytes, || {
-                    self.inner.lock().names_pending = true;
-                    is_new = true;
-                })?;
-        let before = size((at - start) / self.unit_bytes());
-        if is_new && before > 0 {
-            file.write_all_at(&self.filler.repeat(before), 0)?;
-        }
-        Ok(file)
+        let created = |file: &dyn File| {
+            self.inner.lock().names_pending = true;
+            let before = size((at - start) / self.unit_bytes());
+            file.write_all_at(&self.filler.repeat(before), 0)
+        };
+        self.files
+            .cache
+            .get_or_create(self.owner, start, &path, self.file_bytes, created)
     }
 
     /// Makes everything written durable. Directories whose names changed are added to `directories`, for the caller to sync once.
@@ -331,8 +326,7 @@ impl UnitFiles {
         let unit = self.unit_bytes();
         let (from, to) = {
             let mut inner = self.inner.lock();
-            if inner.names_pending {
-                inner.names_pending = false;
+            if std::mem::take(&mut inner.names_pending) {
                 directories.extend(self.dir.ancestors().take(4).map(Path::to_path_buf));
             }
             (inner.synced * unit, inner.written * unit)
@@ -344,5 +338,12 @@ impl UnitFiles {
         }
         self.inner.lock().synced = to / unit;
         Ok(())
+    }
+
+    /// Notes that everything written, and all names, are on disk by other means. Only the flusher calls it, which is who writes.
+    pub(crate) fn set_synced(&self) {
+        let mut inner = self.inner.lock();
+        inner.synced = inner.written;
+        inner.names_pending = false;
     }
 }

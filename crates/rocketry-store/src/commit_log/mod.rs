@@ -126,7 +126,11 @@ impl CommitLog {
     /// The file that starts at `start`, created in full (sparse) length if it is not there yet.
     fn open_or_create(&self, start: u64) -> io::Result<Arc<dyn File>> {
         let path = self.path(start);
-        let created = || self.synced.lock().names_pending = true;
+        // the length must be on disk before the content: a crash then leaves a file of its full length, or an empty last one
+        let created = |file: &dyn File| {
+            self.synced.lock().names_pending = true;
+            file.sync()
+        };
         self.files
             .get_or_create(FileCache::LOG, start, &path, self.file_bytes, created)
     }

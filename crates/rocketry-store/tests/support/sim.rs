@@ -349,6 +349,17 @@ impl FileSystem for SimFs {
         Ok(())
     }
 
+    fn sync_all(&self, _: &Path) -> io::Result<()> {
+        let (mut state, _) = self.step()?;
+        state.synced_names = state.names.clone();
+        state.name_changes.clear();
+        for content in state.files.values_mut() {
+            content.synced = content.now.clone();
+            content.changes.clear();
+        }
+        Ok(())
+    }
+
     fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {
         if self.state().locked {
             return Err(LockFailure::Held(None));

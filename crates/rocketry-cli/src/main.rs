@@ -18,10 +18,6 @@ use clap::Parser;
 use args::{Cli, Command};
 use failure::Failure;
 
-/// Returns freed pages to the system and keeps small what a multi-threaded server frees on other threads than it allocated on.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let entered = clock::MainEntered::now();
     let cli = match Cli::try_parse() {

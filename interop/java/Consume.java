@@ -87,13 +87,12 @@ final class Consume {
         consumer.setInstanceName("litepull-" + (instances++));
         consumer.setHeartbeatBrokerInterval(HEARTBEAT_MS);
         consumer.setAutoCommit(false);
+        // Not by seeking: assign() starts to pull at once, and a seek lets a pull that is under way deliver a second time.
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.start();
         try {
             Collection<MessageQueue> queues = consumer.fetchMessageQueues(options.get("topic"));
             consumer.assign(queues);
-            for (MessageQueue queue : queues) {
-                consumer.seekToBegin(queue);
-            }
             int received = 0;
             while (received < count) {
                 List<MessageExt> messages = consumer.poll(idleMs);

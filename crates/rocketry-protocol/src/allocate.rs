@@ -1,4 +1,4 @@
-//! Which queues of a topic each client of a group consumes (wire.md 10.6). Every client computes it for itself, so all must
+//! Which queues of a topic each client of a group consumes. Every client computes it for itself, so all must
 //! compute the same.
 
 use std::{

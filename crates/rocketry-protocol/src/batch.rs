@@ -1,4 +1,4 @@
-//! The client batch body: messages of one topic in one send (wire.md 9.6).
+//! The client batch body: messages of one topic in one send.
 //!
 //! ```text
 //! i32 size (22 + body + properties) | i32 magic = 0 | i32 bodyCRC = 0 | i32 flag | i32 bodyLen, body | i16 propLen, properties

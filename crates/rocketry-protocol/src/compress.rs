@@ -1,4 +1,4 @@
-//! Body compression: zlib stream, LZ4 frame, Zstandard (wire.md 9.4).
+//! Body compression: zlib stream, LZ4 frame, Zstandard.
 
 #[cfg(feature = "zstd")]
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Identifiers: unique id, offset message id, recall handle (wire.md 10).
+//! Identifiers: unique id, offset message id, recall handle.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

@@ -1,4 +1,4 @@
-//! Namespaces of the older kind, which become part of names: `<namespace>%<name>` (wire.md 10.7). Java: `NamespaceUtil`.
+//! Namespaces of the older kind, which become part of names: `<namespace>%<name>`. Java: `NamespaceUtil`.
 
 use std::borrow::Cow;
 

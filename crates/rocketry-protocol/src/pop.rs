@@ -1,4 +1,4 @@
-//! Texts of pop consumption: receipts, and where in a reply each message lies (wire.md 11). Java: `ExtraInfoUtil`, `ReceiptHandle`,
+//! Texts of pop consumption: receipts, and where in a reply each message lies. Java: `ExtraInfoUtil`, `ReceiptHandle`,
 //! `KeyBuilder`.
 
 use std::{collections::BTreeMap, fmt, fmt::Write as _, hash::Hash, str::FromStr};

@@ -1,4 +1,4 @@
-//! The stored message: the layout of the commit log and of pull replies (wire.md 9.1).
+//! The stored message: the layout of the commit log and of pull replies.
 //!
 //! ```text
 //! i32 TOTALSIZE | i32 MAGIC | i32 BODYCRC | i32 QUEUEID | i32 FLAG | i64 QUEUEOFFSET | i64 PHYSICALOFFSET | i32 SYSFLAG

@@ -1,4 +1,4 @@
-//! Bits of a message's sys flag (wire.md 9.2). Java: `MessageSysFlag`.
+//! Bits of a message's sys flag. Java: `MessageSysFlag`.
 /// The body is compressed.
 pub const COMPRESSED: i32 = 0x1;
 /// Topic with several tags per message.

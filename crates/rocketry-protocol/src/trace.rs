@@ -1,4 +1,4 @@
-//! Message trace records: what producers and consumers note about each message (wire.md 13). Java: `TraceDataEncoder`.
+//! Message trace records: what producers and consumers note about each message. Java: `TraceDataEncoder`.
 //!
 //! A body is records one after the other; fields are joined by 0x01, a record is closed by 0x02.
 

@@ -4,51 +4,30 @@
 
 use std::fmt::Write as _;
 
-/// Prefix of a consumer group's retry topic.
-pub(crate) const RETRY_PREFIX: &str = "%RETRY%";
-/// Prefix of a consumer group's dead-letter topic.
-pub(crate) const DLQ_PREFIX: &str = "%DLQ%";
-/// The template for topics that a send creates.
-pub(crate) const DEFAULT_TOPIC: &str = "TBW102";
-/// Where delayed messages wait.
-pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
-/// Where half messages wait.
-pub(crate) const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
-/// What became of half messages.
-pub(crate) const OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
-/// Where messages with an arbitrary delay wait.
-pub(crate) const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+pub(crate) use rocketry_protocol::topic::{
+    AUTO_CREATE as DEFAULT_TOPIC, DEAD_LETTER_PREFIX as DLQ_PREFIX, HALF as HALF_TOPIC,
+    OP_HALF as OP_HALF_TOPIC, RETRY_PREFIX, SCHEDULE as SCHEDULE_TOPIC, TIMER as TIMER_TOPIC,
+};
+use rocketry_protocol::topic::{
+    BENCHMARK, CHECK_POINT, MAX_GROUP_LEN, MAX_RETRY_TOPIC_LEN, MAX_TOPIC_LEN, OFFSET_MOVED,
+    ROCKSDB_HALF, ROCKSDB_OP_HALF, SELF_TEST, SYSTEM_PREFIX, TRACE, TRANSACTION_CHECK_MAX,
+    is_send_forbidden,
+};
 
-const MAX_TOPIC_CHARS: usize = 127;
-const MAX_RETRY_TOPIC_CHARS: usize = 255;
-const MAX_GROUP_CHARS: usize = 120;
-
-/// Topics of the system whatever the broker is called, beside all that start with `rmq_sys_`.
+/// Topics of the system whatever the broker is called, beside all that start with `rmq_sys_`; listed by code 305.
 const SYSTEM_TOPICS: [&str; 12] = [
     DEFAULT_TOPIC,
     SCHEDULE_TOPIC,
-    "BenchmarkTest",
+    BENCHMARK,
     HALF_TOPIC,
-    "RMQ_SYS_TRACE_TOPIC",
+    TRACE,
     OP_HALF_TOPIC,
-    "TRANS_CHECK_MAX_TIME_TOPIC",
-    "SELF_TEST_TOPIC",
-    "OFFSET_MOVED_EVENT",
-    "CHECKPOINT_TOPIC",
-    "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
-    "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
-];
-
-/// Topics that clients must not send to.
-const FORBIDDEN_TOPICS: [&str; 8] = [
-    SCHEDULE_TOPIC,
-    HALF_TOPIC,
-    OP_HALF_TOPIC,
-    "TRANS_CHECK_MAX_TIME_TOPIC",
-    "SELF_TEST_TOPIC",
-    "OFFSET_MOVED_EVENT",
-    "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
-    "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
+    TRANSACTION_CHECK_MAX,
+    SELF_TEST,
+    OFFSET_MOVED,
+    CHECK_POINT,
+    ROCKSDB_HALF,
+    ROCKSDB_OP_HALF,
 ];
 
 /// Groups that exist in every broker; the flag is whether they may consume by broadcast only because of their use.
@@ -74,14 +53,14 @@ pub(crate) fn check_topic(topic: &str) -> Result<(), String> {
         ));
     }
     let long_allowed = topic.starts_with(RETRY_PREFIX) || topic.starts_with(DLQ_PREFIX);
-    if !long_allowed && topic.len() > MAX_TOPIC_CHARS {
+    if !long_allowed && topic.len() > MAX_TOPIC_LEN {
         return Err(format!(
-            "The specified topic: {topic}, is longer than topic max length: {MAX_TOPIC_CHARS}"
+            "The specified topic: {topic}, is longer than topic max length: {MAX_TOPIC_LEN}"
         ));
     }
-    if topic.len() > MAX_RETRY_TOPIC_CHARS {
+    if topic.len() > MAX_RETRY_TOPIC_LEN {
         return Err(format!(
-            "The specified topic is DLQ or Retry topic: {topic}, and it's longer than topic max length: {MAX_RETRY_TOPIC_CHARS}"
+            "The specified topic is DLQ or Retry topic: {topic}, and it's longer than topic max length: {MAX_RETRY_TOPIC_LEN}"
         ));
     }
     Ok(())
@@ -92,9 +71,9 @@ pub(crate) fn check_group(group: &str) -> Result<(), String> {
     if group.trim().is_empty() {
         return Err("The specified group is blank.".to_owned());
     }
-    if group.len() > MAX_GROUP_CHARS {
+    if group.len() > MAX_GROUP_LEN {
         return Err(format!(
-            "The specified group: {group}, is longer than group max length: {MAX_GROUP_CHARS}"
+            "The specified group: {group}, is longer than group max length: {MAX_GROUP_LEN}"
         ));
     }
     if !group.bytes().all(is_name_byte) {
@@ -107,7 +86,7 @@ pub(crate) fn check_group(group: &str) -> Result<(), String> {
 
 /// Whether clients must not send to the topic. Beyond Java's set, the broker's own `rmq_sys_` queues are refused.
 pub(crate) fn is_forbidden(topic: &str) -> bool {
-    FORBIDDEN_TOPICS.contains(&topic)
+    is_send_forbidden(topic)
         || topic == TIMER_TOPIC
         || topic.starts_with("rmq_sys_REVIVE_LOG_")
         || topic.starts_with("rmq_sys_SYNC_")
@@ -141,7 +120,7 @@ impl SystemNames {
     /// Java: `TopicValidator.isSystemTopic`.
     pub(crate) fn is_system(&self, topic: &str) -> bool {
         SYSTEM_TOPICS.contains(&topic)
-            || topic.starts_with("rmq_sys_")
+            || topic.starts_with(SYSTEM_PREFIX)
             || topic == self.cluster
             || topic == self.broker
             || topic == self.reply_topic
@@ -165,19 +144,19 @@ impl SystemNames {
         default_queues: i32,
     ) -> Vec<(String, i32, i32)> {
         let mut topics = vec![
-            ("SELF_TEST_TOPIC".to_owned(), 1, 6),
-            ("BenchmarkTest".to_owned(), 1024, 6),
+            (SELF_TEST.to_owned(), 1, 6),
+            (BENCHMARK.to_owned(), 1024, 6),
             (self.cluster.clone(), 16, 7),
             (self.broker.clone(), 1, 7),
-            ("OFFSET_MOVED_EVENT".to_owned(), 1, 6),
+            (OFFSET_MOVED.to_owned(), 1, 6),
             (SCHEDULE_TOPIC.to_owned(), 18, 6),
             (self.reply_topic.clone(), 1, 6),
             (format!("rmq_sys_REVIVE_LOG_{}", self.cluster), 8, 6),
             (format!("rmq_sys_SYNC_BROKER_MEMBER_{}", self.broker), 1, 1),
             (HALF_TOPIC.to_owned(), 1, 6),
             (OP_HALF_TOPIC.to_owned(), 1, 6),
-            ("RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC".to_owned(), 1, 6),
-            ("RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC".to_owned(), 1, 6),
+            (ROCKSDB_HALF.to_owned(), 1, 6),
+            (ROCKSDB_OP_HALF.to_owned(), 1, 6),
             (TIMER_TOPIC.to_owned(), 1, 6),
         ];
         if auto_create {

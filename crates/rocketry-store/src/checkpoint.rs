@@ -1,4 +1,4 @@
-//! The checkpoint file: what is known to be on disk (server.md 15.10). Java: `StoreCheckpoint`.
+//! The checkpoint file: what is known to be on disk. Java: `StoreCheckpoint`.
 //!
 //! | offset | field |
 //! |---|---|

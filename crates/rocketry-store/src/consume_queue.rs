@@ -1,4 +1,4 @@
-//! Consume queues: for every queue of a topic, where its messages lie in the commit log (server.md 15.4, 15.5).
+//! Consume queues: for every queue of a topic, where its messages lie in the commit log.
 //!
 //! | kind | unit |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! From a record of the log to what is derived from it: one step, the same for live messages and for recovery (server.md 16.3).
+//! From a record of the log to what is derived from it: one step, the same for live messages and for recovery.
 //!
 //! [`Dispatch::of`] is pure: which queue, which unit. [`Dispatcher`] applies it.
 
@@ -8,15 +8,13 @@ use rocketry_protocol::{
     hash::java_string_hash,
     record::Record,
     sys_flag::{INNER_BATCH, NEED_UNWRAP, TRANSACTION_PREPARED, TRANSACTION_ROLLBACK},
+    topic::SCHEDULE,
 };
 
 use crate::{
     consume_queue::{ConsumeQueue, QueueKind, Unit},
     queue_table::QueueTable,
 };
-
-/// Where delayed messages wait, one queue per level.
-pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 
 /// The properties that dispatching looks at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,7 +114,7 @@ fn inner_count(sys_flag: i32, marks: &Marks<'_>) -> u16 {
 /// What the consume queue holds for filters: the hash of the tag, or the delivery time of a delayed message.
 /// Java: `CommitLog.checkMessageAndReturnSize`
 fn tags_code(record: &Record<'_>, marks: &Marks<'_>, delay_levels: &[Duration]) -> i64 {
-    if record.topic == SCHEDULE_TOPIC
+    if record.topic == SCHEDULE
         && let Some(level) = marks.delay
         && let Some(delay) = delay_of(level, delay_levels)
     {

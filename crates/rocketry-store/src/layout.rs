@@ -1,4 +1,4 @@
-//! Every file and directory name below the root of a data directory (server.md 15.1). Nobody else joins paths.
+//! Every file and directory name below the root of a data directory. Nobody else joins paths.
 
 use std::{
     io,
@@ -136,7 +136,7 @@ impl Layout {
         }
     }
 
-    /// Takes the lock that a Java broker takes (server.md 15.10).
+    /// Takes the lock that a Java broker takes.
     pub(crate) fn take_lock(&self, fs: &dyn FileSystem) -> Result<FileLock, StoreError> {
         fs.lock(&self.lock()).map_err(|failure| match failure {
             LockFailure::Held(holder) => StoreError::InUse {

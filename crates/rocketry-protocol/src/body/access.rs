@@ -1,4 +1,4 @@
-//! Users and access rules (wire.md 8.11). Texts of enums are matched in any letter case by their readers.
+//! Users and access rules. Texts of enums are matched in any letter case by their readers.
 
 use serde::{Deserialize, Serialize};
 

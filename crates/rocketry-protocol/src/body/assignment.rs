@@ -1,4 +1,4 @@
-//! Which queues a client gets, and how it reads them (wire.md 8.5).
+//! Which queues a client gets, and how it reads them.
 
 use std::collections::BTreeMap;
 

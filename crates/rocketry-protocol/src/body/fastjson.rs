@@ -1,4 +1,4 @@
-//! The JSON dialect of bodies and configuration files, as fastjson writes and reads it (wire.md 4). Nothing outside this module
+//! The JSON dialect of bodies and configuration files, as fastjson writes and reads it. Nothing outside this module
 //! knows that it is not JSON.
 //!
 //! - A map whose keys are numbers or objects has them written as they are: `{0:"127.0.0.1:10911"}`,

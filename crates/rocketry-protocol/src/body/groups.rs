@@ -1,4 +1,4 @@
-//! Consumer groups and their settings (wire.md 8.4).
+//! Consumer groups and their settings.
 
 use std::collections::BTreeMap;
 

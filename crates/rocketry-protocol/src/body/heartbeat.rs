@@ -1,4 +1,4 @@
-//! Who is there: heartbeats, connections, members of groups (wire.md 8.5).
+//! Who is there: heartbeats, connections, members of groups.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Subscriptions to lite topics (wire.md 8.10).
+//! Subscriptions to lite topics.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Locks on queues, for consumers that keep their order (wire.md 8.5).
+//! Locks on queues, for consumers that keep their order.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Offsets of groups and queues (wire.md 8.4, 8.6).
+//! Offsets of groups and queues.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Acknowledging popped messages in batches (wire.md 8.9).
+//! Acknowledging popped messages in batches.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};

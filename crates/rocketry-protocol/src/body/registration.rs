@@ -1,4 +1,4 @@
-//! How a broker registers with a name server (wire.md 8.4).
+//! How a broker registers with a name server.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Where topics and brokers are: route data, cluster info (wire.md 8.2).
+//! Where topics and brokers are: route data, cluster info.
 
 use std::collections::BTreeMap;
 

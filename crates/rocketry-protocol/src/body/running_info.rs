@@ -1,4 +1,4 @@
-//! What a consumer tells about itself (wire.md 8.7, 8.8).
+//! What a consumer tells about itself.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub struct ConsumerRunningInfo {
     /// Pulled queues.
     #[serde(deserialize_with = "named_queues")]
     pub mq_table: BTreeMap<Queue, ProcessQueueInfo>,
-    /// Configuration; keys in wire.md 8.7.
+    /// Configuration, by the names of the Java client's fields; tools read the keys that begin with `PROP_`.
     pub properties: BTreeMap<String, String>,
     /// Figures by topic.
     pub status_table: BTreeMap<String, ConsumeStatus>,

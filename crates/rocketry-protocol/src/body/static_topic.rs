@@ -1,4 +1,4 @@
-//! Static topics: logical queues that are mapped to queues of brokers (wire.md 8.3). A single node never fills these.
+//! Static topics: logical queues that are mapped to queues of brokers. A single node never fills these.
 
 use std::collections::BTreeMap;
 

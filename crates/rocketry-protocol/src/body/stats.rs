@@ -1,4 +1,4 @@
-//! Figures of a broker and looks into its consume queues (wire.md 8.6).
+//! Figures of a broker and looks into its consume queues.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Topics and their settings (wire.md 8.4).
+//! Topics and their settings.
 
 use std::collections::BTreeMap;
 

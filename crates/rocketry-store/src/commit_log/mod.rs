@@ -1,4 +1,4 @@
-//! The commit log: all messages of all topics, in the order they were stored, in files of one size (server.md 15.2).
+//! The commit log: all messages of all topics, in the order they were stored, in files of one size.
 //!
 //! [`CommitLog`] is what readers, the flusher and recovery share; [`Tail`] is the end of the log and belongs to the writer alone;
 //! [`Scanner`] reads record after record, for recovery.

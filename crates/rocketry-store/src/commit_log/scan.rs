@@ -1,4 +1,4 @@
-//! Record after record from an offset on, each checked, until the log ends (server.md 15.3).
+//! Record after record from an offset on, each checked, until the log ends.
 
 use std::io;
 

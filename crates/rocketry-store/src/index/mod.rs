@@ -1,4 +1,4 @@
-//! The key index: files that find messages by unique id, keys and tag (server.md 15.9). Java: `IndexService`
+//! The key index: files that find messages by unique id, keys and tag. Java: `IndexService`
 //!
 //! Keys of new messages wait in memory and are written in batches by the flusher. A batch is a transaction: while a file is being
 //! written its header names an end time that the checkpoint does not confirm, so that after a crash, here as in Java, the file counts

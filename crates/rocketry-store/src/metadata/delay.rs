@@ -1,4 +1,4 @@
-//! `delayOffset.json`: how far each delay level has been delivered (server.md 13.3). Java: `ScheduleMessageService`.
+//! `delayOffset.json`: how far each delay level has been delivered. Java: `ScheduleMessageService`.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Topics, groups and offsets: the configuration files in Java's dialect (server.md 15.11).
+//! Topics, groups and offsets: the configuration files in Java's dialect.
 //!
 //! Tables live in memory; [`Metadata::persist`] and the tables' own `persist` write what changed. Files that this crate does not
 //! know are never touched.

@@ -1,4 +1,4 @@
-//! Opening a directory: finds the end of the log and makes the consume queues agree with it (server.md 16.6).
+//! Opening a directory: finds the end of the log and makes the consume queues agree with it.
 //!
 //! The commit log is the truth, everything else is derived from it. A start reads the log from the newest record whose unit is known
 //! to be on disk and dispatches every record from there on with the step that live messages take; units behind that point are

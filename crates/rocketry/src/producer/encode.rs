@@ -109,7 +109,7 @@ mod tests {
             .collect()
     }
 
-    /// P-062, with the values of producer.md 17.7
+    /// P-062, with values that Java computed
     #[test]
     fn an_ordinary_send_has_the_short_header() {
         let command = encode(&single(), "broker-a", 2, &config(true), 1_700_000_000_000);
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(&*command.body, b"x");
     }
 
-    /// P-062, with the names of producer.md 17.8
+    /// P-062, with the names of the older header
     #[test]
     fn long_headers_are_there_for_old_brokers() {
         let command = encode(&single(), "broker-a", 2, &config(false), 1);

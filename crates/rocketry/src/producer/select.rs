@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(seen, ["a", "a", "b", "b", "c", "c"]);
     }
 
-    /// P-092, with the values of producer.md 17.13
+    /// P-092, with values that Java computed
     #[test]
     fn hashes_choose_as_java_does() {
         let index = |key: &str, brokers: &[(&str, i32)]| {

@@ -55,7 +55,7 @@ pub use config::{AttemptBudget, ClientConfig, ProducerConfig};
 pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{
-    LatencyPolicy, OneWay, Producer, ProducerBuilder, Reply, Selection, Send, SendFuture,
+    LatencyPolicy, OneWay, Producer, ProducerBuilder, Reply, Selection, SendFuture, SendRequest,
     SendResult, SendStatus, ShutdownReport, Ticket, Unsent, by_hash, by_random, split_batch,
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};

@@ -150,7 +150,7 @@ fn check_group(name: &str) -> Result<Group, Error> {
 
 impl IntoFuture for ProducerBuilder {
     type Output = Result<Producer, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + std::marker::Send>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.build())
@@ -173,7 +173,7 @@ impl Producer {
 
     /// Sends one message and waits until the broker has answered, trying other brokers as configured.
     ///
-    /// Await the returned [`Send`], after choosing a queue or a timeout where wanted:
+    /// Await the returned [`SendRequest`], after choosing a queue or a timeout where wanted:
     /// `producer.send(message).timeout(Duration::from_secs(1)).await?`.
     ///
     /// Dropping the future before it is done ends the send; a request that is on its way may be stored nevertheless.
@@ -182,8 +182,8 @@ impl Producer {
     /// Any [`ErrorKind`] of a send; [`Error::maybe_stored`] says whether sending again may store the message twice.
     ///
     /// Java: `DefaultMQProducer.send(Message)`. Differs: the time is divided among attempts, see [`crate::AttemptBudget`].
-    pub fn send(&self, message: Message) -> Send<'_, Reply> {
-        Send::new(self, Outgoing::Single(message))
+    pub fn send(&self, message: Message) -> SendRequest<'_, Reply> {
+        SendRequest::new(self, Outgoing::Single(message))
     }
 
     /// Sends messages of one topic in one request, and waits until the broker has answered; see [`split_batch`] for lists that may
@@ -193,8 +193,11 @@ impl Producer {
     /// [`ErrorKind::InvalidMessage`] for an empty list and for delayed messages, retry topics, or differing topics or wait-store flags.
     ///
     /// Java: `DefaultMQProducer.send(Collection)`.
-    pub fn send_batch(&self, messages: impl IntoIterator<Item = Message>) -> Send<'_, Reply> {
-        Send::new(self, Outgoing::Batch(messages.into_iter().collect()))
+    pub fn send_batch(
+        &self,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> SendRequest<'_, Reply> {
+        SendRequest::new(self, Outgoing::Batch(messages.into_iter().collect()))
     }
 
     /// Sends one message and resolves when the request is on its way; the [`SendFuture`] resolves with the broker's answer.
@@ -206,13 +209,16 @@ impl Producer {
     /// As [`Producer::send`], for what fails before the request is on its way; [`ErrorKind::Overloaded`] when no place became free.
     ///
     /// Java: `DefaultMQProducer.send(Message, SendCallback)`.
-    pub fn enqueue(&self, message: Message) -> Send<'_, Ticket> {
-        Send::new(self, Outgoing::Single(message))
+    pub fn enqueue(&self, message: Message) -> SendRequest<'_, Ticket> {
+        SendRequest::new(self, Outgoing::Single(message))
     }
 
     /// [`Producer::enqueue`] for a batch, see [`Producer::send_batch`].
-    pub fn enqueue_batch(&self, messages: impl IntoIterator<Item = Message>) -> Send<'_, Ticket> {
-        Send::new(self, Outgoing::Batch(messages.into_iter().collect()))
+    pub fn enqueue_batch(
+        &self,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> SendRequest<'_, Ticket> {
+        SendRequest::new(self, Outgoing::Batch(messages.into_iter().collect()))
     }
 
     /// [`Producer::enqueue`] with a callback instead of a ticket. Whatever the send comes to reaches the callback, exactly once.
@@ -221,7 +227,7 @@ impl Producer {
     /// returns.
     pub async fn enqueue_with<F>(&self, message: Message, callback: F)
     where
-        F: FnOnce(Result<SendResult, Error>) + std::marker::Send + 'static,
+        F: FnOnce(Result<SendResult, Error>) + Send + 'static,
     {
         let order = Order {
             outgoing: Outgoing::Single(message),
@@ -246,8 +252,8 @@ impl Producer {
     /// What fails before the connection has taken the request.
     ///
     /// Java: `DefaultMQProducer.sendOneway`. Differs from 5.5.0, as 4.x did: an unreachable broker is an error.
-    pub fn send_oneway(&self, message: Message) -> Send<'_, OneWay> {
-        Send::new(self, Outgoing::Single(message))
+    pub fn send_oneway(&self, message: Message) -> SendRequest<'_, OneWay> {
+        SendRequest::new(self, Outgoing::Single(message))
     }
 
     /// Messages and body bytes of asynchronous sends in flight: what [`ProducerConfig::in_flight_messages`] and
@@ -321,7 +327,7 @@ impl Producer {
 /// A send to be: choose a queue or a timeout, then await it.
 #[must_use = "nothing is sent until this is awaited"]
 #[derive(Debug)]
-pub struct Send<'a, M> {
+pub struct SendRequest<'a, M> {
     producer: &'a Producer,
     order: Order,
     mode: PhantomData<fn() -> M>,
@@ -337,7 +343,7 @@ pub enum Ticket {}
 #[derive(Debug)]
 pub enum OneWay {}
 
-impl<'a, M> Send<'a, M> {
+impl<'a, M> SendRequest<'a, M> {
     fn new(producer: &'a Producer, outgoing: Outgoing) -> Self {
         Self {
             producer,
@@ -358,7 +364,7 @@ impl<'a, M> Send<'a, M> {
     /// queue, an `Option` of either, or a [`Selection`].
     pub fn selector<F, S>(mut self, selector: F) -> Self
     where
-        F: FnOnce(&[MessageQueue], &Message) -> S + std::marker::Send + 'static,
+        F: FnOnce(&[MessageQueue], &Message) -> S + Send + 'static,
         S: Into<Selection>,
     {
         let selector =
@@ -373,9 +379,9 @@ impl<'a, M> Send<'a, M> {
     }
 }
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + std::marker::Send + 'a>>;
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-impl<'a> IntoFuture for Send<'a, Reply> {
+impl<'a> IntoFuture for SendRequest<'a, Reply> {
     type Output = Result<SendResult, Error>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
@@ -387,7 +393,7 @@ impl<'a> IntoFuture for Send<'a, Reply> {
     }
 }
 
-impl<'a> IntoFuture for Send<'a, Ticket> {
+impl<'a> IntoFuture for SendRequest<'a, Ticket> {
     type Output = Result<SendFuture, Error>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
@@ -404,7 +410,7 @@ impl<'a> IntoFuture for Send<'a, Ticket> {
     }
 }
 
-impl<'a> IntoFuture for Send<'a, OneWay> {
+impl<'a> IntoFuture for SendRequest<'a, OneWay> {
     type Output = Result<(), Error>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
 

@@ -11,7 +11,7 @@ use crate::{
     name_server::NameServer,
     processor::pull::{self, HeldPull},
     registration::Registration,
-    schedule, stats,
+    schedule, stats, transaction,
 };
 
 /// Time between two looks for silent brokers. Java: `scanNotActiveBrokerInterval`.
@@ -55,6 +55,8 @@ pub(crate) fn spawn_broker(
     }));
 
     tasks.spawn(schedule::run(Arc::clone(broker), stop.clone()));
+
+    tasks.spawn(transaction::run(Arc::clone(broker), stop.clone()));
 
     if !broker.config.name_servers.is_empty() {
         let registration = Registration::new(broker.config.name_servers.clone());

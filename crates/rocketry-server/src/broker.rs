@@ -23,7 +23,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ServerConfig, clients::Clients, filter::Expressions, metadata::MetadataHandle,
     name_server::NameServer, names::SystemNames, offsets::Offsets, processor::pull::PullHolds,
-    queue_locks::QueueLocks, schedule::ScheduleBell, stats::Stats, writer::WriterHandle,
+    queue_locks::QueueLocks, schedule::ScheduleBell, stats::Stats, transaction::Decisions,
+    writer::WriterHandle,
 };
 
 /// Who this broker is, to clients, to name servers and in stored messages.
@@ -59,6 +60,8 @@ pub(crate) struct Broker {
     /// The SQL92 filters of consumers.
     pub(crate) expressions: Expressions,
 
+    /// Transactions that are being decided.
+    pub(crate) decisions: Arc<Decisions>,
     /// Rung when a delayed message came to wait.
     pub(crate) schedule: Arc<ScheduleBell>,
 
@@ -84,6 +87,11 @@ impl Broker {
         self.tasks.spawn(async move {
             stop.run_until_cancelled(task).await;
         });
+    }
+
+    /// Age in ms at which the producer of a half message is asked.
+    pub(crate) fn transaction_timeout_ms(&self) -> i64 {
+        i64::try_from(self.config.transaction_timeout.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// The topics of the store.

@@ -77,6 +77,13 @@ pub struct ServerConfig {
     pub default_topic_queues: i32,
     /// Largest message body in bytes. Default: 4 MiB. Bounds: 1 to 16 MiB less 64 KiB. Java: `maxMessageSize`.
     pub max_message_bytes: usize,
+    /// Age at which the producer of an undecided half message is asked. Default: 6 s. Java: `transactionTimeOut`.
+    pub transaction_timeout: Duration,
+    /// Time between two looks for undecided half messages. Default: 30 s. Java: `transactionCheckInterval`.
+    pub transaction_check_interval: Duration,
+    /// How often a producer is asked before a half message is moved to `TRANS_CHECK_MAX_TIME_TOPIC`. Default: 15.
+    /// Java: `transactionCheckMax`.
+    pub transaction_check_max: i32,
     /// Most messages that may wait for the log at once; more are answered `SYSTEM_BUSY`. Default: 10,000.
     /// Java: `sendThreadPoolQueueCapacity`.
     pub max_waiting_sends: usize,
@@ -108,6 +115,9 @@ impl Default for ServerConfig {
             enable_property_filter: true,
             default_topic_queues: 8,
             max_message_bytes: 4 * 1024 * 1024,
+            transaction_timeout: Duration::from_secs(6),
+            transaction_check_interval: Duration::from_secs(30),
+            transaction_check_max: 15,
             max_waiting_sends: 10_000,
             max_waiting_send_bytes: 64 * 1024 * 1024,
             max_waiting_pulls: 100_000,
@@ -170,6 +180,12 @@ impl ServerConfig {
         }
         if self.flush_interval.is_zero() {
             faults.push("flush_interval: must not be zero; use FlushMode::Sync".to_owned());
+        }
+        if self.transaction_check_interval.is_zero() || self.transaction_check_max < 1 {
+            faults.push(
+                "transaction_check_interval must not be zero, transaction_check_max must be at least 1"
+                    .to_owned(),
+            );
         }
         if self.max_waiting_sends == 0
             || self.max_waiting_send_bytes < self.max_message_bytes

@@ -17,8 +17,8 @@ use crate::{
     kv_config::KvConfig,
     name_server::NameServer,
     processor::{
-        admin_broker, admin_client, admin_group, admin_offset, admin_topic, heartbeat,
-        name_server as ns, offset, pull, query, send, send_back,
+        admin_broker, admin_client, admin_group, admin_offset, admin_topic, end_transaction,
+        heartbeat, name_server as ns, offset, pull, query, send, send_back,
     },
 };
 
@@ -127,6 +127,9 @@ impl Handler for BrokerPort {
             }
             RequestCode::CONSUMER_SEND_MSG_BACK => {
                 return send_back::send_back(broker, &request, responder);
+            }
+            RequestCode::END_TRANSACTION => {
+                return end_transaction::end(broker, &request, responder);
             }
             RequestCode::UPDATE_AND_CREATE_TOPIC => {
                 return admin_topic::create(broker, &request, responder);

@@ -17,6 +17,7 @@
 //! - `dispatch` is the table of contents: which function serves which request code;
 //! - `processor` holds those functions, `broker` the handles they share;
 //! - `writer` is the one thread that appends to the log, `hold` keeps the pulls that wait for a message;
+//! - `transaction` keeps half messages until their producers decide;
 //! - `name_server`, `clients`, `queue_locks`, `offsets` are tables that know no socket and no clock.
 
 mod announce;
@@ -47,6 +48,7 @@ mod schedule;
 mod serve;
 mod stats;
 mod topics;
+mod transaction;
 mod writer;
 
 pub use config::{DataDir, FlushMode, ServerConfig};

@@ -7,12 +7,15 @@ use std::fmt::Write as _;
 pub(crate) use rocketry_protocol::topic::{
     AUTO_CREATE as DEFAULT_TOPIC, DEAD_LETTER_PREFIX as DLQ_PREFIX, HALF as HALF_TOPIC,
     OP_HALF as OP_HALF_TOPIC, RETRY_PREFIX, SCHEDULE as SCHEDULE_TOPIC, TIMER as TIMER_TOPIC,
+    TRANSACTION_CHECK_MAX as CHECK_MAX_TOPIC,
 };
 use rocketry_protocol::topic::{
     BENCHMARK, CHECK_POINT, MAX_GROUP_LEN, MAX_RETRY_TOPIC_LEN, MAX_TOPIC_LEN, OFFSET_MOVED,
-    ROCKSDB_HALF, ROCKSDB_OP_HALF, SELF_TEST, SYSTEM_PREFIX, TRACE, TRANSACTION_CHECK_MAX,
-    is_send_forbidden,
+    ROCKSDB_HALF, ROCKSDB_OP_HALF, SELF_TEST, SYSTEM_PREFIX, TRACE, is_send_forbidden,
 };
+
+/// The group whose offsets tell how far half messages and decisions were checked.
+pub(crate) const TRANSACTION_GROUP: &str = "CID_RMQ_SYS_TRANS";
 
 /// Topics of the system whatever the broker is called, beside all that start with `rmq_sys_`; listed by code 305.
 const SYSTEM_TOPICS: [&str; 12] = [
@@ -22,7 +25,7 @@ const SYSTEM_TOPICS: [&str; 12] = [
     HALF_TOPIC,
     TRACE,
     OP_HALF_TOPIC,
-    TRANSACTION_CHECK_MAX,
+    CHECK_MAX_TOPIC,
     SELF_TEST,
     OFFSET_MOVED,
     CHECK_POINT,
@@ -39,7 +42,7 @@ pub(crate) const SYSTEM_GROUPS: [&str; 8] = [
     "CID_ONSAPI_PULL",
     "CID_ONSAPI_PERMISSION",
     "CID_ONSAPI_OWNER",
-    "CID_RMQ_SYS_TRANS",
+    TRANSACTION_GROUP,
 ];
 
 /// Checks a topic name; the error is the remark of the answer. Java: `TopicValidator.validateTopic`.

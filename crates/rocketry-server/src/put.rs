@@ -33,6 +33,16 @@ pub(crate) fn submit(
     put: Put,
     done: impl FnOnce(Result<Stored, PutFailure>) + Send + 'static,
 ) {
+    submit_with(broker, put, None, done);
+}
+
+/// [`submit`] for a put with a companion, which a crash keeps or loses together with it.
+pub(crate) fn submit_with(
+    broker: &Broker,
+    put: Put,
+    companion: Option<Put>,
+    done: impl FnOnce(Result<Stored, PutFailure>) + Send + 'static,
+) {
     let bell = (put.topic.topic_name == SCHEDULE_TOPIC).then(|| Arc::clone(&broker.schedule));
     let done = move |outcome: Result<Stored, PutFailure>| {
         done(outcome);
@@ -41,16 +51,18 @@ pub(crate) fn submit(
         }
     };
     if broker.metadata.is_written() {
-        broker
-            .writer
-            .put(put, Box::new(move |put| done(put.map_err(PutFailure::Log))));
+        let done = move |put: Result<_, _>| done(put.map_err(PutFailure::Log));
+        broker.writer.put(put, companion, Box::new(done));
         return;
     }
     let writer = broker.writer.clone();
     broker
         .metadata
         .after_write(move |persisted| match persisted {
-            Ok(()) => writer.put(put, Box::new(move |put| done(put.map_err(PutFailure::Log)))),
+            Ok(()) => {
+                let done = move |put: Result<_, _>| done(put.map_err(PutFailure::Log));
+                writer.put(put, companion, Box::new(done));
+            }
             Err(reason) => done(Err(PutFailure::Metadata(reason))),
         });
 }

@@ -39,6 +39,7 @@ use crate::{
     schedule::ScheduleBell,
     stats::Stats,
     topics,
+    transaction::Decisions,
     writer::{self, ArrivalSink, WriterHandle},
 };
 
@@ -300,6 +301,7 @@ fn start_with(
         writer: log,
         holds,
         expressions: Expressions::default(),
+        decisions: Arc::new(Decisions::default()),
         schedule: Arc::new(ScheduleBell::default()),
         clients: Mutex::new(Clients::default()),
         locks: Mutex::new(QueueLocks::default()),

@@ -91,7 +91,18 @@ struct Queue {
     stopping: bool,
 }
 
-type Job = (Box<Put>, Done);
+struct Job {
+    put: Box<Put>,
+    /// Written with `put`, if that can be: a crash keeps both or neither.
+    companion: Option<Box<Put>>,
+    done: Done,
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        self.put.bytes() + self.companion.as_ref().map_or(0, |put| put.bytes())
+    }
+}
 
 impl std::fmt::Debug for Inbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -104,10 +115,16 @@ impl std::fmt::Debug for Inbox {
 }
 
 impl WriterHandle {
-    /// Queues a put. `done` is called once, here when the queue is full and on the writer's thread otherwise.
-    pub(crate) fn put(&self, put: Put, done: Done) {
+    /// Queues a put, and with it a companion that is written by the same call to the disk right behind it. `done` is called once,
+    /// here when the queue is full and on the writer's thread otherwise; it is told where `put` was stored.
+    pub(crate) fn put(&self, put: Put, companion: Option<Put>, done: Done) {
+        let job = Job {
+            put: Box::new(put),
+            companion: companion.map(Box::new),
+            done,
+        };
+        let bytes = job.bytes();
         let mut queue = self.inbox.queue.lock();
-        let bytes = put.bytes();
         let refused = if queue.stopping {
             Some(PutError::Stopping)
         } else if queue.puts >= self.inbox.max_puts
@@ -119,13 +136,13 @@ impl WriterHandle {
         };
         if let Some(refused) = refused {
             drop(queue);
-            done(Err(refused));
+            (job.done)(Err(refused));
             return;
         }
         queue.puts += 1;
         queue.bytes += bytes;
         let wake = queue.jobs.is_empty();
-        queue.jobs.push_back((Box::new(put), done));
+        queue.jobs.push_back(job);
         drop(queue);
         if wake {
             self.inbox.work.notify_one();
@@ -201,9 +218,9 @@ impl Log {
         }
         let take = queue.jobs.len().min(ROUND);
         round.extend(queue.jobs.drain(..take));
-        for (put, _) in round.iter() {
+        for job in round.iter() {
             queue.puts -= 1;
-            queue.bytes -= put.bytes();
+            queue.bytes -= job.bytes();
         }
         !round.is_empty()
     }
@@ -211,8 +228,13 @@ impl Log {
     /// Appends, commits and answers a round.
     fn carry_out(&mut self, round: &mut Vec<Job>) {
         let mut written = Vec::with_capacity(round.len());
-        for (put, done) in round.drain(..) {
-            match append(&mut self.writer, &put) {
+        for Job {
+            put,
+            companion,
+            done,
+        } in round.drain(..)
+        {
+            match append_both(&mut self.writer, &put, companion.as_deref()) {
                 Ok(stored) => written.push((stored, done)),
                 Err(error) => {
                     // A full disk met while a file was closed takes the messages before it along.
@@ -244,6 +266,23 @@ impl Log {
             });
         }
     }
+}
+
+/// A companion that the store refuses for what it is leaves the put without it.
+fn append_both(
+    writer: &mut Writer,
+    put: &Put,
+    companion: Option<&Put>,
+) -> Result<Stored, AppendError> {
+    let stored = append(writer, put)?;
+    match companion.map(|companion| append(writer, companion)) {
+        None | Some(Ok(_)) => {}
+        Some(Err(error @ AppendError::Write(_))) => return Err(error),
+        Some(Err(error)) => {
+            tracing::error!(%error, topic = put.topic.topic_name, "a message was stored without its companion");
+        }
+    }
+    Ok(stored)
 }
 
 fn append(writer: &mut Writer, put: &Put) -> Result<Stored, AppendError> {

@@ -6,6 +6,7 @@ pub(crate) mod admin_client;
 pub(crate) mod admin_group;
 pub(crate) mod admin_offset;
 pub(crate) mod admin_topic;
+pub(crate) mod end_transaction;
 pub(crate) mod heartbeat;
 pub(crate) mod name_server;
 pub(crate) mod offset;

@@ -25,6 +25,7 @@ use crate::{
     find,
     names::{self, DLQ_PREFIX, RETRY_PREFIX},
     put, topics,
+    transaction::half,
     writer::{Put, Stored},
 };
 
@@ -240,17 +241,11 @@ fn check_single(
         let id = broker.ids.next(clock::ms_since_month_start(now_ms));
         properties.set(name::UNIQ_KEY, &id);
     }
-    if properties.get(name::TRAN_MSG) == Some("true")
-        && !(header.reconsume_times > 0 && put::delay_level(&properties) > 0)
-    {
-        return Err(Fault::new(
-            ResponseCode::NO_PERMISSION,
-            format!(
-                "the broker[{}] sending transaction message is forbidden",
-                broker.identity.store_host.ip()
-            ),
-        ));
-    }
+    // A message of a transaction that a consumer sends back for a later try is an ordinary one by now.
+    let is_half = properties
+        .get(name::TRAN_MSG)
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        && !(header.reconsume_times > 0 && put::delay_level(&properties) > 0);
     if put
         .topic
         .attributes
@@ -266,7 +261,11 @@ fn check_single(
     }
     properties.set(name::CLUSTER, &broker.identity.cluster);
     let unique_id = properties.get(name::UNIQ_KEY).map(str::to_owned);
-    put::delay(broker, &mut put, &mut properties, now_ms)?;
+    if is_half {
+        half::prepare(broker, &mut put, &mut properties, now_ms);
+    } else {
+        put::delay(broker, &mut put, &mut properties, now_ms)?;
+    }
     put.properties = properties.into_string();
     Ok(Checked {
         answer: Answer {

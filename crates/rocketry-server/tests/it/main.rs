@@ -17,3 +17,4 @@ mod pull;
 mod send;
 mod sql92;
 mod topics;
+mod transactions;

@@ -1,4 +1,4 @@
-//! Opening a TCP connection to an address as users and routes write it.
+//! Opening a connection to an address as users and routes write it.
 
 use std::{
     io,
@@ -13,17 +13,31 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{error::ConnectFailure, options::ConnectOptions};
+use crate::{error::ConnectFailure, options::ConnectOptions, socket::Socket};
 
-/// Resolves `addr` and connects to the first of its addresses that answers, all within the connect timeout.
+/// Opens a stream to `addr` as the options say, within the connect timeout.
 pub(crate) async fn connect(
     addr: &str,
     options: &ConnectOptions,
-) -> Result<TcpStream, ConnectFailure> {
+) -> Result<Socket, ConnectFailure> {
     let limit = options.connect_timeout;
-    let stream = timeout(limit, async { race(resolve(addr).await?).await })
+    let open = async {
+        match &options.dialer {
+            None => tcp(addr, options).await.map(Socket::Tcp),
+            Some(dialer) => {
+                let dialed = dialer.dial(addr).await;
+                dialed.map(Socket::Other).map_err(ConnectFailure::Dial)
+            }
+        }
+    };
+    timeout(limit, open)
         .await
-        .map_err(|_| ConnectFailure::TimedOut(limit))??;
+        .map_err(|_| ConnectFailure::TimedOut(limit))?
+}
+
+/// Resolves `addr` and connects to the first of its addresses that answers.
+async fn tcp(addr: &str, options: &ConnectOptions) -> Result<TcpStream, ConnectFailure> {
+    let stream = race(resolve(addr).await?).await?;
     // Both settings make a working connection better; one that lacks them still works.
     if let Err(error) = tune(&stream, options.connection.write_timeout) {
         tracing::debug!(addr, %error, "socket options not set");

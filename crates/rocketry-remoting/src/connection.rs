@@ -19,7 +19,6 @@ use std::{
 use rocketry_protocol::RemotingCommand;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::{Instant, timeout_at},
 };
 
@@ -31,6 +30,7 @@ use crate::{
     pending::Outcome,
     reader,
     shared::{Frame, Shared},
+    socket::Socket,
     watch::{self, CloseOnDrop, EndOnDrop},
     writer,
 };
@@ -67,15 +67,20 @@ impl Connection {
         Self::start_halves(reader, writer, info, options, handler)
     }
 
-    /// As [`Connection::start`], without the lock that a general stream needs between its two halves.
-    pub(crate) fn start_tcp(
-        stream: TcpStream,
+    /// As [`Connection::start`], without the lock that a general stream needs between its two halves if it is a plain socket.
+    pub(crate) fn start_socket(
+        socket: Socket,
         info: ConnectionInfo,
         options: &ConnectionOptions,
         handler: Arc<dyn Handler>,
     ) -> Self {
-        let (reader, writer) = stream.into_split();
-        Self::start_halves(reader, writer, info, options, handler)
+        match socket {
+            Socket::Tcp(stream) => {
+                let (reader, writer) = stream.into_split();
+                Self::start_halves(reader, writer, info, options, handler)
+            }
+            Socket::Other(dialed) => Self::start(dialed.stream, info, options, handler),
+        }
     }
 
     fn start_halves<R, W>(

@@ -17,6 +17,7 @@ use crate::{
     error::{ConnectFailure, Error, Stage},
     handler::Handler,
     options::{ConnectOptions, ConnectionInfo},
+    socket::Socket,
 };
 
 /// Address -> [`Connection`]. Clones share the table. Java: `NettyRemotingClient.channelTables`.
@@ -223,13 +224,11 @@ impl Inner {
             let connected = tokio::select! {
                 biased;
                 () = inner.closing.cancelled() => Err(ConnectFailure::PoolClosed),
-                stream = connect::connect(&addr, &inner.options) => stream.and_then(|stream| {
-                    let info = match (stream.peer_addr(), stream.local_addr()) {
-                        (Ok(peer), Ok(local)) => ConnectionInfo::new(peer, local).named(Arc::clone(&addr)),
-                        // The peer is gone already.
-                        (Err(error), _) | (_, Err(error)) => return Err(ConnectFailure::Lost(error)),
-                    };
-                    Ok(inner.admit(stream, info))
+                socket = connect::connect(&addr, &inner.options) => socket.and_then(|socket| {
+                    // It fails if the peer is gone already.
+                    let (peer, local) = socket.addrs().map_err(ConnectFailure::Lost)?;
+                    let info = ConnectionInfo::new(peer, local).named(Arc::clone(&addr));
+                    Ok(inner.admit(socket, info))
                 }),
             };
             // The table first: who sees the failure may try again at once.
@@ -246,10 +245,10 @@ impl Inner {
     }
 
     /// Starts serving a connected socket and puts it into the table.
-    fn admit(&self, stream: tokio::net::TcpStream, info: ConnectionInfo) -> Connection {
+    fn admit(&self, socket: Socket, info: ConnectionInfo) -> Connection {
         let addr = Arc::clone(&info.name);
-        let connection = Connection::start_tcp(
-            stream,
+        let connection = Connection::start_socket(
+            socket,
             info,
             &self.options.connection,
             Arc::clone(&self.handler),

@@ -128,6 +128,8 @@ pub(crate) enum ConnectFailure {
     Refused(Vec<(SocketAddr, io::Error)>),
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
+    #[error("{0}")]
+    Dial(io::Error),
     #[error("the connection was lost at once: {0}")]
     Lost(io::Error),
     #[error("the client is closed")]
@@ -222,6 +224,7 @@ impl Error {
                 ConnectFailure::PoolClosed => "create a new client",
                 ConnectFailure::Refused(_)
                 | ConnectFailure::TimedOut(_)
+                | ConnectFailure::Dial(_)
                 | ConnectFailure::Lost(_) => {
                     "check that the server runs and that this machine can reach the address"
                 }

@@ -4,6 +4,7 @@
 //! frames of one read are handled together, and everything that can wait is bounded in number, bytes and time.
 //!
 //! - [`Connections`] is the client's side: one connection per address, opened when it is first needed;
+//! - [`Dial`] replaces TCP under them, for tunnels and tests;
 //! - [`Listener`] is the server's side: it accepts, limits and ends connections;
 //! - [`Handler`] takes the requests that the peer sends, [`Responder`] answers them, now or later;
 //! - [`Deadline`] is how long a caller is willing to wait, as a point in time that is handed down;
@@ -45,6 +46,7 @@ mod connect;
 mod connection;
 mod connections;
 mod deadline;
+mod dial;
 mod error;
 mod handler;
 mod listener;
@@ -53,12 +55,14 @@ mod outbound;
 mod pending;
 mod reader;
 mod shared;
+mod socket;
 mod watch;
 mod writer;
 
 pub use connection::{Connection, Reply};
 pub use connections::Connections;
 pub use deadline::Deadline;
+pub use dial::{Dial, DialFuture, Dialed};
 pub use error::{CloseReason, Error, ErrorKind, Stage};
 pub use handler::{Handler, Responder, Unsupported};
 pub use listener::{Listener, Port};

@@ -17,6 +17,7 @@ use crate::{
     deadline::Deadline,
     handler::{Handler, Responder},
     options::{ConnectionInfo, ListenerOptions},
+    socket::Socket,
 };
 
 /// A port that is taken and not yet served: peers that connect wait in the system's queue. Lets a server make sure of its ports before it
@@ -216,8 +217,12 @@ impl Open {
         if self.stop.is_cancelled() {
             return;
         }
-        let connection =
-            Connection::start_tcp(stream, info, &options.connection, Arc::clone(handler));
+        let connection = Connection::start_socket(
+            Socket::Tcp(stream),
+            info,
+            &options.connection,
+            Arc::clone(handler),
+        );
         connections.insert(connection.id(), connection);
     }
 

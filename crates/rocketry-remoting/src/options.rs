@@ -4,6 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use rocketry_protocol::frame::MAX_FRAME_BYTES;
 
+use crate::dial::Dial;
+
 /// Limits and times of one connection. [`Default`] suits a client, [`ConnectionOptions::server`]
 /// a server.
 #[derive(Debug, Clone)]
@@ -81,6 +83,8 @@ pub struct ConnectOptions {
     pub connect_timeout: Duration,
     /// For every connection that is opened.
     pub connection: ConnectionOptions,
+    /// How the byte streams of connections are opened. Default: over TCP.
+    pub dialer: Option<Arc<dyn Dial>>,
 }
 
 impl Default for ConnectOptions {
@@ -88,6 +92,7 @@ impl Default for ConnectOptions {
         Self {
             connect_timeout: Duration::from_secs(3),
             connection: ConnectionOptions::default(),
+            dialer: None,
         }
     }
 }

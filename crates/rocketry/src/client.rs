@@ -19,7 +19,9 @@ use rocketry_protocol::{
     header::{HeartbeatRequest, UnregisterClientRequest},
     id::IdSource,
 };
-use rocketry_remoting::{ConnectOptions, Connection, Connections, Deadline, Handler, Responder};
+use rocketry_remoting::{
+    ConnectOptions, Connection, Connections, Deadline, Dial, Handler, Responder,
+};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -64,6 +66,7 @@ impl Client {
         Connect {
             name_servers: name_servers.into(),
             config: ClientConfig::default(),
+            options: ConnectOptions::default(),
         }
     }
 
@@ -113,6 +116,7 @@ impl Client {
 pub struct Connect {
     name_servers: NameServers,
     config: ClientConfig,
+    options: ConnectOptions,
 }
 
 impl Connect {
@@ -132,14 +136,25 @@ impl Connect {
         self
     }
 
+    /// Opens the byte streams of all connections, to name servers and brokers, in place of TCP. Default: TCP.
+    ///
+    /// What an address means is then up to `dialer`: unless [`ClientConfig::client_ip`] is set, the client calls itself 127.0.0.1.
+    pub fn dialer(mut self, dialer: Arc<dyn Dial>) -> Self {
+        self.options.dialer = Some(dialer);
+        self
+    }
+
     async fn build(self) -> Result<Client, Error> {
         self.name_servers.check()?;
         self.config.check()?;
-        let ip = match self.config.client_ip {
-            Some(ip) => ip,
-            None => local_ip(&self.name_servers).await,
+        let ip = match (self.config.client_ip, &self.options.dialer) {
+            (Some(ip), _) => ip,
+            (None, None) => local_ip(&self.name_servers).await,
+            (None, Some(_)) => Ipv4Addr::LOCALHOST.into(),
         };
-        let core = Core::new(self.config, &self.name_servers, ip);
+        let mut options = self.options;
+        options.connect_timeout = self.config.connect_timeout;
+        let core = Core::new(self.config, options, &self.name_servers, ip);
         let owner = Owner(core.stop.clone());
         core.tasks.spawn(refresh_routes(Arc::clone(&core)));
         core.tasks.spawn(heartbeat(Arc::clone(&core)));
@@ -208,7 +223,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    fn new(config: ClientConfig, name_servers: &NameServers, ip: IpAddr) -> Arc<Self> {
+    fn new(
+        config: ClientConfig,
+        options: ConnectOptions,
+        name_servers: &NameServers,
+        ip: IpAddr,
+    ) -> Arc<Self> {
         let process_id = std::process::id();
         let instance = config
             .instance_name
@@ -229,8 +249,6 @@ impl Core {
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
         Arc::new_cyclic(|core: &Weak<Self>| {
-            let mut options = ConnectOptions::default();
-            options.connect_timeout = config.connect_timeout;
             let connections = Connections::new(options, Arc::new(FromBrokers(Weak::clone(core))));
             let transport = Arc::new(Transport::new(connections, &config));
             let name_servers = Arc::new(NameServerClient::new(name_servers));

@@ -48,6 +48,7 @@ pub use rocketry_protocol::{
     compress::Compression,
     properties::name as property,
 };
+pub use rocketry_remoting::{Dial, DialFuture, Dialed};
 
 pub use admin::{Admin, Boundary, QueueStats, TopicOptions};
 pub use client::{Client, Connect};

@@ -9,6 +9,7 @@
 
 mod asynchronous;
 mod batch;
+mod connecting;
 mod errors;
 mod lifecycle;
 mod one_way;

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod clock;
+mod compat;
 mod fuzz;
 mod interop;
 mod output;
@@ -34,6 +35,8 @@ enum Chore {
     EchoServe(bench::EchoServe),
     #[command(hide = true)]
     EchoDrive(bench::EchoDrive),
+    /// Write the acceptance lists of docs/compatibility.md from the tests that name their numbers
+    Compat(compat::Options),
     /// Feed every decoder with mutations of the golden vectors; any panic is a failure
     FuzzSmoke(fuzz::Options),
     /// Run the real Apache RocketMQ 5.5.0 and its Java and Go clients against ours (needs Java, Maven and Go)
@@ -74,6 +77,7 @@ async fn start(chore: Chore) -> Result {
         Chore::EchoDrive(options) => {
             tokio::task::spawn_blocking(move || bench::echo_drive(&options)).await?
         }
+        Chore::Compat(options) => compat::run(&options),
         Chore::FuzzSmoke(options) => {
             tokio::task::spawn_blocking(move || fuzz::run(&options)).await?
         }

@@ -106,6 +106,7 @@ async fn race(addrs: Vec<SocketAddr>) -> Result<TcpStream, ConnectFailure> {
             next_at = now + STAGGER;
         }
         tokio::select! {
+            biased;
             ended = attempts.join_next() => match ended {
                 Some(Ok(Ok(stream))) => return Ok(stream),
                 Some(Ok(Err(failure))) => {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use parking_lot::Mutex;
 use rocketry_protocol::RemotingCommand;
 use tokio::{
-    sync::watch,
+    sync::broadcast,
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -43,8 +43,9 @@ struct Table {
 }
 
 enum Slot {
-    /// Someone connects; all who need the connection wait for the same attempt.
-    Connecting(watch::Receiver<Option<Connected>>),
+    /// Someone connects; all who need the connection wait for the same attempt, and are served in the order in which they came.
+    /// The attempt's task holds the sender: if it is gone, so is the attempt.
+    Connecting(broadcast::WeakSender<Connected>),
     Ready(Connection),
 }
 
@@ -124,19 +125,18 @@ impl Connections {
             }
         };
         let started = Instant::now();
-        let connected =
-            match timeout_at(deadline.instant(), attempt.wait_for(Option::is_some)).await {
-                Ok(Ok(connected)) => connected.clone(),
-                // The attempt's task is gone without a result: its runtime was shut down.
-                Ok(Err(_)) => None,
-                Err(_) => {
-                    return Err(Error::timeout(
-                        Stage::Connect,
-                        addr.into(),
-                        started.elapsed(),
-                    ));
-                }
-            };
+        let connected = match timeout_at(deadline.instant(), attempt.recv()).await {
+            Ok(Ok(connected)) => Some(connected),
+            // The attempt's task is gone without a result: its runtime was shut down.
+            Ok(Err(_)) => None,
+            Err(_) => {
+                return Err(Error::timeout(
+                    Stage::Connect,
+                    addr.into(),
+                    started.elapsed(),
+                ));
+            }
+        };
         connected
             .unwrap_or_else(|| Err(Arc::new(ConnectFailure::PoolClosed)))
             .map_err(|failure| Error::connect(addr.into(), started.elapsed(), failure))
@@ -170,7 +170,9 @@ impl Connections {
                 Slot::Connecting(_) => None,
             });
             let retired = retired.drain(..).filter_map(|weak| weak.upgrade());
-            current.chain(retired).collect::<Vec<_>>()
+            let mut open: Vec<_> = current.chain(retired).collect();
+            open.sort_unstable_by_key(Connection::id);
+            open
         };
         for connection in &open {
             connection.close("the client was closed");
@@ -194,7 +196,7 @@ impl fmt::Debug for Connections {
 
 enum Found {
     Ready(Connection),
-    Connecting(watch::Receiver<Option<Connected>>),
+    Connecting(broadcast::Receiver<Connected>),
 }
 
 impl Inner {
@@ -205,8 +207,10 @@ impl Inner {
                 return Ok(Found::Ready(connection.clone()));
             }
             // An attempt whose task is gone left no result and never will.
-            Some(Slot::Connecting(attempt)) if attempt.has_changed().is_ok() => {
-                return Ok(Found::Connecting(attempt.clone()));
+            Some(Slot::Connecting(attempt)) => {
+                if let Some(attempt) = attempt.upgrade() {
+                    return Ok(Found::Connecting(attempt.subscribe()));
+                }
             }
             _ => {}
         }
@@ -214,11 +218,11 @@ impl Inner {
             return Err(ConnectFailure::PoolClosed);
         }
         table.sweep();
-        let (result, attempt) = watch::channel(None);
+        let (result, attempt) = broadcast::channel(1);
         let addr: Arc<str> = addr.into();
         table
             .slots
-            .insert(Arc::clone(&addr), Slot::Connecting(attempt.clone()));
+            .insert(Arc::clone(&addr), Slot::Connecting(result.downgrade()));
         let inner = Arc::clone(self);
         self.connecting.spawn(async move {
             let connected = tokio::select! {
@@ -239,7 +243,8 @@ impl Inner {
             if let Err(failure) = &connected {
                 tracing::debug!(%addr, %failure, "cannot connect");
             }
-            result.send_replace(Some(connected));
+            // Everyone may have given up by now.
+            let _ = result.send(connected);
         });
         Ok(Found::Connecting(attempt))
     }

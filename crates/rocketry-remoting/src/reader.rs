@@ -50,6 +50,7 @@ where
         }
     };
     tokio::select! {
+        biased;
         () = shared.abort.cancelled() => {}
         () = discard => {}
     }

@@ -445,6 +445,7 @@ impl Shared {
                 return false;
             }
             tokio::select! {
+                biased;
                 () = told => {}
                 () = self.abort.cancelled() => {}
             }

@@ -93,6 +93,7 @@ pub(crate) async fn run(
         let next = [expiry, check_idle(&shared, now), check_stall(&shared, now)];
         let next = next.into_iter().flatten().min();
         tokio::select! {
+            biased;
             () = shared.stop.cancelled() => {}
             () = shared.tick.notified() => {}
             () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}

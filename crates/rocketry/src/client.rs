@@ -1,7 +1,7 @@
 //! [`Client`]: one identity towards one cluster. Connections, routes and background tasks, as an explicit value.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     future::IntoFuture,
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
@@ -215,7 +215,7 @@ pub(crate) struct Core {
     pub(crate) suspects: Arc<Suspects>,
     pub(crate) ids: IdSource,
     pub(crate) month: MonthClock,
-    producers: Mutex<HashMap<Arc<str>, Weak<producer::Shared>>>,
+    producers: Mutex<BTreeMap<Arc<str>, Weak<producer::Shared>>>,
     /// Every task of this client.
     pub(crate) tasks: TaskTracker,
     /// Ends them.
@@ -341,8 +341,9 @@ impl Core {
     /// Waits for `period`; false when the client ends meanwhile.
     async fn pause(&self, period: Duration) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(period) => true,
+            biased;
             () = self.stop.cancelled() => false,
+            () = tokio::time::sleep(period) => true,
         }
     }
 

@@ -4,7 +4,7 @@
 //! of its own carries out, so that a caller that gives up disturbs nobody. Java: `MQClientInstance.updateTopicRouteInfoFromNameServer`.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -22,7 +22,7 @@ use rocketry_protocol::{
 };
 use rocketry_remoting::Deadline;
 use tokio::{
-    sync::watch,
+    sync::broadcast,
     time::{Instant, timeout_at},
 };
 use tokio_util::task::TaskTracker;
@@ -297,8 +297,10 @@ pub(crate) struct Routes {
     source: RouteSource,
     tasks: TaskTracker,
     topics: RwLock<HashMap<Arc<str>, Arc<Entry>>>,
-    brokers: Mutex<HashMap<Arc<str>, Arc<Broker>>>,
-    in_flight: Mutex<HashMap<Arc<str>, watch::Receiver<Option<Fetched>>>>,
+    /// In the order of their names: heartbeats go out in it.
+    brokers: Mutex<BTreeMap<Arc<str>, Arc<Broker>>>,
+    /// The fetch's task holds the sender: if it is gone, so is the fetch.
+    in_flight: Mutex<HashMap<Arc<str>, broadcast::WeakSender<Fetched>>>,
 }
 
 #[derive(Debug)]
@@ -379,12 +381,13 @@ impl Routes {
 
     /// Refreshes every known topic, some at a time. A topic that fails does not hold up the others.
     pub(crate) async fn refresh_all(self: &Arc<Self>) {
-        let topics: Vec<_> = self
+        let mut topics: Vec<_> = self
             .topics
             .read()
             .values()
             .map(|entry| entry.topic.clone())
             .collect();
+        topics.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         for some in topics.chunks(REFRESH_WIDTH) {
             let fetches: Vec<_> = some.iter().map(|topic| self.fetch(topic, None)).collect();
             for (topic, fetch) in some.iter().zip(fetches) {
@@ -419,17 +422,9 @@ impl Routes {
             .map(|entry| entry.route.load_full())
     }
 
-    async fn wait(
-        &self,
-        mut fetch: watch::Receiver<Option<Fetched>>,
-        deadline: Instant,
-    ) -> Fetched {
-        let fetched = timeout_at(deadline, fetch.wait_for(Option::is_some)).await;
-        match fetched {
-            Ok(Ok(fetched)) => match &*fetched {
-                Some(fetched) => fetched.clone(),
-                None => Err(RouteError::Ended),
-            },
+    async fn wait(&self, mut fetch: broadcast::Receiver<Fetched>, deadline: Instant) -> Fetched {
+        match timeout_at(deadline, fetch.recv()).await {
+            Ok(Ok(fetched)) => fetched,
             Ok(Err(_)) => Err(RouteError::Ended),
             Err(_) => Err(RouteError::TimedOut(self.source.name_servers.to_string())),
         }
@@ -439,21 +434,22 @@ impl Routes {
         self: &Arc<Self>,
         topic: &Topic,
         topic_queues: Option<i32>,
-    ) -> watch::Receiver<Option<Fetched>> {
+    ) -> broadcast::Receiver<Fetched> {
         let mut in_flight = self.in_flight.lock();
-        if let Some(running) = in_flight.get(topic.as_str())
-            // a task that is gone without a result never will have one
-            && running.has_changed().is_ok()
+        if let Some(running) = in_flight
+            .get(topic.as_str())
+            .and_then(broadcast::WeakSender::upgrade)
         {
-            return running.clone();
+            return running.subscribe();
         }
-        let (result, receiver) = watch::channel(None);
-        in_flight.insert(Arc::clone(topic.as_arc()), receiver.clone());
+        let (result, receiver) = broadcast::channel(1);
+        in_flight.insert(Arc::clone(topic.as_arc()), result.downgrade());
         let (routes, topic) = (Arc::clone(self), topic.clone());
         self.tasks.spawn(async move {
             let fetched = routes.resolve(&topic, topic_queues).await;
             routes.in_flight.lock().remove(topic.as_str());
-            result.send_replace(Some(fetched));
+            // everyone may have given up by now
+            let _ = result.send(fetched);
         });
         receiver
     }

@@ -90,8 +90,9 @@ async fn probe(suspects: Arc<Suspects>, name: Arc<str>, broker: Weak<Broker>, to
     let mut pause = FIRST_PAUSE;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            biased;
             () = suspects.stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
         }
         pause = (pause * 2).min(LAST_PAUSE);
         let Some(broker) = broker.upgrade() else {

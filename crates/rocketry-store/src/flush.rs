@@ -4,9 +4,7 @@ use std::{collections::BTreeSet, fmt, io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::{
-    WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, index::Index, shared::Shared,
-};
+use crate::{WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, shared::Shared};
 
 /// Writes and syncs in the background what the writer leaves in memory and in the page cache. Clones share their state, so that it
 /// does not matter which one is called.
@@ -19,7 +17,6 @@ pub struct Flusher {
 #[derive(Debug)]
 struct State {
     checkpoint: Checkpoint,
-    index: Option<Index>,
     /// Written since the last sync.
     unsynced: Vec<Arc<ConsumeQueue>>,
     scratch: Vec<u8>,
@@ -39,7 +36,6 @@ impl Flusher {
     pub(crate) fn new(
         shared: Arc<Shared>,
         checkpoint: Checkpoint,
-        index: Option<Index>,
         unsynced: Vec<Arc<ConsumeQueue>>,
         now_ms: i64,
     ) -> Self {
@@ -47,7 +43,6 @@ impl Flusher {
             shared,
             state: Arc::new(Mutex::new(State {
                 checkpoint,
-                index,
                 unsynced,
                 scratch: Vec::new(),
                 last_write_ms: now_ms,
@@ -183,17 +178,18 @@ impl Flusher {
 
     /// Writes the waiting keys. The log is synced before, so that the index has no key of a message that a crash takes away.
     fn write_index(&self, state: &mut State) -> Result<(), WriteError> {
+        let mut guard = self.shared.index.write();
         let keys = std::mem::take(&mut *self.shared.index_keys.lock());
-        let Some(index) = &mut state.index else {
+        let Some(index) = guard.as_mut() else {
             return Ok(());
         };
         if keys.is_empty() {
             return Ok(());
         }
         self.shared.sync_log()?;
-        let result = index.write(&keys, state.last_sync_ms);
-        match result {
+        match index.write(&keys, state.last_sync_ms) {
             Ok(confirmed_ms) => {
+                drop(guard);
                 let checkpoint = Checkpoint {
                     index_ms: confirmed_ms,
                     ..state.checkpoint
@@ -206,7 +202,7 @@ impl Flusher {
                 tracing::warn!(%error, "no message is indexed until the next start");
                 // half a batch may be written: the file goes, and the next start builds it again
                 let removed = index.remove_newest();
-                state.index = None;
+                *guard = None;
                 removed.map_err(|error| self.shared.stop_writing(&path, &error))
             }
         }

@@ -18,6 +18,7 @@ mod layout;
 pub mod metadata;
 mod number;
 mod options;
+mod query;
 mod queue_table;
 mod reader;
 mod recovery;
@@ -34,11 +35,12 @@ pub use crate::{
     layout::Layout,
     metadata::Metadata,
     options::{FlushMode, StoreOptions},
+    query::{KeyKind, KeyQuery, QueryOutcome},
     reader::{Boundary, Filter, QueueRange, ReadLimits, ReadOutcome, ReadStatus, Reader},
     recovery::Recovery,
     writer::{Appended, Arrival, NewMessage, Writer},
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     fs::RealFileSystem,
@@ -93,13 +95,13 @@ impl Store {
             metadata,
             newest: Mutex::new(recovered.newest),
             index_keys: Mutex::new(recovered.index_keys),
+            index: RwLock::new(recovered.index),
             gate: Gate::default(),
             lock: Mutex::new(Some(lock)),
         });
         let flusher = Flusher::new(
             Arc::clone(&shared),
             recovered.checkpoint,
-            recovered.index,
             recovered.unsynced,
             now_ms,
         );

@@ -137,7 +137,7 @@ pub enum Boundary {
 /// Reads an open store. Clones share everything; reads run in parallel with each other and with the writer.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Reader {
@@ -525,7 +525,7 @@ fn is_record(bytes: &[u8], at: u64) -> bool {
         && i64_at(bytes, 28) == Some(signed(at))
 }
 
-fn record_at(shared: &Shared, at: u64) -> Result<Option<Bytes>, ReadError> {
+pub(crate) fn record_at(shared: &Shared, at: u64) -> Result<Option<Bytes>, ReadError> {
     let log = &shared.log;
     let end = log.end();
     if at < log.min() || at >= end {

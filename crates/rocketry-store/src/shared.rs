@@ -9,13 +9,13 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     Layout, StoreOptions, WriteError,
     commit_log::CommitLog,
     fs::{FileLock, FileSystem},
-    index::IndexKey,
+    index::{Index, IndexKey},
     metadata::Metadata,
     queue_table::QueueTable,
 };
@@ -40,6 +40,9 @@ pub(crate) struct Shared {
     pub(crate) newest: Mutex<Newest>,
     /// Keys of dispatched messages that wait for the index, in log order.
     pub(crate) index_keys: Mutex<Vec<IndexKey>>,
+    /// `None` when messages are not indexed. Locked before `index_keys`: the flusher holds it from taking the keys until they are
+    /// written, so that a query finds each key either waiting or in a file.
+    pub(crate) index: RwLock<Option<Index>>,
     pub(crate) gate: Gate,
     pub(crate) lock: Mutex<Option<FileLock>>,
 }

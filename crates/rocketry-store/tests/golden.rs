@@ -20,7 +20,7 @@ use rocketry_protocol::{
     record::{MAGIC_V1, Record},
     sys_flag::COMPRESSED,
 };
-use rocketry_store::{Filter, ReadLimits, ReadStatus, Reader, StoreOptions};
+use rocketry_store::{Filter, KeyKind, KeyQuery, ReadLimits, ReadStatus, Reader, StoreOptions};
 use sha2::{Digest as _, Sha256};
 use support::golden::{Golden, Message, golden};
 
@@ -36,6 +36,7 @@ fn check_messages(golden: &Golden, reader: &Reader) {
         if message.in_queue {
             check_in_queue(message, &bytes, reader, &context);
         }
+        check_keys(message, &bytes, reader, &context);
     }
 }
 
@@ -152,6 +153,33 @@ fn check_in_queue(message: &Message, bytes: &[u8], reader: &Reader, context: &st
         Some(&message.tags_code),
         "{context}"
     );
+}
+
+/// S-067: each is found by unique id, by every key and by its tag, in index files that Java wrote.
+fn check_keys(message: &Message, bytes: &[u8], reader: &Reader, context: &str) {
+    let property = |name| message.properties.get(name).map_or("", String::as_str);
+    let keys = property("KEYS").split(' ').map(|key| (KeyKind::Key, key));
+    let kinds = keys.chain([
+        (KeyKind::Unique, property("UNIQ_KEY")),
+        (KeyKind::Tag, property("TAGS")),
+    ]);
+    for (kind, key) in kinds.filter(|(_, key)| !key.is_empty()) {
+        let query = KeyQuery {
+            topic: &message.topic,
+            key,
+            kind,
+            max_messages: usize::MAX,
+            max_bytes: usize::MAX,
+            begin_ms: message.store_timestamp,
+            end_ms: message.store_timestamp,
+        };
+        let found = reader.query_by_key(&query).expect(context);
+        let mut records = support::records(&found.messages);
+        assert!(
+            records.any(|found| found == bytes),
+            "{context}: {kind:?} {key}"
+        );
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {

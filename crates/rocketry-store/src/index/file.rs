@@ -8,6 +8,7 @@
 
 use std::{
     io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -78,8 +79,13 @@ pub(super) struct IndexFile {
 }
 
 impl IndexFile {
-    pub(super) fn open(fs: &dyn FileSystem, path: &Path, sizes: Sizes) -> io::Result<Self> {
-        let file = fs.open(path, OpenMode::Write)?;
+    pub(super) fn open(
+        fs: &dyn FileSystem,
+        path: &Path,
+        sizes: Sizes,
+        mode: OpenMode,
+    ) -> io::Result<Self> {
+        let file = fs.open(path, mode)?;
         let mut bytes = vec![0; size(HEADER_BYTES)];
         file.read_exact_at(&mut bytes, 0)?;
         Ok(Self {
@@ -131,6 +137,30 @@ impl IndexFile {
     /// Keys that still fit.
     pub(super) fn room(&self) -> usize {
         self.sizes.units.saturating_sub(self.header.count) as usize
+    }
+
+    /// Whether a message stored within `times` may have keys here. Java: `IndexFile.isTimeMatched`
+    fn may_hold(&self, times: &RangeInclusive<i64>) -> bool {
+        self.header.count > 1
+            && *times.start() <= self.header.end_ms
+            && *times.end() >= self.header.begin_ms
+    }
+
+    /// The units with `hash` of messages that may have been stored within `times`.
+    pub(super) fn chain(&self, hash: i32, times: RangeInclusive<i64>) -> io::Result<Chain<'_>> {
+        let mut head = [0; 4];
+        if self.may_hold(&times) {
+            let slot = u64::from(hash.cast_unsigned() % self.sizes.slots);
+            self.file
+                .read_exact_at(&mut head, HEADER_BYTES + 4 * slot)?;
+        }
+        Ok(Chain {
+            file: self,
+            hash,
+            times,
+            unit: u32::from_be_bytes(head),
+            before: self.header.count,
+        })
     }
 
     /// Writes keys, which must fit, and syncs them. While it runs the header on disk has an end time above `confirmed_ms`.
@@ -212,6 +242,51 @@ impl IndexFile {
             units.extend_from_slice(&older.to_be_bytes());
         }
         Ok((units, used))
+    }
+}
+
+/// A walk along the units of one slot, newest first. Java: `IndexFile.selectPhyOffset`
+#[derive(Debug)]
+pub(super) struct Chain<'a> {
+    file: &'a IndexFile,
+    hash: i32,
+    times: RangeInclusive<i64>,
+    unit: u32,
+    /// Each step leads to an older unit than this, so that a damaged chain ends as well.
+    before: u32,
+}
+
+impl Chain<'_> {
+    /// Log offset of the next message; its time is known to the second, and others may have the same hash.
+    pub(super) fn next(&mut self) -> io::Result<Option<i64>> {
+        let IndexFile {
+            file,
+            sizes,
+            header,
+        } = self.file;
+        while self.unit > 0 && self.unit < self.before {
+            let mut bytes = [0; 20];
+            let at = HEADER_BYTES + 4 * u64::from(sizes.slots) + UNIT_BYTES * u64::from(self.unit);
+            file.read_exact_at(&mut bytes, at)?;
+            let (Some(hash), Some(log_offset), Some(seconds), Some(older)) = (
+                i32_at(&bytes, 0),
+                i64_at(&bytes, 4),
+                i32_at(&bytes, 12),
+                i32_at(&bytes, 16),
+            ) else {
+                break;
+            };
+            let from_ms = header.begin_ms.saturating_add(1000 * i64::from(seconds));
+            if seconds < 0 || from_ms.saturating_add(999) < *self.times.start() {
+                break;
+            }
+            self.before = self.unit;
+            self.unit = older.max(0).cast_unsigned();
+            if hash == self.hash && from_ms <= *self.times.end() {
+                return Ok(Some(log_offset));
+            }
+        }
+        Ok(None)
     }
 }
 

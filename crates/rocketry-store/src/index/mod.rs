@@ -9,15 +9,20 @@ mod key;
 
 use std::{
     io,
+    ops::{ControlFlow, RangeInclusive},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use self::file::{Header, IndexFile};
-pub(crate) use self::key::{IndexKey, keys_of};
-use crate::{FileSystem, Layout, StoreError, fs::Entry, number::signed};
+pub(crate) use self::key::{IndexKey, hash_of, keys_of};
+use crate::{
+    FileSystem, Layout, ReadError, StoreError,
+    fs::{Entry, OpenMode},
+    number::signed,
+};
 
-/// The index of a store. Belongs to the flusher.
+/// The index of a store. The flusher writes, readers query.
 #[derive(Debug)]
 pub(crate) struct Index {
     fs: Arc<dyn FileSystem>,
@@ -98,7 +103,8 @@ impl Index {
         };
         while let Some(name) = index.names.last() {
             let path = index.dir.join(name);
-            let file = IndexFile::open(&**fs, &path, sizes).map_err(fault(&path))?;
+            let file =
+                IndexFile::open(&**fs, &path, sizes, OpenMode::Write).map_err(fault(&path))?;
             let end_ms = file.header.end_ms;
             if file.is_sane() && (clean || end_ms <= confirmed_ms) {
                 index.newest = Some(file);
@@ -120,6 +126,45 @@ impl Index {
         Some((offset, newest.is_full() || newest.header.count <= 1))
     }
 
+    /// Log offset and store time of the newest indexed message.
+    pub(crate) fn newest(&self) -> Option<(i64, i64)> {
+        let newest = self.newest.as_ref().map(|file| file.header);
+        newest.map(|header| (header.end_offset, header.end_ms))
+    }
+
+    /// Offers the log offset of every key with this hash whose store time may lie in `times` to `take`, newest first, until that
+    /// says that it has enough. Java: `IndexService.queryOffset`
+    pub(crate) fn query(
+        &self,
+        hash: i32,
+        times: &RangeInclusive<i64>,
+        mut take: impl FnMut(i64) -> Result<ControlFlow<()>, ReadError>,
+    ) -> Result<(), ReadError> {
+        for (n, name) in self.names.iter().enumerate().rev() {
+            let opened;
+            let file = match &self.newest {
+                Some(newest) if n + 1 == self.names.len() => newest,
+                _ => {
+                    let path = self.dir.join(name);
+                    opened = IndexFile::open(&*self.fs, &path, self.sizes, OpenMode::Read)
+                        .map_err(ReadError::new("index", path))?;
+                    &opened
+                }
+            };
+            let fault = || ReadError::new("index", self.dir.join(name));
+            let mut chain = file.chain(hash, times.clone()).map_err(fault())?;
+            while let Some(log_offset) = chain.next().map_err(fault())? {
+                if take(log_offset)?.is_break() {
+                    return Ok(());
+                }
+            }
+            if file.header.begin_ms < *times.start() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Removes files with keys of messages at `log_end` or behind: the log was cut.
     pub(crate) fn cut(&mut self, log_end: u64) -> io::Result<bool> {
         let mut removed = false;
@@ -134,6 +179,7 @@ impl Index {
                     &*self.fs,
                     &self.dir.join(name),
                     self.sizes,
+                    OpenMode::Write,
                 )?),
                 None => None,
             };

@@ -11,6 +11,7 @@ use std::{
     path::Path,
 };
 
+use rocketry_protocol::record::Record;
 use rocketry_store::{NewMessage, Reader, Recovery, Store, StoreOptions, Writer};
 
 /// The time of day in tests, ms.
@@ -47,6 +48,16 @@ pub(crate) fn message<'a>(topic: &'a str, queue_id: i32, body: &'a [u8]) -> NewM
         properties: b"TAGS\x01a\x02KEYS\x01k1 k2\x02UNIQ_KEY\x01U1\x02",
         body,
     }
+}
+
+/// The records of a reply, each whole.
+pub(crate) fn records(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (_, len) = (!rest.is_empty()).then(|| Record::parse(rest).expect("records"))?;
+        let (record, later) = rest.split_at(len);
+        rest = later;
+        Some(record)
+    })
 }
 
 /// Copies a directory, keeping holes.

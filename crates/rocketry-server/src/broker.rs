@@ -17,7 +17,7 @@ use rocketry_store::{
     Reader,
     metadata::{Groups, Topics},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -62,6 +62,8 @@ pub(crate) struct Broker {
 
     /// Transactions that are being decided.
     pub(crate) decisions: Arc<Decisions>,
+    /// Bytes of replies that may still set out to their clients.
+    pub(crate) replies: Arc<Semaphore>,
     /// Rung when a delayed message came to wait.
     pub(crate) schedule: Arc<ScheduleBell>,
 

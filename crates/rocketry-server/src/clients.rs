@@ -61,6 +61,8 @@ pub(crate) struct GroupChange<C> {
 #[derive(Debug)]
 pub(crate) struct Clients<C> {
     producers: HashMap<String, HashMap<u64, Member<C>>>,
+    /// The latest connection of a producer's client id.
+    by_producer_id: HashMap<String, (u64, C)>,
     consumers: HashMap<String, ConsumerGroup<C>>,
     by_connection: HashMap<u64, Groups>,
     pull_only: HashMap<String, PullOnly>,
@@ -82,6 +84,7 @@ impl<C> Default for Clients<C> {
     fn default() -> Self {
         Self {
             producers: HashMap::new(),
+            by_producer_id: HashMap::new(),
             consumers: HashMap::new(),
             by_connection: HashMap::new(),
             pull_only: HashMap::new(),
@@ -92,6 +95,14 @@ impl<C> Default for Clients<C> {
 impl<C: Clone> Clients<C> {
     /// Registers a connection as a producer of `group`.
     pub(crate) fn register_producer(&mut self, group: &str, connection_id: u64, member: Member<C>) {
+        match self.by_producer_id.get_mut(&member.client_id) {
+            Some(known) if known.0 == connection_id => {}
+            Some(known) => *known = (connection_id, member.connection.clone()),
+            None => {
+                let known = (connection_id, member.connection.clone());
+                self.by_producer_id.insert(member.client_id.clone(), known);
+            }
+        }
         self.producers
             .entry(group.to_owned())
             .or_default()
@@ -159,10 +170,12 @@ impl<C: Clone> Clients<C> {
         consumer_group: Option<&str>,
     ) -> Option<GroupChange<C>> {
         if let Some(group) = producer_group {
-            self.remove_producer(group, connection_id);
+            let mut is_last = true;
             if let Some(groups) = self.by_connection.get_mut(&connection_id) {
                 groups.producer.remove(group);
+                is_last = groups.producer.is_empty();
             }
+            self.remove_producer(group, connection_id, is_last);
         }
         let group = consumer_group?;
         if let Some(groups) = self.by_connection.get_mut(&connection_id) {
@@ -177,7 +190,7 @@ impl<C: Clone> Clients<C> {
             return Vec::new();
         };
         for group in &groups.producer {
-            self.remove_producer(group, connection_id);
+            self.remove_producer(group, connection_id, true);
         }
         groups
             .consumer
@@ -259,6 +272,13 @@ impl<C: Clone> Clients<C> {
             .flat_map(HashMap::values)
     }
 
+    /// The connection of the producer with this client id. Java: `ProducerManager.findChannel`.
+    pub(crate) fn producer(&self, client_id: &str) -> Option<&C> {
+        self.by_producer_id
+            .get(client_id)
+            .map(|(_, connection)| connection)
+    }
+
     /// All producer groups with their members.
     pub(crate) fn producer_groups(
         &self,
@@ -283,12 +303,23 @@ impl<C: Clone> Clients<C> {
         online.chain(pulling).collect()
     }
 
-    fn remove_producer(&mut self, group: &str, connection_id: u64) {
-        if let Some(members) = self.producers.get_mut(group) {
-            members.remove(&connection_id);
-            if members.is_empty() {
-                self.producers.remove(group);
-            }
+    /// `is_last`: the connection has no other producer.
+    fn remove_producer(&mut self, group: &str, connection_id: u64, is_last: bool) {
+        let Some(members) = self.producers.get_mut(group) else {
+            return;
+        };
+        let removed = members.remove(&connection_id);
+        if members.is_empty() {
+            self.producers.remove(group);
+        }
+        if let Some(member) = removed
+            && is_last
+            && self
+                .by_producer_id
+                .get(&member.client_id)
+                .is_some_and(|(id, _)| *id == connection_id)
+        {
+            self.by_producer_id.remove(&member.client_id);
         }
     }
 
@@ -476,6 +507,26 @@ mod tests {
         clients.closed(1);
         assert_eq!(clients.producers_of("P").count(), 0);
         assert_eq!(clients.expired(CLIENT_EXPIRY_MS + 11), [2]);
+    }
+
+    #[test]
+    fn a_producer_is_found_by_its_client_id_while_it_is_online() {
+        let mut clients = Clients::default();
+        clients.register_producer("P", 1, member(1, 0));
+        clients.register_producer("Q", 1, member(1, 0));
+        assert_eq!(clients.producer("client-1"), Some(&1));
+        clients.unregister(1, Some("P"), None);
+        assert_eq!(clients.producer("client-1"), Some(&1), "still in Q");
+        let again = Member {
+            connection: 2,
+            ..member(1, 0)
+        };
+        clients.register_producer("P", 2, again);
+        assert_eq!(clients.producer("client-1"), Some(&2), "the latest");
+        clients.closed(1);
+        assert_eq!(clients.producer("client-1"), Some(&2));
+        clients.unregister(2, Some("P"), None);
+        assert_eq!(clients.producer("client-1"), None);
     }
 
     #[test]

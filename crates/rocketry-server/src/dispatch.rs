@@ -18,7 +18,7 @@ use crate::{
     name_server::NameServer,
     processor::{
         admin_broker, admin_client, admin_group, admin_offset, admin_topic, end_transaction,
-        heartbeat, name_server as ns, offset, pull, query, send, send_back,
+        heartbeat, name_server as ns, offset, pull, query, reply, send, send_back,
     },
 };
 
@@ -127,6 +127,9 @@ impl Handler for BrokerPort {
             }
             RequestCode::CONSUMER_SEND_MSG_BACK => {
                 return send_back::send_back(broker, &request, responder);
+            }
+            RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => {
+                return reply::reply(&self.0, &request, responder);
             }
             RequestCode::END_TRANSACTION => {
                 return end_transaction::end(broker, &request, responder);

@@ -17,7 +17,7 @@ use rocketry_protocol::{body::topics::perm, id::IdSource};
 use rocketry_remoting::{Deadline, Listener, ListenerOptions, Port};
 use rocketry_store::{Reader, Store, StoreError, StoreOptions, WriteError, Writer};
 use tempfile::TempDir;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -34,7 +34,10 @@ use crate::{
     name_server::{NameServer, Registration},
     names::SystemNames,
     offsets::Offsets,
-    processor::pull::{self, PullHolds},
+    processor::{
+        pull::{self, PullHolds},
+        reply,
+    },
     queue_locks::QueueLocks,
     schedule::ScheduleBell,
     stats::Stats,
@@ -302,6 +305,7 @@ fn start_with(
         holds,
         expressions: Expressions::default(),
         decisions: Arc::new(Decisions::default()),
+        replies: Arc::new(Semaphore::new(reply::MAX_PUSHED_BYTES)),
         schedule: Arc::new(ScheduleBell::default()),
         clients: Mutex::new(Clients::default()),
         locks: Mutex::new(QueueLocks::default()),

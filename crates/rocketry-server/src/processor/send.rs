@@ -136,7 +136,7 @@ fn check(
 }
 
 /// Java: `AbstractSendMessageProcessor.msgCheck`.
-fn find_topic(
+pub(super) fn find_topic(
     broker: &Broker,
     header: &SendMessageRequest<'_>,
     peer: SocketAddr,
@@ -210,7 +210,10 @@ fn create_topic(
     }
 }
 
-fn choose_queue(header: &SendMessageRequest<'_>, topic: &TopicConfig) -> Result<i32, Fault> {
+pub(super) fn choose_queue(
+    header: &SendMessageRequest<'_>,
+    topic: &TopicConfig,
+) -> Result<i32, Fault> {
     if header.queue_id >= 0 {
         return Ok(header.queue_id);
     }
@@ -340,7 +343,7 @@ fn check_batch(header: &SendMessageRequest<'_>, put: Put) -> Result<Checked, Fau
 }
 
 /// Every answer to a send has the region and the trace switch, errors too.
-fn with_region(fault: Fault) -> Fault {
+pub(super) fn with_region(fault: Fault) -> Fault {
     let mut fields = fault.fields.clone().unwrap_or_default();
     fields.push(name::MSG_REGION, REGION);
     fields.push(name::TRACE_ON, "true");

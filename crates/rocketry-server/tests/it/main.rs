@@ -14,6 +14,7 @@ mod exchanges;
 mod lifecycle;
 mod name_server;
 mod pull;
+mod reply;
 mod send;
 mod sql92;
 mod topics;

@@ -34,6 +34,7 @@ use crate::{
     producer::{self, Producer, ProducerBuilder, ShutdownReport},
     reader::ReaderBuilder,
     route::{RouteSource, Routes},
+    rpc_hook::{RpcHook, RpcHooks},
     suspect::Suspects,
     transport::Transport,
 };
@@ -67,6 +68,7 @@ impl Client {
             name_servers: name_servers.into(),
             config: ClientConfig::default(),
             options: ConnectOptions::default(),
+            rpc_hooks: RpcHooks::default(),
         }
     }
 
@@ -117,6 +119,7 @@ pub struct Connect {
     name_servers: NameServers,
     config: ClientConfig,
     options: ConnectOptions,
+    rpc_hooks: RpcHooks,
 }
 
 impl Connect {
@@ -133,6 +136,12 @@ impl Connect {
     /// See [`ClientConfig::connect_timeout`].
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// Adds a hook that is called around every request of this client.
+    pub fn rpc_hook(mut self, hook: impl RpcHook) -> Self {
+        self.rpc_hooks.add(hook);
         self
     }
 
@@ -154,7 +163,7 @@ impl Connect {
         };
         let mut options = self.options;
         options.connect_timeout = self.config.connect_timeout;
-        let core = Core::new(self.config, options, &self.name_servers, ip);
+        let core = Core::new(self.config, options, self.rpc_hooks, &self.name_servers, ip);
         let owner = Owner(core.stop.clone());
         core.tasks.spawn(refresh_routes(Arc::clone(&core)));
         core.tasks.spawn(heartbeat(Arc::clone(&core)));
@@ -226,6 +235,7 @@ impl Core {
     fn new(
         config: ClientConfig,
         options: ConnectOptions,
+        rpc_hooks: RpcHooks,
         name_servers: &NameServers,
         ip: IpAddr,
     ) -> Arc<Self> {
@@ -250,7 +260,7 @@ impl Core {
         };
         Arc::new_cyclic(|core: &Weak<Self>| {
             let connections = Connections::new(options, Arc::new(FromBrokers(Weak::clone(core))));
-            let transport = Arc::new(Transport::new(connections, &config));
+            let transport = Arc::new(Transport::new(connections, &config).with_hooks(rpc_hooks));
             let name_servers = Arc::new(NameServerClient::new(name_servers));
             let tasks = TaskTracker::new();
             let stop = CancellationToken::new();

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     NotDurable,
     /// A queue selector failed or chose nothing.
     Selector,
+    /// A [`crate::ForbiddenHook`] refused the attempt: the source is its error.
+    Forbidden,
     /// What was asked for does not exist.
     NotFound,
 }

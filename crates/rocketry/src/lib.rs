@@ -33,16 +33,19 @@ mod client;
 mod clock;
 mod config;
 mod error;
+mod guard;
 mod hint;
 mod name_server;
 mod producer;
 mod reader;
 mod route;
+mod rpc_hook;
 mod suspect;
 mod transport;
 
 pub use rocketry_protocol::{
-    Group, Language, Message, MessageExt, MessageQueue, NameError, Properties, ResponseCode, Topic,
+    Group, Language, Message, MessageExt, MessageQueue, NameError, Properties, RemotingCommand,
+    RequestCode, ResponseCode, Topic,
     acl::Credentials,
     body::route::{BrokerData, ClusterInfo, QueueData, TopicRouteData},
     compress::Compression,
@@ -56,10 +59,13 @@ pub use config::{AttemptBudget, ClientConfig, ProducerConfig};
 pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{
-    LatencyPolicy, OneWay, Producer, ProducerBuilder, Reply, Selection, SendFuture, SendRequest,
-    SendResult, SendStatus, ShutdownReport, Ticket, Unsent, by_hash, by_random, split_batch,
+    Decision, EndTransactionContext, EndTransactionHook, ForbiddenHook, LatencyPolicy, MessageType,
+    OneWay, Producer, ProducerBuilder, Reply, Selection, SendContext, SendFuture, SendHook,
+    SendMode, SendOutcome, SendRequest, SendResult, SendStatus, ShutdownReport, Ticket, Unsent,
+    by_hash, by_random, split_batch,
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};
+pub use rpc_hook::RpcHook;
 
 /// What the operations of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

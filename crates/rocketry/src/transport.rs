@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rocketry_protocol::{Language, RemotingCommand, ResponseCode, acl};
 use rocketry_remoting::{Connection, Connections, Deadline, Error};
 
-use crate::config::ClientConfig;
+use crate::{config::ClientConfig, rpc_hook::RpcHooks};
 
 /// The client's connections, and what its requests have in common.
 #[derive(Debug)]
 pub(crate) struct Transport {
     connections: Connections,
     marks: Marks,
+    hooks: RpcHooks,
 }
 
 /// Header fields that every request carries. Java: the chain of RPC hooks, in which the zone is added after the signature, so that
@@ -47,7 +48,7 @@ impl Marks {
         }
     }
 
-    fn apply(&self, command: &mut RemotingCommand) {
+    fn mark(&self, command: &mut RemotingCommand) {
         command.language = Some(self.language);
         if !self.fields.is_empty() {
             let fields = command.fields.get_or_insert_default();
@@ -55,8 +56,11 @@ impl Marks {
                 fields.push(name, value);
             }
         }
+    }
+
+    /// Covers everything that was added before.
+    fn sign(&self, command: &mut RemotingCommand) {
         if let Some(credentials) = &self.credentials {
-            // covers everything above
             acl::sign(command, credentials);
         }
     }
@@ -67,7 +71,30 @@ impl Transport {
         Self {
             connections,
             marks: Marks::new(config),
+            hooks: RpcHooks::default(),
         }
+    }
+
+    pub(crate) fn with_hooks(self, hooks: RpcHooks) -> Self {
+        Self { hooks, ..self }
+    }
+
+    fn prepare(&self, address: &str, command: &mut RemotingCommand) {
+        self.marks.mark(command);
+        self.hooks.before(address, command);
+        self.marks.sign(command);
+    }
+
+    /// Has the hooks see a request and its response.
+    async fn watched(
+        &self,
+        address: &str,
+        request: Option<RemotingCommand>,
+        reply: impl Future<Output = Result<RemotingCommand, Error>>,
+    ) -> Result<RemotingCommand, Error> {
+        let reply = reply.await?;
+        self.hooks.after(address, request, &reply);
+        Ok(reply)
     }
 
     /// A request and its response.
@@ -77,8 +104,10 @@ impl Transport {
         mut command: RemotingCommand,
         deadline: Deadline,
     ) -> Result<RemotingCommand, Error> {
-        self.marks.apply(&mut command);
-        self.connections.call(address, command, deadline).await
+        self.prepare(address, &mut command);
+        let kept = self.hooks.keep(&command);
+        let reply = self.connections.call(address, command, deadline);
+        self.watched(address, kept, reply).await
     }
 
     /// As [`Transport::call`], on a given connection.
@@ -88,8 +117,11 @@ impl Transport {
         mut command: RemotingCommand,
         deadline: Deadline,
     ) -> Result<RemotingCommand, Error> {
-        self.marks.apply(&mut command);
-        connection.call(command, deadline).await
+        let address = connection.info().name();
+        self.prepare(address, &mut command);
+        let kept = self.hooks.keep(&command);
+        let reply = connection.call(command, deadline);
+        self.watched(address, kept, reply).await
     }
 
     /// A request that nobody answers; done when the connection has taken it.
@@ -99,7 +131,7 @@ impl Transport {
         mut command: RemotingCommand,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        self.marks.apply(&mut command);
+        self.prepare(address, &mut command);
         self.connections.oneway(address, command, deadline).await
     }
 
@@ -134,10 +166,12 @@ impl Transport {
         handed: &AtomicBool,
     ) -> Result<RemotingCommand, Error> {
         let mut command = make();
-        self.marks.apply(&mut command);
+        let address = connection.info().name();
+        self.prepare(address, &mut command);
+        let kept = self.hooks.keep(&command);
         let reply = connection.begin(command, deadline).await?;
         handed.store(true, Ordering::Relaxed);
-        reply.await
+        self.watched(address, kept, reply).await
     }
 
     pub(crate) async fn close_all(&self) {
@@ -154,7 +188,9 @@ mod tests {
     fn marked(config: &ClientConfig) -> RemotingCommand {
         let mut command =
             RemotingCommand::bare_request(RequestCode::HEART_BEAT).with_field("a", "b");
-        Marks::new(config).apply(&mut command);
+        let marks = Marks::new(config);
+        marks.mark(&mut command);
+        marks.sign(&mut command);
         command
     }
 

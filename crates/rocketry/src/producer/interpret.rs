@@ -31,7 +31,7 @@ pub(crate) enum Outcome {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Loss {
     pub(crate) kind: ErrorKind,
     pub(crate) phase: Phase,

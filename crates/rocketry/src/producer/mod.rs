@@ -1,7 +1,10 @@
 //! The producer's public calls. What happens to a message is in the stages, which `send::drive` runs in order.
 
+mod calls;
+mod decision;
 mod encode;
 mod fault;
+mod hooks;
 mod interpret;
 mod prepare;
 mod result;
@@ -10,7 +13,12 @@ mod select;
 mod send;
 mod validate;
 
+pub use decision::Decision;
 pub use fault::LatencyPolicy;
+pub use hooks::{
+    EndTransactionContext, EndTransactionHook, ForbiddenHook, MessageType, SendContext, SendHook,
+    SendMode, SendOutcome,
+};
 pub use prepare::split_batch;
 pub use result::{SendResult, SendStatus, ShutdownReport, Unsent};
 pub use select::{Selection, by_hash, by_random};
@@ -34,6 +42,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     encode::EncodeConfig,
     fault::FaultTable,
+    hooks::Hooks,
     prepare::PrepareConfig,
     select::Target,
     send::{HandedOver, InFlight, Order},
@@ -68,6 +77,7 @@ pub struct ProducerBuilder {
     client: Client,
     group: String,
     config: ProducerConfig,
+    hooks: Hooks,
 }
 
 impl ProducerBuilder {
@@ -76,6 +86,7 @@ impl ProducerBuilder {
             client,
             group,
             config: ProducerConfig::default(),
+            hooks: Hooks::default(),
         }
     }
     /// All options at once.
@@ -104,6 +115,22 @@ impl ProducerBuilder {
         self
     }
 
+    /// Adds a hook that is called before and after attempts to send.
+    pub fn hook(mut self, hook: impl SendHook) -> Self {
+        self.hooks.send.push(Arc::new(hook));
+        self
+    }
+    /// Adds a hook that may forbid an attempt to send.
+    pub fn forbidden_hook(mut self, hook: impl ForbiddenHook) -> Self {
+        self.hooks.forbidden.push(Arc::new(hook));
+        self
+    }
+    /// Adds a hook that is called before a transaction is ended.
+    pub fn end_transaction_hook(mut self, hook: impl EndTransactionHook) -> Self {
+        self.hooks.end_transaction.push(Arc::new(hook));
+        self
+    }
+
     async fn build(self) -> Result<Producer, Error> {
         self.config.check()?;
         let group = check_group(&self.group)?;
@@ -123,6 +150,7 @@ impl ProducerBuilder {
             closed: false.into(),
             abort: CancellationToken::new(),
             unsent: parking_lot::Mutex::default(),
+            hooks: self.hooks,
             client: self.client,
             config: self.config,
         });

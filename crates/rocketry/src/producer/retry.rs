@@ -189,6 +189,27 @@ impl<'c> Attempts<'c> {
         }
     }
 
+    /// The error of a send that had only this attempt: for those who look at attempts one by one.
+    pub(crate) fn error_of(
+        &self,
+        outcome: &Outcome,
+        queue: &MessageQueue,
+        address: &Arc<str>,
+        now: Instant,
+    ) -> Option<Error> {
+        let failure = match outcome {
+            Outcome::Handed | Outcome::Stored(_) | Outcome::NotDurable(_) => return None,
+            Outcome::Refused { code, remark } => Failure::Refused {
+                code: *code,
+                remark: remark.clone(),
+            },
+            Outcome::Lost(loss) => Failure::Lost(loss.clone()),
+        };
+        let mut alone = Attempts::new(self.policy, self.attempt_started, self.deadline);
+        alone.note(&failure, queue, address, now);
+        Some(alone.error(&queue.topic, failure, now))
+    }
+
     /// The error of a send that ends outside of an attempt: no route, no queue. An earlier result counts more.
     pub(crate) fn fail(&mut self, error: Error, now: Instant) -> Step {
         if let Some(result) = self.stored.take() {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::fault::FaultTable;
 use crate::{
     error::{Error, ErrorKind},
+    guard::guarded,
     route::PublishRoute,
 };
 
@@ -121,17 +122,8 @@ pub(crate) fn run_selector(
         )
         .with_topic(Arc::clone(message.topic_arc()))
     };
-    let selection =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| selector(queues, message)));
-    match selection {
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            Err(error(format!("the queue selector panicked: {text}")))
-        }
+    match guarded("queue selector", || selector(queues, message)) {
+        Err(panic) => Err(error(format!("the queue selector panicked: {panic}"))),
         Ok(Selection::Queue(queue)) => Ok(queue),
         Ok(Selection::Index(index)) => queues.get(index).cloned().ok_or_else(|| {
             error(format!(

@@ -20,8 +20,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Mode, Outgoing, SendResult, Unsent,
+    calls::Calls,
     encode::{self, EncodeConfig},
     fault::FaultTable,
+    hooks::Hooks,
     interpret::{Loss, Outcome, interpret},
     prepare::{self, Job, PrepareConfig, Prepared},
     retry::{Attempts, Policy, Step},
@@ -54,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) abort: CancellationToken,
     /// What `abort` has ended.
     pub(crate) unsent: parking_lot::Mutex<Vec<Unsent>>,
+    pub(crate) hooks: Hooks,
 }
 
 /// One send, as the application asked for it.
@@ -178,13 +181,16 @@ async fn drive(
     }
     let policy = Policy::of(mode, target.is_chosen(), &shared.config);
     let mut tries = Attempts::new(policy, started, deadline);
-    tokio::select! {
+    let mut calls = Calls::new(shared, &prepared, mode, 0);
+    let over = tokio::select! {
         biased;
-        over = attempts(shared, &prepared, target, mode, &mut tries, handed) => over,
+        over = attempts(shared, &prepared, target, mode, &mut tries, &mut calls, handed) => over,
         () = shared.abort.cancelled() => {
             Err(shared.aborted(&prepared, handed.load(Ordering::Relaxed)))
         }
-    }
+    };
+    calls.over(&over);
+    over
 }
 
 async fn attempts(
@@ -193,6 +199,7 @@ async fn attempts(
     mut target: Target,
     mode: Mode,
     tries: &mut Attempts<'_>,
+    calls: &mut Calls<'_>,
     handed: &AtomicBool,
 ) -> Result<Option<SendResult>, Error> {
     let core = shared.core();
@@ -206,7 +213,11 @@ async fn attempts(
                 address,
                 alternatives,
             }) => {
-                let until = tries.begin(alternatives, clock::now());
+                let begun = clock::now();
+                let until = tries.begin(alternatives, begun);
+                if let Some(address) = &address {
+                    calls.before(&queue, address, begun)?;
+                }
                 let outcome = match &address {
                     None => Outcome::Lost(Loss::broker_unknown(&broker_name)),
                     Some(address) => {
@@ -251,7 +262,9 @@ async fn attempts(
                         core.suspects.suspect(owner, prepared.topic.as_str());
                     }
                 }
-                tries.decide(outcome, &queue, &address.unwrap_or_default(), now)
+                let address = address.unwrap_or_default();
+                calls.attempted(&outcome, || tries.error_of(&outcome, &queue, &address, now));
+                tries.decide(outcome, &queue, &address, now)
             }
         };
         match step {

@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod clock;
 mod compat;
+mod failover;
 mod fuzz;
 mod interop;
 mod output;
@@ -31,6 +32,8 @@ enum Chore {
     Ci(ci::Options),
     /// Compare sends to ours and to Apache's broker with a bare echo of the same frames (needs Java and Maven)
     Bench(bench::Options),
+    /// Kill, and stop, one of two brokers under 64 concurrent senders: failed sends and latencies, ours and Apache's (needs Java, Maven and Go)
+    Failover(failover::Options),
     #[command(hide = true)]
     EchoServe(bench::EchoServe),
     #[command(hide = true)]
@@ -71,6 +74,7 @@ async fn start(chore: Chore) -> Result {
     match chore {
         Chore::Ci(options) => ci::run(options).await,
         Chore::Bench(options) => bench::run(options).await,
+        Chore::Failover(options) => failover::run(options).await,
         Chore::EchoServe(options) => {
             tokio::task::spawn_blocking(move || bench::echo_serve(&options)).await?
         }

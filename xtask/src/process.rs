@@ -131,6 +131,16 @@ impl Running {
         Ok(())
     }
 
+    /// Stops the process without ending it (SIGSTOP).
+    pub(crate) fn pause(&self) -> Result {
+        self.signal(rustix::process::Signal::STOP)
+    }
+
+    /// Lets a stopped process go on (SIGCONT).
+    pub(crate) fn resume(&self) -> Result {
+        self.signal(rustix::process::Signal::CONT)
+    }
+
     fn signal(&self, signal: rustix::process::Signal) -> Result {
         let pid = self
             .child

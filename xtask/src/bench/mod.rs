@@ -224,12 +224,10 @@ async fn start(options: &Options, rocketry: Rocketry, dir: &Path) -> Result<Serv
         let tools = prepare().await?;
         let name_server = NameServer::start(&tools.class_path, &dir.join("namesrv")).await?;
         let config = BrokerConfig {
-            namesrv: name_server.addr().to_owned(),
-            name: "broker-a".to_owned(),
-            cluster: "DefaultCluster".to_owned(),
             store: dir.join("store"),
             commit_log_file_bytes: 1 << 30,
             heap_mib: 1024,
+            ..BrokerConfig::new(name_server.addr(), "broker-a", "DefaultCluster")
         };
         let broker = Broker::start(&tools.class_path, &dir.join("broker"), &config).await?;
         broker_is_known(&rocketry, name_server.addr()).await?;

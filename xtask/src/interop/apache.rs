@@ -84,6 +84,26 @@ pub(crate) struct BrokerConfig {
     pub(crate) commit_log_file_bytes: u64,
     /// Heap and direct memory, MiB.
     pub(crate) heap_mib: u32,
+    /// `listenPort`; `None` is any that is free.
+    pub(crate) port: Option<u16>,
+    /// Further lines of the configuration.
+    pub(crate) more: Vec<String>,
+}
+
+impl BrokerConfig {
+    /// A small broker whose store begins below its directory; it takes what the two sides of a comparison have in common.
+    pub(crate) fn new(namesrv: &str, name: &str, cluster: &str) -> Self {
+        Self {
+            namesrv: namesrv.to_owned(),
+            name: name.to_owned(),
+            cluster: cluster.to_owned(),
+            store: PathBuf::from("store"),
+            commit_log_file_bytes: 64 * 1024 * 1024,
+            heap_mib: 384,
+            port: None,
+            more: Vec::new(),
+        }
+    }
 }
 
 /// Apache's broker.
@@ -97,7 +117,7 @@ impl Broker {
     /// Starts it and waits until it says that it booted; its registration comes later ([`registered`]).
     pub(crate) async fn start(class_path: &str, dir: &Path, config: &BrokerConfig) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let port = free_broker_port()?;
+        let port = config.port.map_or_else(free_broker_port, Ok)?;
         let conf = dir.join("broker.conf");
         std::fs::write(&conf, conf_text(config, port, free_port()?))?;
         let heap = config.heap_mib;
@@ -127,6 +147,16 @@ impl Broker {
 
     pub(crate) fn pid(&self) -> Option<u32> {
         self.running.pid()
+    }
+
+    /// SIGSTOP: it answers nothing, and its connections stay.
+    pub(crate) fn pause(&self) -> Result {
+        self.running.pause()
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) -> Result {
+        self.running.resume()
     }
 
     /// SIGTERM: a clean stop, which removes the abort marker.
@@ -174,7 +204,7 @@ fn java(class_path: &str, home: &Path, memory: &[&str]) -> Command {
 
 fn conf_text(config: &BrokerConfig, port: u16, ha_port: u16) -> String {
     let store = config.store.display();
-    let lines = [
+    let mut lines = vec![
         format!("brokerClusterName={}", config.cluster),
         format!("brokerName={}", config.name),
         "brokerId=0".to_owned(),
@@ -194,8 +224,9 @@ fn conf_text(config: &BrokerConfig, port: u16, ha_port: u16) -> String {
         "waitTimeMillsInSendQueue=20000".to_owned(),
         "waitTimeMillsInPullQueue=20000".to_owned(),
         "diskMaxUsedSpaceRatio=99".to_owned(),
-        String::new(),
     ];
+    lines.extend_from_slice(&config.more);
+    lines.push(String::new());
     lines.join("\n")
 }
 

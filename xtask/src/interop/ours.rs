@@ -128,6 +128,8 @@ pub(crate) struct ServeOptions {
     pub(crate) namesrv: Option<String>,
     /// `--broker-name`.
     pub(crate) broker_name: Option<String>,
+    /// `--broker-port`; `None` is any that is free.
+    pub(crate) broker_port: Option<u16>,
 }
 
 impl Serve {
@@ -139,15 +141,10 @@ impl Serve {
         options: &ServeOptions,
     ) -> Result<Self> {
         let mut command = rocketry.command();
+        let port = options.broker_port.unwrap_or_default().to_string();
         command
-            .args([
-                "serve",
-                "--namesrv-port",
-                "0",
-                "--broker-port",
-                "0",
-                "--data",
-            ])
+            .args(["serve", "--namesrv-port", "0", "--broker-port", &port])
+            .arg("--data")
             .arg(data);
         if let Some(flush) = options.flush {
             command.args(["--flush", flush]);
@@ -176,6 +173,16 @@ impl Serve {
 
     pub(crate) fn pid(&self) -> Option<u32> {
         self.running.pid()
+    }
+
+    /// SIGSTOP: it answers nothing, and its connections stay.
+    pub(crate) fn pause(&self) -> Result {
+        self.running.pause()
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) -> Result {
+        self.running.resume()
     }
 
     /// SIGTERM; an exit other than 0 is an error.

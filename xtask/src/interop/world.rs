@@ -120,12 +120,10 @@ impl World {
         let dir = self.dir(name)?;
         let name_server = NameServer::start(&self.tools.class_path, &dir.join("namesrv")).await?;
         let config = BrokerConfig {
-            namesrv: name_server.addr().to_owned(),
-            name: "broker-a".to_owned(),
-            cluster: "DefaultCluster".to_owned(),
             store: dir.join("store"),
             commit_log_file_bytes: COMMIT_LOG_FILE_BYTES,
             heap_mib: 384,
+            ..BrokerConfig::new(name_server.addr(), "broker-a", "DefaultCluster")
         };
         let broker = self.start_broker(&dir.join("broker"), &config).await?;
         Ok(Apache {

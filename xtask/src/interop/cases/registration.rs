@@ -39,12 +39,10 @@ async fn apache_with_ours(world: &mut World) -> Result {
     .await?;
     let ns = serve.namesrv.clone();
     let config = BrokerConfig {
-        namesrv: ns.clone(),
-        name: "broker-apache".to_owned(),
-        cluster: "DefaultCluster".to_owned(),
         store: dir.join("store"),
         commit_log_file_bytes: 4 * 1024 * 1024,
         heap_mib: 256,
+        ..BrokerConfig::new(&ns, "broker-apache", "DefaultCluster")
     };
     let broker = world.start_broker(&dir.join("broker"), &config).await?;
     let text = world.text.clone();

@@ -222,12 +222,10 @@ impl System {
         let name_server = NameServer::start(&world.tools.class_path, &dir.join("namesrv")).await?;
         let ns = name_server.addr().to_owned();
         let config = BrokerConfig {
-            namesrv: ns.clone(),
-            name: "broker-a".to_owned(),
-            cluster: "DefaultCluster".to_owned(),
             store: store.to_owned(),
             commit_log_file_bytes: commit_log_file_bytes(store)?.unwrap_or(1024 * 1024),
             heap_mib: 384,
+            ..BrokerConfig::new(&ns, "broker-a", "DefaultCluster")
         };
         let broker = world.start_broker(&dir.join("broker"), &config).await?;
         Ok(Self {

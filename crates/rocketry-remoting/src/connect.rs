@@ -10,17 +10,20 @@ use socket2::SockRef;
 use tokio::{
     net::{TcpStream, lookup_host},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout_at},
 };
 
+#[cfg(feature = "tls")]
+use crate::tls::TlsFailure;
 use crate::{error::ConnectFailure, options::ConnectOptions, socket::Socket};
 
-/// Opens a stream to `addr` as the options say, within the connect timeout.
+/// Opens a stream to `addr` and secures it, as the options say, all within the connect timeout.
 pub(crate) async fn connect(
     addr: &str,
     options: &ConnectOptions,
 ) -> Result<Socket, ConnectFailure> {
     let limit = options.connect_timeout;
+    let until = Instant::now() + limit;
     let open = async {
         match &options.dialer {
             None => tcp(addr, options).await.map(Socket::Tcp),
@@ -30,9 +33,21 @@ pub(crate) async fn connect(
             }
         }
     };
-    timeout(limit, open)
+    let socket = timeout_at(until, open)
         .await
-        .map_err(|_| ConnectFailure::TimedOut(limit))?
+        .map_err(|_| ConnectFailure::TimedOut(limit))??;
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &options.tls {
+        let (host, _) = split(addr).map_err(|why| ConnectFailure::Address(addr.to_owned(), why))?;
+        let secured = timeout_at(until, tls.connect(host, socket)).await;
+        return secured
+            .map_err(|_| ConnectFailure::TlsTimedOut(limit))?
+            .map_err(|error| {
+                let (failure, text) = TlsFailure::of_handshake(&error);
+                ConnectFailure::Tls(failure, text)
+            });
+    }
+    Ok(socket)
 }
 
 /// Resolves `addr` and connects to the first of its addresses that answers.

@@ -4,6 +4,9 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rocketry_protocol::{DecodeError, EncodeError};
 
+#[cfg(feature = "tls")]
+use crate::tls::TlsFailure;
+
 /// A request that got no response. Cheap to move and to clone.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
@@ -14,6 +17,8 @@ struct Inner {
     addr: Arc<str>,
     elapsed: Duration,
     maybe_delivered: bool,
+    /// The peer had sent nothing on this connection.
+    unheard: bool,
     cause: Cause,
 }
 
@@ -76,6 +81,10 @@ pub enum CloseReason {
         /// The operating system's text.
         message: Arc<str>,
     },
+    /// The peer refused to go on with TLS: with TLS 1.3, it judges the certificate of a client only after the handshake.
+    #[cfg(feature = "tls")]
+    #[error("{1}")]
+    Tls(TlsFailure, Arc<str>),
     /// The peer sent what is not a frame.
     #[error("the peer sent a malformed frame: {0}")]
     Malformed(DecodeError),
@@ -103,6 +112,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     pub(crate) fn io(error: &io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some((failure, text)) = TlsFailure::of(error) {
+            return Self::Tls(failure, text);
+        }
+        // What TLS calls an end without a farewell. Frames have lengths, so that nothing is cut unnoticed.
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Self::Peer;
+        }
         Self::Io {
             kind: error.kind(),
             message: error.to_string().into(),
@@ -130,6 +147,12 @@ pub(crate) enum ConnectFailure {
     TimedOut(Duration),
     #[error("{0}")]
     Dial(io::Error),
+    #[cfg(feature = "tls")]
+    #[error("TLS: {1}")]
+    Tls(TlsFailure, Arc<str>),
+    #[cfg(feature = "tls")]
+    #[error("the server accepted the connection, but not TLS within {0:?}")]
+    TlsTimedOut(Duration),
     #[error("the connection was lost at once: {0}")]
     Lost(io::Error),
     #[error("the client is closed")]
@@ -156,6 +179,7 @@ impl Error {
             addr,
             elapsed,
             maybe_delivered: false,
+            unheard: false,
             cause,
         }))
     }
@@ -178,6 +202,11 @@ impl Error {
 
     pub(crate) fn encode(addr: Arc<str>, elapsed: Duration, cause: EncodeError) -> Self {
         Self::new(ErrorKind::Encode, addr, elapsed, Cause::Encode(cause))
+    }
+
+    pub(crate) fn unheard_if(mut self, unheard: bool) -> Self {
+        self.0.unheard = unheard;
+        self
     }
 
     pub(crate) fn maybe_delivered_if(mut self, maybe: bool) -> Self {
@@ -213,8 +242,38 @@ impl Error {
         }
     }
 
+    /// What is wrong with TLS, if that is the cause.
+    #[cfg(feature = "tls")]
+    pub fn tls_failure(&self) -> Option<TlsFailure> {
+        match &self.0.cause {
+            Cause::Connect(failure) => match **failure {
+                ConnectFailure::Tls(failure, _) => Some(failure),
+                ConnectFailure::TlsTimedOut(_) => Some(TlsFailure::NotTls),
+                _ => None,
+            },
+            Cause::Closed(CloseReason::Tls(failure, _)) => Some(*failure),
+            _ => None,
+        }
+    }
+
+    /// Whether the peer ended the connection without having sent anything, or sent what is no frame: it may want TLS.
+    pub fn may_want_tls(&self) -> bool {
+        match &self.0.cause {
+            Cause::Closed(CloseReason::Malformed(_)) => true,
+            Cause::Closed(CloseReason::Peer | CloseReason::Io { .. }) => self.0.unheard,
+            _ => false,
+        }
+    }
+
     /// What a user could do about it, in one sentence.
     pub fn hint(&self) -> &'static str {
+        #[cfg(feature = "tls")]
+        if let Some(failure) = self.tls_failure() {
+            return failure.hint();
+        }
+        if self.may_want_tls() {
+            return "the server ends connections before it has answered anything: if it wants TLS, switch it on, otherwise try again";
+        }
         match (self.0.kind, &self.0.cause) {
             (ErrorKind::Connect, Cause::Connect(failure)) => match **failure {
                 ConnectFailure::Address(..) => "write addresses as host:port",
@@ -228,6 +287,10 @@ impl Error {
                 | ConnectFailure::Lost(_) => {
                     "check that the server runs and that this machine can reach the address"
                 }
+                #[cfg(feature = "tls")]
+                ConnectFailure::Tls(failure, _) => failure.hint(),
+                #[cfg(feature = "tls")]
+                ConnectFailure::TlsTimedOut(_) => TlsFailure::NotTls.hint(),
             },
             (ErrorKind::Connect | ErrorKind::Timeout(Stage::Connect), _) => {
                 "check that the server runs and that this machine can reach the address"

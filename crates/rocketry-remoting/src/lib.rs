@@ -8,6 +8,7 @@
 //! - [`Listener`] is the server's side: it accepts, limits and ends connections;
 //! - [`Handler`] takes the requests that the peer sends, [`Responder`] answers them, now or later;
 //! - [`Deadline`] is how long a caller is willing to wait, as a point in time that is handed down;
+//! - with the feature `tls`, `TlsConfig` and `TlsServerConfig` secure connections of either side;
 //! - [`Error`] says what failed, where, after how long, and whether the peer may have got the request.
 //!
 //! ```
@@ -56,6 +57,8 @@ mod pending;
 mod reader;
 mod shared;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 mod watch;
 mod writer;
 
@@ -67,3 +70,8 @@ pub use error::{CloseReason, Error, ErrorKind, Stage};
 pub use handler::{Handler, Responder, Unsupported};
 pub use listener::{Listener, Port};
 pub use options::{ConnectOptions, ConnectionInfo, ConnectionOptions, ListenerOptions};
+#[cfg(feature = "tls")]
+pub use tls::{
+    ClientAuth, TlsAcceptor, TlsConfig, TlsConfigError, TlsConnector, TlsFailure, TlsMode,
+    TlsServerConfig,
+};

@@ -9,14 +9,14 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     connect,
     connection::Connection,
     deadline::Deadline,
     handler::{Handler, Responder},
-    options::{ConnectionInfo, ListenerOptions},
+    options::{ConnectionInfo, ConnectionOptions, ListenerOptions},
     socket::Socket,
 };
 
@@ -66,6 +66,7 @@ impl Port {
         let open = Arc::new(Open {
             handler,
             connections: Mutex::default(),
+            securing: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
         let accepting = tokio::spawn(accept(self.listener, options, Arc::clone(&open)));
@@ -127,6 +128,8 @@ impl Listener {
     /// in turn can hold this up beyond `deadline`, by [`ConnectionOptions::linger`](crate::ConnectionOptions::linger) at most.
     pub async fn shutdown(&self, deadline: Deadline) {
         self.stop_accepting().await;
+        self.open.securing.close();
+        self.open.securing.wait().await;
         let connections: Vec<_> = self.open.connections.lock().values().cloned().collect();
         let mut draining = tokio::task::JoinSet::new();
         for connection in connections {
@@ -168,12 +171,12 @@ async fn accept(listener: TcpListener, options: ListenerOptions, open: Arc<Open>
         };
         match accepted {
             Ok((stream, peer)) => {
-                let count = open.connections.lock().len();
+                let count = open.connections.lock().len() + open.securing.len();
                 if count >= options.max_connections {
                     refused.log(count, peer);
                     continue;
                 }
-                open.serve(stream, peer, &options, &handler);
+                open.admit(stream, peer, &options, &handler);
             }
             Err(error) => {
                 // Mostly too many open files: another connection has to end before the next one can be accepted.
@@ -191,38 +194,63 @@ async fn accept(listener: TcpListener, options: ListenerOptions, open: Arc<Open>
 struct Open {
     handler: Arc<dyn Handler>,
     connections: Mutex<HashMap<u64, Connection>>,
+    /// Connections whose first bytes are awaited. They end with `stop`.
+    securing: TaskTracker,
     /// The listener is gone: what is accepted at this very moment is not served.
     stop: CancellationToken,
 }
 
 impl Open {
-    fn serve(
-        &self,
+    /// Serves a peer at once, or as soon as it has shown whether it speaks TLS, and its handshake is over.
+    fn admit(
+        self: &Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
         options: &ListenerOptions,
         handler: &Arc<dyn Handler>,
     ) {
-        let tuned = connect::tune(&stream, options.connection.write_timeout);
-        let local = match tuned.and_then(|()| stream.local_addr()) {
-            Ok(local) => local,
+        if let Err(error) = connect::tune(&stream, options.connection.write_timeout) {
+            tracing::debug!(%peer, %error, "the peer left while it was being accepted");
+            return;
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = options.tls.clone() {
+            let connection = options.connection.clone();
+            let (open, handler) = (Arc::clone(self), Arc::clone(handler));
+            self.securing.spawn(async move {
+                let accepted = tokio::select! {
+                    biased;
+                    () = open.stop.cancelled() => return,
+                    accepted = tls.accept(stream, connection.idle_timeout, connection.linger) => accepted,
+                };
+                match accepted {
+                    Ok(socket) => open.serve(socket, &connection, handler),
+                    Err(error) => tracing::debug!(%peer, %error, "connection not secured"),
+                }
+            });
+            return;
+        }
+        self.serve(
+            Socket::Tcp(stream),
+            &options.connection,
+            Arc::clone(handler),
+        );
+    }
+
+    fn serve(&self, socket: Socket, options: &ConnectionOptions, handler: Arc<dyn Handler>) {
+        let info = match socket.addrs() {
+            Ok((peer, local)) => ConnectionInfo::new(peer, local),
             Err(error) => {
-                tracing::debug!(%peer, %error, "the peer left while it was being accepted");
+                tracing::debug!(%error, "the peer left while it was being accepted");
                 return;
             }
         };
-        let info = ConnectionInfo::new(peer, local);
         // Held while the connection starts, so that its end cannot be noted before its beginning.
         let mut connections = self.connections.lock();
         if self.stop.is_cancelled() {
             return;
         }
-        let connection = Connection::start_socket(
-            Socket::Tcp(stream),
-            info,
-            &options.connection,
-            Arc::clone(handler),
-        );
+        let connection = Connection::start_socket(socket, info, options, handler);
         connections.insert(connection.id(), connection);
     }
 

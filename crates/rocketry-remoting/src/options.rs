@@ -85,6 +85,9 @@ pub struct ConnectOptions {
     pub connection: ConnectionOptions,
     /// How the byte streams of connections are opened. Default: over TCP.
     pub dialer: Option<Arc<dyn Dial>>,
+    /// Secures every connection that is opened, within the connect timeout. Default: none is. Java: `tls.enable`.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::TlsConnector>,
 }
 
 impl Default for ConnectOptions {
@@ -93,6 +96,8 @@ impl Default for ConnectOptions {
             connect_timeout: Duration::from_secs(3),
             connection: ConnectionOptions::default(),
             dialer: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -107,6 +112,9 @@ pub struct ListenerOptions {
     pub backlog: u32,
     /// For every connection that is accepted.
     pub connection: ConnectionOptions,
+    /// Secures connections, all or those of clients that want it. Default: none is. Java: `tls.server.mode`.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::TlsAcceptor>,
 }
 
 impl Default for ListenerOptions {
@@ -115,6 +123,8 @@ impl Default for ListenerOptions {
             max_connections: 16_384,
             backlog: 1024,
             connection: ConnectionOptions::server(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }

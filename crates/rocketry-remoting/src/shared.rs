@@ -206,7 +206,8 @@ impl Shared {
     pub(crate) fn closed_error(&self, elapsed: Duration) -> Error {
         let reason = self.closed.get().map(|closed| closed.reason.clone());
         let reason = reason.unwrap_or(CloseReason::Aborted);
-        Error::closed(self.addr(), elapsed, reason)
+        let unheard = self.reads.load(Ordering::Relaxed) == 0;
+        Error::closed(self.addr(), elapsed, reason).unheard_if(unheard)
     }
 
     pub(crate) fn close_reason(&self) -> Option<&CloseReason> {

@@ -256,23 +256,28 @@ impl Error {
         }
     }
 
-    /// Whether the peer ended the connection without having sent anything, or sent what is no frame: it may want TLS.
-    pub fn may_want_tls(&self) -> bool {
+    /// What a user could do about it, if TLS is or may be the cause: a peer that ended the connection without having sent anything, or
+    /// that sent what is no frame, may want it.
+    pub fn tls_hint(&self) -> Option<&'static str> {
+        #[cfg(feature = "tls")]
+        if let Some(failure) = self.tls_failure() {
+            return Some(failure.hint());
+        }
         match &self.0.cause {
-            Cause::Closed(CloseReason::Malformed(_)) => true,
-            Cause::Closed(CloseReason::Peer | CloseReason::Io { .. }) => self.0.unheard,
-            _ => false,
+            Cause::Closed(CloseReason::Malformed(_)) => Some(
+                "what answers there does not speak the remoting protocol: check the address and port, and whether it wants TLS",
+            ),
+            Cause::Closed(CloseReason::Peer | CloseReason::Io { .. }) if self.0.unheard => Some(
+                "the server ends connections before it has answered anything: if it wants TLS, switch it on, otherwise try again",
+            ),
+            _ => None,
         }
     }
 
     /// What a user could do about it, in one sentence.
     pub fn hint(&self) -> &'static str {
-        #[cfg(feature = "tls")]
-        if let Some(failure) = self.tls_failure() {
-            return failure.hint();
-        }
-        if self.may_want_tls() {
-            return "the server ends connections before it has answered anything: if it wants TLS, switch it on, otherwise try again";
+        if let Some(hint) = self.tls_hint() {
+            return hint;
         }
         match (self.0.kind, &self.0.cause) {
             (ErrorKind::Connect, Cause::Connect(failure)) => match **failure {

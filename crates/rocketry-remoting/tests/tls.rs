@@ -18,8 +18,9 @@ use rcgen::{
 };
 use rocketry_protocol::{RemotingCommand, ResponseCode};
 use rocketry_remoting::{
-    ClientAuth, ConnectOptions, Connections, Error, ErrorKind, Handler, Listener, ListenerOptions,
-    Responder, TlsAcceptor, TlsConfig, TlsFailure, TlsMode, TlsServerConfig, Unsupported,
+    ClientAuth, ConnectOptions, Connections, Dial, DialFuture, Dialed, Error, ErrorKind, Handler,
+    Listener, ListenerOptions, Responder, TlsAcceptor, TlsConfig, TlsFailure, TlsMode,
+    TlsServerConfig, Unsupported,
 };
 use support::{Peer, request, within};
 use tokio::net::{TcpListener, TcpStream};
@@ -245,6 +246,36 @@ async fn servers_that_are_not_trusted_are_told_apart() {
         assert!(error.hint().contains(hint), "{}", error.hint());
         assert!(!error.maybe_delivered());
     }
+}
+
+/// Leads every name to one address.
+#[derive(Debug)]
+struct Tunnel(String);
+
+impl Dial for Tunnel {
+    fn dial<'a>(&'a self, _: &'a str) -> DialFuture<'a> {
+        Box::pin(async {
+            let stream = TcpStream::connect(&self.0).await?;
+            let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+            Ok(Dialed::new(stream, peer, local))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_carries_tls_for_the_name_that_was_asked_for() {
+    let authority = Authority::new();
+    let server = authority.server(&["broker.test"]);
+    let (_listener, addr) = listen(Some(server.acceptor(TlsMode::Enforcing)));
+    let mut options = ConnectOptions::default();
+    options.dialer = Some(Arc::new(Tunnel(addr)));
+    let tls = TlsConfig::new().ca_pem(authority.pem);
+    options.tls = Some(tls.build().unwrap());
+    let client = Connections::new(options, Arc::new(Unsupported));
+    let call = |addr| client.call(addr, request("x"), within(10_000));
+    assert_eq!(call("broker.test:10911").await.unwrap().body, "x");
+    let error = call("other.test:10911").await.expect_err("another name");
+    assert_eq!(error.tls_failure(), Some(TlsFailure::WrongHostName));
 }
 
 #[tokio::test]

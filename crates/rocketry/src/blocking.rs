@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 use rocketry_protocol::{Message, MessageQueue};
 
 use crate::{
-    client::Connect,
+    connect::Connect,
     error::{Error, ErrorKind},
     producer::{ProducerBuilder, SendResult, ShutdownReport},
 };

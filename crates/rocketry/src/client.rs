@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    future::IntoFuture,
-    net::{IpAddr, Ipv4Addr},
-    pin::Pin,
+    net::IpAddr,
     sync::{
         Arc, Weak,
         atomic::{AtomicU32, Ordering},
@@ -19,9 +17,7 @@ use rocketry_protocol::{
     header::{HeartbeatRequest, UnregisterClientRequest},
     id::IdSource,
 };
-use rocketry_remoting::{
-    ConnectOptions, Connection, Connections, Deadline, Dial, Handler, Responder,
-};
+use rocketry_remoting::{ConnectOptions, Connection, Connections, Deadline, Handler, Responder};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,12 +25,13 @@ use crate::{
     admin::Admin,
     clock::{self, MonthClock},
     config::ClientConfig,
+    connect::Connect,
     error::{Error, ErrorKind},
     name_server::{NameServerClient, NameServers},
     producer::{self, Producer, ProducerBuilder, ShutdownReport},
     reader::ReaderBuilder,
     route::{RouteSource, Routes},
-    rpc_hook::{RpcHook, RpcHooks},
+    rpc_hook::RpcHooks,
     suspect::Suspects,
     transport::Transport,
 };
@@ -64,12 +61,7 @@ impl Client {
     ///
     /// Connections are made when they are needed: a name server that is down is reported by the first operation that asks it.
     pub fn connect(name_servers: impl Into<NameServers>) -> Connect {
-        Connect {
-            name_servers: name_servers.into(),
-            config: ClientConfig::default(),
-            options: ConnectOptions::default(),
-            rpc_hooks: RpcHooks::default(),
-        }
+        Connect::new(name_servers.into())
     }
 
     /// `ip@instance[@unit][@STREAM]`: how brokers know this client. Java: `ClientConfig.buildMQClientId`.
@@ -107,111 +99,28 @@ impl Client {
         report
     }
 
+    /// Starts the background tasks.
+    pub(crate) fn start(
+        config: ClientConfig,
+        options: ConnectOptions,
+        rpc_hooks: RpcHooks,
+        name_servers: &NameServers,
+        ip: IpAddr,
+    ) -> Self {
+        let core = Core::new(config, options, rpc_hooks, name_servers, ip);
+        let owner = Owner(core.stop.clone());
+        core.tasks.spawn(refresh_routes(Arc::clone(&core)));
+        core.tasks.spawn(heartbeat(Arc::clone(&core)));
+        Self {
+            core,
+            _owner: Arc::new(owner),
+        }
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
 }
-
-/// A [`Client`] to be: configure it, then await it.
-#[derive(Debug, Clone)]
-#[must_use = "a client exists once this is awaited"]
-pub struct Connect {
-    name_servers: NameServers,
-    config: ClientConfig,
-    options: ConnectOptions,
-    rpc_hooks: RpcHooks,
-}
-
-impl Connect {
-    /// All options at once.
-    pub fn config(mut self, config: ClientConfig) -> Self {
-        self.config = config;
-        self
-    }
-    /// See [`ClientConfig::instance_name`].
-    pub fn instance_name(mut self, name: impl Into<String>) -> Self {
-        self.config.instance_name = Some(name.into());
-        self
-    }
-    /// See [`ClientConfig::connect_timeout`].
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.config.connect_timeout = timeout;
-        self
-    }
-
-    /// Adds a hook that is called around every request of this client.
-    pub fn rpc_hook(mut self, hook: impl RpcHook) -> Self {
-        self.rpc_hooks.add(hook);
-        self
-    }
-
-    /// Opens the byte streams of all connections, to name servers and brokers, in place of TCP. Default: TCP.
-    ///
-    /// What an address means is then up to `dialer`: unless [`ClientConfig::client_ip`] is set, the client calls itself 127.0.0.1.
-    pub fn dialer(mut self, dialer: Arc<dyn Dial>) -> Self {
-        self.options.dialer = Some(dialer);
-        self
-    }
-
-    async fn build(self) -> Result<Client, Error> {
-        self.name_servers.check()?;
-        self.config.check()?;
-        let ip = match (self.config.client_ip, &self.options.dialer) {
-            (Some(ip), _) => ip,
-            (None, None) => local_ip(&self.name_servers).await,
-            (None, Some(_)) => Ipv4Addr::LOCALHOST.into(),
-        };
-        let mut options = self.options;
-        options.connect_timeout = self.config.connect_timeout;
-        let core = Core::new(self.config, options, self.rpc_hooks, &self.name_servers, ip);
-        let owner = Owner(core.stop.clone());
-        core.tasks.spawn(refresh_routes(Arc::clone(&core)));
-        core.tasks.spawn(heartbeat(Arc::clone(&core)));
-        Ok(Client {
-            core,
-            _owner: Arc::new(owner),
-        })
-    }
-}
-
-impl<N: Into<NameServers>> From<N> for Connect {
-    fn from(name_servers: N) -> Self {
-        Client::connect(name_servers)
-    }
-}
-
-impl IntoFuture for Connect {
-    type Output = Result<Client, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.build())
-    }
-}
-
-/// The address that this machine's packets to the name server carry: what brokers see, and distinct per host.
-///
-/// Connecting a datagram socket sends nothing. Java takes the first suitable interface: `NetworkUtil.getLocalInetAddress`.
-async fn local_ip(name_servers: &NameServers) -> IpAddr {
-    for address in name_servers.addresses() {
-        let bind = if address.starts_with('[') {
-            "[::]:0"
-        } else {
-            "0.0.0.0:0"
-        };
-        let Ok(socket) = tokio::net::UdpSocket::bind(bind).await else {
-            continue;
-        };
-        let connected = tokio::time::timeout(RESOLVE_LIMIT, socket.connect(address)).await;
-        if let (Ok(Ok(())), Ok(local)) = (connected, socket.local_addr()) {
-            return local.ip();
-        }
-    }
-    Ipv4Addr::LOCALHOST.into()
-}
-
-/// Longest time that a name server's host name may take to resolve before the client goes on without.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What everything of one client shares.
 #[derive(Debug)]

@@ -86,8 +86,7 @@ impl Default for ClientConfig {
 }
 
 impl ClientConfig {
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let mut faults = Faults::default();
+    pub(crate) fn check(&self, faults: &mut Faults) {
         let hour = Duration::from_hours(1);
         let ms = Duration::from_millis;
         faults.duration("route_refresh", self.route_refresh, ms(10), hour);
@@ -101,7 +100,16 @@ impl ClientConfig {
         if let Some(name) = &self.unit_name {
             faults.client_id_part("unit_name", name);
         }
-        faults.finish("configure the client")
+        if let Some(credentials) = &self.credentials {
+            for (name, value) in [
+                ("access_key", &credentials.access_key),
+                ("secret_key", &credentials.secret_key),
+            ] {
+                if value.trim().is_empty() {
+                    faults.add(format!("{name} of the credentials is blank"));
+                }
+            }
+        }
     }
 }
 
@@ -285,10 +293,10 @@ impl ProducerConfig {
 
 /// Collects everything that is wrong, so that one run shows all of it.
 #[derive(Default)]
-struct Faults(Vec<String>);
+pub(crate) struct Faults(Vec<String>);
 
 impl Faults {
-    fn add(&mut self, fault: String) {
+    pub(crate) fn add(&mut self, fault: String) {
         self.0.push(fault);
     }
     fn duration(&mut self, name: &str, value: Duration, min: Duration, max: Duration) {
@@ -310,7 +318,7 @@ impl Faults {
             ));
         }
     }
-    fn finish(self, action: &'static str) -> Result<(), Error> {
+    pub(crate) fn finish(self, action: &'static str) -> Result<(), Error> {
         if self.0.is_empty() {
             Ok(())
         } else {
@@ -353,7 +361,9 @@ mod tests {
         assert_eq!(producer.in_flight_bytes, 104_857_600);
         assert!(!producer.retry_not_durable && !producer.latency_fault_tolerance);
         assert!(producer.short_headers);
-        assert!(client.check().is_ok() && producer.check().is_ok());
+        let mut faults = Faults::default();
+        client.check(&mut faults);
+        assert!(faults.finish("test").is_ok() && producer.check().is_ok());
     }
 
     #[test]
@@ -378,8 +388,10 @@ mod tests {
             instance_name: Some("a@b".to_owned()),
             ..ClientConfig::default()
         };
+        let mut faults = Faults::default();
+        client.check(&mut faults);
         assert_eq!(
-            client.check().unwrap_err().kind(),
+            faults.finish("test").unwrap_err().kind(),
             ErrorKind::InvalidArgument
         );
     }

@@ -32,6 +32,7 @@ pub mod blocking;
 mod client;
 mod clock;
 mod config;
+mod connect;
 mod error;
 mod guard;
 mod hint;
@@ -51,11 +52,14 @@ pub use rocketry_protocol::{
     compress::Compression,
     properties::name as property,
 };
+#[cfg(feature = "tls")]
+pub use rocketry_remoting::TlsConfig;
 pub use rocketry_remoting::{Dial, DialFuture, Dialed};
 
 pub use admin::{Admin, Boundary, QueueStats, TopicOptions};
-pub use client::{Client, Connect};
+pub use client::Client;
 pub use config::{AttemptBudget, ClientConfig, ProducerConfig};
+pub use connect::Connect;
 pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{

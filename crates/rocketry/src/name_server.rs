@@ -25,14 +25,15 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameServers {
     addresses: Vec<Arc<str>>,
-    fault: Option<String>,
+    /// One text for each entry that is no address.
+    faults: Vec<String>,
 }
 
 /// The port a name server listens on unless told otherwise.
 const DEFAULT_PORT: u16 = 9876;
 
 impl NameServers {
-    /// Reads a list as text. A fault is reported when the list is used.
+    /// Reads a list as text. Faults are reported when the list is used.
     pub fn new(list: &str) -> Self {
         let mut servers = Self::default();
         for (index, entry) in list
@@ -47,9 +48,8 @@ impl NameServers {
                     }
                 }
                 Err(reason) => {
-                    servers.fault.get_or_insert_with(|| {
-                        format!("name server address {} ({entry:?}): {reason}", index + 1)
-                    });
+                    let fault = format!("name server address {} ({entry:?}): {reason}", index + 1);
+                    servers.faults.push(fault);
                 }
             }
         }
@@ -69,15 +69,8 @@ impl NameServers {
         self.addresses.iter().map(|address| &**address)
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        self.fault.as_ref().map_or(Ok(()), |fault| {
-            Err(Error::new(
-                ErrorKind::InvalidArgument,
-                "configure the client",
-                fault.clone(),
-            )
-            .with_hint("write name servers as host:port;host:port"))
-        })
+    pub(crate) fn faults(&self) -> &[String] {
+        &self.faults
     }
 }
 
@@ -140,6 +133,8 @@ pub(crate) struct Unanswered {
     attempts: Vec<Attempt>,
     elapsed: Duration,
     budget: Duration,
+    /// What TLS has to do with it.
+    tls: Option<&'static str>,
 }
 
 impl NameServerClient {
@@ -172,6 +167,7 @@ impl NameServerClient {
         let first = self.current.load(Ordering::Relaxed);
         let count = self.servers.len();
         let mut attempts = Vec::new();
+        let mut tls = None;
         for step in 0..count {
             let index = (first + step) % count;
             let Some(address) = self.servers.get(index) else {
@@ -185,16 +181,19 @@ impl NameServerClient {
                     self.current.store(index, Ordering::Relaxed);
                     return Ok(reply);
                 }
-                Err(error) => attempts.push(Attempt {
-                    peer: Arc::from("name server"),
-                    address: Arc::clone(address),
-                    queue_id: None,
-                    started: begun.saturating_duration_since(started),
-                    elapsed: clock::now().saturating_duration_since(begun),
-                    phase: classify(&error).1,
-                    code: None,
-                    outcome: error.to_string(),
-                }),
+                Err(error) => {
+                    tls = error.tls_hint();
+                    attempts.push(Attempt {
+                        peer: Arc::from("name server"),
+                        address: Arc::clone(address),
+                        queue_id: None,
+                        started: begun.saturating_duration_since(started),
+                        elapsed: clock::now().saturating_duration_since(begun),
+                        phase: classify(&error).1,
+                        code: None,
+                        outcome: error.to_string(),
+                    });
+                }
             }
             if deadline.is_past() {
                 break;
@@ -205,6 +204,7 @@ impl NameServerClient {
             attempts,
             elapsed,
             budget: elapsed + deadline.remaining(),
+            tls,
         })
     }
 }
@@ -228,10 +228,10 @@ impl Unanswered {
         Error::new(ErrorKind::NameServerUnreachable, action, reason)
             .with_attempts(self.attempts.clone())
             .with_times(self.elapsed, self.budget)
-            .with_hint(
+            .with_hint(self.tls.unwrap_or(
                 "check that a name server runs there (`rocketry serve` starts one with a broker) and that the address is \
                  right (NAMESRV_ADDR, --namesrv)",
-            )
+            ))
     }
 }
 
@@ -298,7 +298,7 @@ mod tests {
         );
         assert_eq!(of("a:1;a:1"), "a:1");
         assert_eq!(of(" ; "), "");
-        assert!(NameServers::new("a:1").check().is_ok());
+        assert!(NameServers::new("a:1").faults().is_empty());
     }
 
     #[test]
@@ -313,9 +313,11 @@ mod tests {
             (":9876", "the host is missing"),
             ("ftp://a:1", "only http://"),
         ] {
-            let error = NameServers::new(list).check().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-            assert!(error.to_string().contains(part), "{list}: {error}");
+            let servers = NameServers::new(list);
+            let [fault] = servers.faults() else {
+                panic!("{list}: {:?}", servers.faults());
+            };
+            assert!(fault.contains(part), "{list}: {fault}");
         }
     }
 }

@@ -170,12 +170,13 @@ pub(crate) async fn ask_any(
         Err(error) => {
             let elapsed = clock::now().saturating_duration_since(started);
             let (kind, phase) = classify(&error);
+            let hint = error.tls_hint().map(Into::into);
             let attempt = attempt(broker, address, elapsed, phase, None, error.to_string());
             let failed = Error::new(kind, action.to_owned(), error.to_string())
                 .with_attempts(vec![attempt])
                 .with_times(elapsed, elapsed + deadline.remaining())
                 .with_source(error);
-            Err(match hint::lost(kind, phase, address) {
+            Err(match hint.or_else(|| hint::lost(kind, phase, address)) {
                 Some(hint) => failed.with_hint(hint),
                 None => failed,
             })

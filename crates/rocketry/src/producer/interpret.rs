@@ -37,6 +37,8 @@ pub(crate) struct Loss {
     pub(crate) phase: Phase,
     pub(crate) maybe_stored: bool,
     pub(crate) reason: String,
+    /// What to do about it, if the transport knows better than the kind of the loss tells.
+    pub(crate) hint: Option<&'static str>,
     pub(crate) source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -48,6 +50,7 @@ impl Loss {
             phase: Phase::Route,
             maybe_stored: false,
             reason: format!("no address of broker {broker:?} is known"),
+            hint: None,
             source: None,
         }
     }
@@ -61,6 +64,7 @@ impl From<remoting::Error> for Loss {
             phase,
             maybe_stored: error.maybe_delivered(),
             reason: error.to_string(),
+            hint: error.tls_hint(),
             source: Some(Arc::new(error)),
         }
     }
@@ -162,6 +166,7 @@ pub(crate) fn interpret(
             phase: Phase::Answer,
             maybe_stored: false,
             reason: "the broker is going away".to_owned(),
+            hint: None,
             source: None,
         });
     }
@@ -186,6 +191,7 @@ pub(crate) fn interpret(
                 phase: Phase::Answer,
                 maybe_stored: true,
                 reason: format!("the broker's answer cannot be read: {error}"),
+                hint: None,
                 source: Some(Arc::new(error)),
             });
         }

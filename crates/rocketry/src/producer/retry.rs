@@ -290,7 +290,8 @@ impl<'c> Attempts<'c> {
             }
             Failure::Lost(loss) => {
                 let error = Error::new(loss.kind, action, loss.reason);
-                let error = match hint::lost(loss.kind, loss.phase, &address) {
+                let hint = loss.hint.map(Into::into);
+                let error = match hint.or_else(|| hint::lost(loss.kind, loss.phase, &address)) {
                     Some(hint) => error.with_hint(hint),
                     None => error,
                 };
@@ -349,6 +350,7 @@ mod tests {
             phase: Phase::Wait,
             maybe_stored: kind == ErrorKind::Timeout || kind == ErrorKind::ConnectionLost,
             reason: "lost".to_owned(),
+            hint: None,
             source: None,
         })
     }

@@ -16,5 +16,6 @@ mod lifecycle;
 mod one_way;
 mod reading;
 mod routes;
+mod security;
 mod support;
 mod synchronous;

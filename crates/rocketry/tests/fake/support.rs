@@ -82,6 +82,13 @@ impl FakeServer {
         at: SocketAddr,
         script: impl FnMut(&RemotingCommand) -> Action + Send + 'static,
     ) -> Self {
+        Self::start_with(at, ListenerOptions::default(), script)
+    }
+    pub(crate) fn start_with(
+        at: SocketAddr,
+        options: ListenerOptions,
+        script: impl FnMut(&RemotingCommand) -> Action + Send + 'static,
+    ) -> Self {
         let state = Arc::new(State {
             script: Mutex::new(Box::new(script)),
             log: Mutex::default(),
@@ -91,7 +98,7 @@ impl FakeServer {
             news: Notify::new(),
         });
         let handler = Arc::clone(&state) as Arc<dyn Handler>;
-        let listener = Listener::bind(at, ListenerOptions::default(), handler).unwrap();
+        let listener = Listener::bind(at, options, handler).unwrap();
         Self { listener, state }
     }
     pub(crate) fn addr(&self) -> String {
@@ -107,6 +114,10 @@ impl FakeServer {
             .filter(|received| received.command.code == code)
             .cloned()
             .collect()
+    }
+    /// All requests so far.
+    pub(crate) fn received_all(&self) -> Vec<Received> {
+        self.state.log.lock().clone()
     }
     /// Waits for that many requests of one code.
     pub(crate) async fn wait_for(&self, code: i32, count: usize) -> Vec<Received> {
@@ -240,13 +251,22 @@ type Routes = Arc<Mutex<HashMap<String, TopicRouteData>>>;
 impl Cluster {
     /// Brokers of these names that store everything, and a topic `T` with four queues on each.
     pub(crate) fn of(names: &[&str]) -> Self {
+        Self::listening(names, &ListenerOptions::default())
+    }
+    /// As [`Cluster::of`], with every port configured like this.
+    pub(crate) fn listening(names: &[&str], options: &ListenerOptions) -> Self {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let routes = Routes::default();
         let known = Arc::clone(&routes);
-        let name_server =
-            FakeServer::start(move |request| Action::Reply(answer_name_server(&known, request)));
+        let name_server = FakeServer::start_with(any, options.clone(), move |request| {
+            Action::Reply(answer_name_server(&known, request))
+        });
         let brokers = names
             .iter()
-            .map(|name| ((*name).to_owned(), FakeServer::start(storing())))
+            .map(|name| {
+                let server = FakeServer::start_with(any, options.clone(), storing());
+                ((*name).to_owned(), server)
+            })
             .collect();
         let cluster = Self {
             name_server,

@@ -64,6 +64,8 @@ pub(crate) struct Broker {
     pub(crate) decisions: Arc<Decisions>,
     /// Bytes of replies that may still set out to their clients.
     pub(crate) replies: Arc<Semaphore>,
+    /// Queries by key that may still begin.
+    pub(crate) queries: Arc<Semaphore>,
     /// Rung when a delayed message came to wait.
     pub(crate) schedule: Arc<ScheduleBell>,
 

@@ -131,6 +131,7 @@ impl Handler for BrokerPort {
             RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => {
                 return reply::reply(&self.0, &request, responder);
             }
+            RequestCode::QUERY_MESSAGE => return query::by_key(broker, request, responder),
             RequestCode::END_TRANSACTION => {
                 return end_transaction::end(broker, &request, responder);
             }

@@ -36,7 +36,7 @@ use crate::{
     offsets::Offsets,
     processor::{
         pull::{self, PullHolds},
-        reply,
+        query, reply,
     },
     queue_locks::QueueLocks,
     schedule::ScheduleBell,
@@ -306,6 +306,7 @@ fn start_with(
         expressions: Expressions::default(),
         decisions: Arc::new(Decisions::default()),
         replies: Arc::new(Semaphore::new(reply::MAX_PUSHED_BYTES)),
+        queries: Arc::new(Semaphore::new(query::MAX_QUERIES)),
         schedule: Arc::new(ScheduleBell::default()),
         clients: Mutex::new(Clients::default()),
         locks: Mutex::new(QueueLocks::default()),

@@ -1,10 +1,31 @@
 //! Messages by their place (33) and by key (12). Java: `QueryMessageProcessor`.
 
-use rocketry_protocol::{RemotingCommand, header::ViewMessageRequest};
-use rocketry_store::Reader;
+use std::sync::Arc;
 
-use super::ok_body;
-use crate::fault::{Fault, Reply};
+use rocketry_protocol::{
+    RemotingCommand, ResponseCode,
+    header::{QueryMessageReply, QueryMessageRequest, ViewMessageRequest},
+};
+use rocketry_remoting::Responder;
+use rocketry_store::{KeyKind, KeyQuery, Reader};
+
+use super::{ok, ok_body};
+use crate::{
+    broker::Broker,
+    fault::{Fault, Reply, into_response},
+};
+
+/// Queries by key that are carried out at once; others wait. Java: `queryMessageThreadPoolNums`, 8 and the number of cores.
+pub(crate) const MAX_QUERIES: usize = 16;
+
+/// Most messages of an answer. Java: `maxMsgsNumBatch`.
+const MAX_MESSAGES: i32 = 64;
+
+/// Most messages of the answer for a unique id. Java: `defaultQueryMaxNum`.
+const MAX_UNIQUE: i32 = 32;
+
+/// Most bytes of an answer, so that it fits a frame; Java has no limit and fails beyond it.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Code 33: the record at a commit-log offset. Differs from Java: an offset that is not the start of a record is not answered with
 /// whatever bytes lie there.
@@ -20,4 +41,56 @@ pub(crate) fn view(reader: &Reader, request: &RemotingCommand) -> Reply {
             header.offset
         ))),
     }
+}
+
+/// Code 12: messages that have a key, tag or unique id. The index is on disk, so this does not belong on a connection's task.
+pub(crate) fn by_key(broker: &Broker, request: RemotingCommand, responder: Responder) {
+    let reader = broker.reader.clone();
+    let turns = Arc::clone(&broker.queries);
+    broker.spawn(async move {
+        let Ok(_turn) = turns.acquire().await else {
+            return;
+        };
+        let found = tokio::task::spawn_blocking(move || find(&reader, &request));
+        if let Ok(reply) = found.await {
+            responder.respond(into_response(reply));
+        }
+    });
+}
+
+/// Differs from Java: what only has the same hash is left out.
+fn find(reader: &Reader, request: &RemotingCommand) -> Reply {
+    let header: QueryMessageRequest<'_> = request.header()?;
+    let is_unique = header.unique_key_query == Some(true);
+    let max_messages = if is_unique {
+        MAX_UNIQUE
+    } else {
+        header.max_num.min(MAX_MESSAGES)
+    };
+    let kind = match header.index_type {
+        _ if is_unique => KeyKind::Unique,
+        Some("T") => KeyKind::Tag,
+        _ => KeyKind::Key,
+    };
+    let outcome = reader
+        .query_by_key(&KeyQuery {
+            topic: header.topic,
+            key: header.key,
+            kind,
+            max_messages: usize::try_from(max_messages).unwrap_or(0),
+            max_bytes: MAX_BYTES,
+            begin_ms: header.begin_timestamp,
+            end_ms: header.end_timestamp,
+        })
+        .map_err(|error| Fault::system_error(error.to_string()))?;
+    let fresh = QueryMessageReply {
+        index_last_update_timestamp: outcome.newest_store_ms,
+        index_last_update_phyoffset: outcome.newest_log_offset,
+    };
+    if outcome.count > 0 {
+        return Ok(ok().with_header(&fresh).with_body(outcome.messages));
+    }
+    Ok(RemotingCommand::response(ResponseCode::QUERY_NOT_FOUND)
+        .with_remark("can not find message, maybe time range not correct")
+        .with_header(&fresh))
 }

@@ -30,7 +30,9 @@ const DIFFERENT: [(&str, &str); 2] = [
 ];
 
 /// Fields whose values say something about the run.
-const VOLATILE: [&str; 6] = [
+const VOLATILE: [&str; 8] = [
+    "indexLastUpdateTimestamp",
+    "indexLastUpdatePhyoffset",
     "msgId",
     "timestamp",
     "totalTopicNum",
@@ -40,10 +42,10 @@ const VOLATILE: [&str; 6] = [
 ];
 
 /// Codes that the server serves and that the recording's clients send.
-const SERVED: [i32; 57] = [
-    10, 11, 14, 15, 17, 18, 21, 28, 29, 30, 31, 32, 33, 34, 35, 36, 38, 41, 42, 46, 100, 101, 102,
-    103, 104, 105, 106, 200, 201, 202, 203, 204, 205, 206, 207, 208, 215, 216, 217, 219, 222, 223,
-    224, 225, 300, 304, 307, 309, 310, 314, 320, 327, 328, 343, 345, 351, 361,
+const SERVED: [i32; 59] = [
+    10, 11, 12, 14, 15, 17, 18, 21, 28, 29, 30, 31, 32, 33, 34, 35, 36, 38, 41, 42, 46, 100, 101,
+    102, 103, 104, 105, 106, 200, 201, 202, 203, 204, 205, 206, 207, 208, 215, 216, 217, 219, 222,
+    223, 224, 225, 300, 304, 307, 309, 310, 314, 320, 325, 327, 328, 343, 345, 351, 361,
 ];
 
 struct Agreeable;

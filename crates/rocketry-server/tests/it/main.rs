@@ -14,6 +14,7 @@ mod exchanges;
 mod lifecycle;
 mod name_server;
 mod pull;
+mod query;
 mod reply;
 mod send;
 mod sql92;

@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use rocketry_remoting::ListenerOptions;
+#[cfg(feature = "tls")]
+use rocketry_remoting::TlsServerConfig;
+
 use crate::{ServerError, names};
 
 /// Where a server keeps its data.
@@ -93,6 +97,10 @@ pub struct ServerConfig {
     pub max_waiting_pulls: usize,
     /// Most connections per listener. Default: 10,000.
     pub max_connections: usize,
+    /// Secures the connections of clients, to the name server and to the broker; its mode says whether plain ones are served beside
+    /// them. Default: none is secured. Java: `tls.server.mode`, permissive with a certificate made up at start.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsServerConfig>,
     /// Whether routes carry the order configuration of their topic. Default: false. Java: `orderMessageEnable` of the name server.
     pub order_message_enable: bool,
 }
@@ -122,6 +130,8 @@ impl Default for ServerConfig {
             max_waiting_send_bytes: 64 * 1024 * 1024,
             max_waiting_pulls: 100_000,
             max_connections: 10_000,
+            #[cfg(feature = "tls")]
+            tls: None,
             order_message_enable: false,
         }
     }
@@ -137,11 +147,36 @@ impl ServerConfig {
         }
     }
 
-    /// Checks all values.
+    /// Checks all values, and reads the certificates and keys that they name.
     ///
     /// # Errors
     /// [`ServerError::Config`] with every fault found.
     pub fn check(&self) -> Result<(), ServerError> {
+        self.listener_options().map(|_| ())
+    }
+
+    /// As [`ServerConfig::check`]; how the ports are served.
+    pub(crate) fn listener_options(&self) -> Result<ListenerOptions, ServerError> {
+        #[cfg_attr(
+            not(feature = "tls"),
+            expect(unused_mut, reason = "only TLS adds faults")
+        )]
+        let mut faults = self.faults();
+        let mut options = ListenerOptions::default();
+        options.max_connections = self.max_connections;
+        #[cfg(feature = "tls")]
+        match self.tls.as_ref().map(TlsServerConfig::build).transpose() {
+            Ok(acceptor) => options.tls = acceptor,
+            Err(error) => faults.extend(error.faults().iter().map(|fault| format!("tls: {fault}"))),
+        }
+        if faults.is_empty() {
+            Ok(options)
+        } else {
+            Err(ServerError::Config { faults })
+        }
+    }
+
+    fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (field, name) in [
             ("broker_name", &self.broker_name),
@@ -196,11 +231,7 @@ impl ServerConfig {
                     .to_owned(),
             );
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(ServerError::Config { faults })
-        }
+        faults
     }
 }
 

@@ -53,4 +53,6 @@ mod writer;
 
 pub use config::{DataDir, FlushMode, ServerConfig};
 pub use error::ServerError;
+#[cfg(feature = "tls")]
+pub use rocketry_remoting::{ClientAuth, TlsMode, TlsServerConfig};
 pub use serve::Server;

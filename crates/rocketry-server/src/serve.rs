@@ -86,7 +86,7 @@ impl Server {
     /// Every way a start can fail: [`ServerError::Config`], [`ServerError::PortInUse`], [`ServerError::Listen`],
     /// [`ServerError::DataDirUnusable`], [`ServerError::Store`], [`ServerError::Io`].
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
-        config.check()?;
+        let ports = config.listener_options()?;
         let broker_port = take_port("broker", config.host, config.broker_port)?;
         let namesrv_port = if config.name_servers.is_empty() {
             Some(take_port("name server", config.host, config.namesrv_port)?)
@@ -95,7 +95,15 @@ impl Server {
         };
         let (data_dir, temp) = directory(&config.data_dir)?;
         let opened = open_store(data_dir.clone(), &config).await?;
-        start_with(config, broker_port, namesrv_port, data_dir, temp, opened)
+        start_with(
+            config,
+            ports,
+            broker_port,
+            namesrv_port,
+            data_dir,
+            temp,
+            opened,
+        )
     }
 
     /// Starts a server for tests: free ports on loopback, a temporary directory that is gone when the server is dropped.
@@ -262,6 +270,7 @@ async fn open_store(dir: PathBuf, config: &ServerConfig) -> Result<(Writer, Read
 
 fn start_with(
     config: ServerConfig,
+    ports: ListenerOptions,
     broker_port: Port,
     namesrv_port: Option<Port>,
     data_dir: PathBuf,
@@ -328,9 +337,8 @@ fn start_with(
     });
     background::spawn_broker(&tasks, &stop, &broker, woken);
 
-    let options = listener_options(&config);
     let mut listeners =
-        vec![broker_port.serve(options.clone(), Arc::new(BrokerPort(Arc::clone(&broker))))];
+        vec![broker_port.serve(ports.clone(), Arc::new(BrokerPort(Arc::clone(&broker))))];
     let mut namesrv_local = None;
     let mut namesrv_addr = config.name_servers.join(";");
     if let Some(NameServerStart { port, kv, tables }) = name_server {
@@ -345,7 +353,7 @@ fn start_with(
             tasks: tasks.clone(),
             stopping: Arc::clone(&stopping),
         };
-        listeners.push(port.serve(options, Arc::new(handler)));
+        listeners.push(port.serve(ports, Arc::new(handler)));
     }
     tracing::info!(
         broker = broker.identity.addr,
@@ -371,12 +379,6 @@ struct NameServerStart {
     port: Port,
     tables: Arc<NameServer>,
     kv: Arc<KvConfig>,
-}
-
-fn listener_options(config: &ServerConfig) -> ListenerOptions {
-    let mut options = ListenerOptions::default();
-    options.max_connections = config.max_connections;
-    options
 }
 
 /// The address that clients are told, and that is stored in every message.

@@ -18,5 +18,7 @@ mod query;
 mod reply;
 mod send;
 mod sql92;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;
 mod transactions;

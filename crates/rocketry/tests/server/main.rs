@@ -10,6 +10,8 @@
 mod administration;
 mod blocking;
 mod round_trip;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::time::Duration;
 

@@ -63,10 +63,11 @@ pub use connect::Connect;
 pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{
-    Decision, EndTransactionContext, EndTransactionHook, ForbiddenHook, LatencyPolicy, MessageType,
-    OneWay, Producer, ProducerBuilder, Reply, Selection, SendContext, SendFuture, SendHook,
-    SendMode, SendOutcome, SendRequest, SendResult, SendStatus, ShutdownReport, Ticket, Unsent,
-    by_hash, by_random, split_batch,
+    AttemptOutcome, Avoided, AvoidedBecause, BodyForm, Decision, EndTransactionContext,
+    EndTransactionHook, ForbiddenHook, LatencyPolicy, MessageType, OneWay, PlainBecause, Producer,
+    ProducerBuilder, QueueChoice, Reply, RouteOrigin, Selection, SendContext, SendEvent,
+    SendFuture, SendHook, SendMode, SendObserver, SendOutcome, SendRequest, SendResult, SendStage,
+    SendStatus, ShutdownReport, Ticket, Unsent, by_hash, by_random, split_batch,
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};
 pub use rpc_hook::RpcHook;

@@ -155,6 +155,12 @@ impl NameServerClient {
         &self.servers
     }
 
+    /// The one that answered last.
+    pub(crate) fn current(&self) -> Arc<str> {
+        let current = self.servers.get(self.current.load(Ordering::Relaxed));
+        current.cloned().unwrap_or_default()
+    }
+
     /// Sends the request to the servers in turn until one answers, whatever the answer. A server that does not answer costs its
     /// share of the time that is left, not all of it.
     pub(crate) async fn call(

@@ -47,6 +47,9 @@ pub(crate) struct PublishRoute {
     has_alternatives: bool,
     /// The topic does not exist yet: this is where its first message may go.
     auto_create: bool,
+    /// Who told this route, and when.
+    name_server: Arc<str>,
+    told: Instant,
     /// Shared with the next snapshot if the queues stay the same.
     next: Arc<AtomicU32>,
 }
@@ -66,6 +69,28 @@ impl PublishRoute {
     /// The broker of that name.
     pub(crate) fn broker(&self, name: &str) -> Option<&Arc<Broker>> {
         self.brokers.iter().find(|broker| &*broker.name == name)
+    }
+
+    /// Names of the brokers whose queues can be written to.
+    pub(crate) fn owner_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.owners.iter().map(|o| Arc::clone(&o.name)).collect();
+        names.dedup();
+        names
+    }
+
+    /// The name server that told this route.
+    pub(crate) fn name_server(&self) -> &str {
+        &self.name_server
+    }
+
+    /// When it did.
+    pub(crate) fn told(&self) -> Instant {
+        self.told
+    }
+
+    /// Whether the topic's first message creates it.
+    pub(crate) fn creates_topic(&self) -> bool {
+        self.auto_create
     }
 
     /// Whether an attempt that fails leaves another broker to try.
@@ -533,6 +558,8 @@ impl Routes {
             brokers,
             has_alternatives,
             auto_create,
+            name_server: self.source.name_servers.current(),
+            told: clock::now(),
             next,
         });
         if let Some(entry) = before {

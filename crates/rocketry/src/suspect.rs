@@ -55,6 +55,11 @@ impl Suspects {
         self.count.load(Ordering::Acquire) > 0 && self.brokers.lock().contains(broker)
     }
 
+    /// All of them.
+    pub(crate) fn names(&self) -> Vec<Arc<str>> {
+        self.brokers.lock().iter().cloned().collect()
+    }
+
     /// The broker has answered.
     pub(crate) fn clear(&self, broker: &str) {
         if self.count.load(Ordering::Acquire) > 0 {

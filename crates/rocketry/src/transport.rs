@@ -79,6 +79,17 @@ impl Transport {
         Self { hooks, ..self }
     }
 
+    /// Bytes that the request takes on the wire, without what hooks add.
+    pub(crate) fn frame_bytes(&self, command: &RemotingCommand) -> usize {
+        let mut command = command.clone();
+        self.marks.mark(&mut command);
+        self.marks.sign(&mut command);
+        let mut head = bytes::BytesMut::new();
+        // one that cannot be encoded is reported by the attempt
+        let _ = command.encode_head(&mut head);
+        head.len() + command.body.len()
+    }
+
     fn prepare(&self, address: &str, command: &mut RemotingCommand) {
         self.marks.mark(command);
         self.hooks.before(address, command);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Mode, SendResult,
+    explain::Explain,
     hooks::{MessageType, SendContext, SendHook, SendOutcome},
     interpret::Outcome,
     prepare::Prepared,
@@ -23,7 +24,7 @@ pub(crate) struct Calls<'a> {
     shared: &'a Shared,
     prepared: &'a Prepared,
     mode: Mode,
-    send: u64,
+    explain: Explain<'a>,
     attempt: u32,
     /// The attempt that `before` was called for, until `after` is.
     open: Option<Open>,
@@ -37,15 +38,25 @@ struct Open {
 }
 
 impl<'a> Calls<'a> {
-    pub(crate) fn new(shared: &'a Shared, prepared: &'a Prepared, mode: Mode, send: u64) -> Self {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        prepared: &'a Prepared,
+        mode: Mode,
+        explain: Explain<'a>,
+    ) -> Self {
         Self {
             shared,
             prepared,
             mode,
-            send,
+            explain,
             attempt: 0,
             open: None,
         }
+    }
+
+    /// For telling the observer of this send.
+    pub(crate) fn explain(&self) -> Explain<'a> {
+        self.explain
     }
 
     /// An attempt is about to go to `queue`.
@@ -143,7 +154,7 @@ impl<'a> Calls<'a> {
     ) -> SendContext<'c> {
         let client = &self.shared.client;
         SendContext {
-            send: self.send,
+            send: self.explain.send(),
             attempt: self.attempt,
             mode: self.mode.into(),
             group: self.shared.encode.group().as_str(),

@@ -157,6 +157,22 @@ impl FaultTable {
                 .is_none_or(|item| item.reachable)
     }
 
+    /// Brokers that are isolated at `now`, and for how long yet.
+    pub(crate) fn isolated(&self, now: Instant) -> Vec<(Arc<str>, Duration)> {
+        if !self.enabled {
+            return Vec::new();
+        }
+        let items = self.items.lock();
+        items
+            .iter()
+            .map(|(broker, item)| {
+                let left = item.available_from.saturating_duration_since(now);
+                (Arc::clone(broker), left)
+            })
+            .filter(|(_, left)| !left.is_zero())
+            .collect()
+    }
+
     /// Forgets brokers that no route names any more, so that the table stays as small as the cluster.
     pub(crate) fn retain(&self, known: impl Fn(&str) -> bool) {
         self.items.lock().retain(|broker, _| known(broker));

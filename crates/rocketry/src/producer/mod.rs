@@ -3,9 +3,11 @@
 mod calls;
 mod decision;
 mod encode;
+mod explain;
 mod fault;
 mod hooks;
 mod interpret;
+mod observe;
 mod prepare;
 mod result;
 mod retry;
@@ -19,6 +21,10 @@ pub use hooks::{
     EndTransactionContext, EndTransactionHook, ForbiddenHook, MessageType, SendContext, SendHook,
     SendMode, SendOutcome,
 };
+pub use observe::{
+    AttemptOutcome, Avoided, AvoidedBecause, BodyForm, PlainBecause, QueueChoice, RouteOrigin,
+    SendEvent, SendObserver, SendStage,
+};
 pub use prepare::split_batch;
 pub use result::{SendResult, SendStatus, ShutdownReport, Unsent};
 pub use select::{Selection, by_hash, by_random};
@@ -27,6 +33,7 @@ pub(crate) use interpret::classify;
 pub(crate) use send::Shared;
 
 use std::{
+    fmt,
     future::IntoFuture,
     marker::PhantomData,
     pin::Pin,
@@ -71,13 +78,14 @@ pub(crate) enum Mode {
 }
 
 /// A [`Producer`] to be: configure it, then await it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "a producer exists once this is awaited"]
 pub struct ProducerBuilder {
     client: Client,
     group: String,
     config: ProducerConfig,
     hooks: Hooks,
+    observer: Option<Arc<dyn SendObserver>>,
 }
 
 impl ProducerBuilder {
@@ -87,6 +95,7 @@ impl ProducerBuilder {
             group,
             config: ProducerConfig::default(),
             hooks: Hooks::default(),
+            observer: None,
         }
     }
     /// All options at once.
@@ -130,6 +139,11 @@ impl ProducerBuilder {
         self.hooks.end_transaction.push(Arc::new(hook));
         self
     }
+    /// Sets the observer of what every send decides, stage by stage.
+    pub fn observer(mut self, observer: impl SendObserver) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
 
     async fn build(self) -> Result<Producer, Error> {
         self.config.check()?;
@@ -151,6 +165,8 @@ impl ProducerBuilder {
             abort: CancellationToken::new(),
             unsent: parking_lot::Mutex::default(),
             hooks: self.hooks,
+            observer: self.observer,
+            numbers: 0.into(),
             client: self.client,
             config: self.config,
         });
@@ -174,6 +190,15 @@ fn check_group(name: &str) -> Result<Group, Error> {
         return Err(refuse("the group DEFAULT_PRODUCER is reserved".to_owned()));
     }
     Ok(group)
+}
+
+impl fmt::Debug for ProducerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerBuilder")
+            .field("group", &self.group)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl IntoFuture for ProducerBuilder {

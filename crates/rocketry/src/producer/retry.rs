@@ -132,6 +132,11 @@ impl<'c> Attempts<'c> {
         self.last_broker.as_deref()
     }
 
+    /// Attempts begun so far: the number of the current one.
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun
+    }
+
     /// Since the current attempt began.
     pub(crate) fn elapsed(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.attempt_started)

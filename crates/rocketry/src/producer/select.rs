@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rocketry_protocol::{Message, MessageQueue, hash::java_string_hash};
 use tokio::time::Instant;
 
-use super::fault::FaultTable;
+use super::{fault::FaultTable, observe::QueueChoice};
 use crate::{
     error::{Error, ErrorKind},
     guard::guarded,
@@ -55,6 +55,15 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// How the queue is chosen, for those who want to know.
+    pub(crate) fn choice(&self) -> QueueChoice {
+        match self {
+            Self::Any => QueueChoice::RoundRobin,
+            Self::Queue(_) => QueueChoice::Caller,
+            Self::Selector(_) => QueueChoice::Selector,
+        }
+    }
+
     /// Whether the application has chosen the queue.
     pub(crate) fn is_chosen(&self) -> bool {
         !matches!(self, Self::Any)

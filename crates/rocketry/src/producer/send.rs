@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -22,9 +22,11 @@ use super::{
     Mode, Outgoing, SendResult, Unsent,
     calls::Calls,
     encode::{self, EncodeConfig},
+    explain::Explain,
     fault::FaultTable,
     hooks::Hooks,
     interpret::{Loss, Outcome, interpret},
+    observe::{QueueChoice, SendObserver, SendStage},
     prepare::{self, Job, PrepareConfig, Prepared},
     retry::{Attempts, Policy, Step},
     select::{self, Target},
@@ -39,7 +41,6 @@ use crate::{
 };
 
 /// What the sends of one producer share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) config: ProducerConfig,
@@ -57,6 +58,9 @@ pub(crate) struct Shared {
     /// What `abort` has ended.
     pub(crate) unsent: parking_lot::Mutex<Vec<Unsent>>,
     pub(crate) hooks: Hooks,
+    pub(crate) observer: Option<Arc<dyn SendObserver>>,
+    /// Sends so far.
+    pub(crate) numbers: AtomicU64,
 }
 
 /// One send, as the application asked for it.
@@ -169,19 +173,57 @@ async fn drive(
     (started, deadline): (Instant, Instant),
     handed: &AtomicBool,
 ) -> Result<Option<SendResult>, Error> {
+    let send = shared.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+    let explain = Explain::new(shared, send, started);
+    explain.stage(explain.mark(), || SendStage::Began {
+        mode: mode.into(),
+        topic: outgoing.topic(),
+        messages: outgoing.count(),
+        body_bytes: outgoing.body_bytes(),
+        budget: deadline.saturating_duration_since(started),
+    });
+    let over = stages(
+        shared,
+        outgoing,
+        target,
+        mode,
+        (started, deadline),
+        handed,
+        explain,
+    )
+    .await;
+    explain.ended(&over);
+    over
+}
+
+async fn stages(
+    shared: &Shared,
+    outgoing: Outgoing,
+    target: Target,
+    mode: Mode,
+    (started, deadline): (Instant, Instant),
+    handed: &AtomicBool,
+    explain: Explain<'_>,
+) -> Result<Option<SendResult>, Error> {
     let core = shared.core();
+    let mark = explain.mark();
     let checked = validate::check(outgoing, shared.limits)?;
     if let Target::Queue(queue) = &target {
         same_topic(queue, checked.topic.as_str())?;
     }
     let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
     let mut prepared = prepare::prepare(checked, shared.limits, &core.ids, since_month_start)?;
+    explain.stage(mark, || SendStage::Prepared {
+        msg_id: &prepared.msg_id,
+    });
+    let mark = explain.mark();
     if let Some(job) = prepared.wants_compression(&shared.prepare) {
         prepared.compress_with(compress(job).await);
     }
+    explain.body(mark, &prepared);
     let policy = Policy::of(mode, target.is_chosen(), &shared.config);
     let mut tries = Attempts::new(policy, started, deadline);
-    let mut calls = Calls::new(shared, &prepared, mode, 0);
+    let mut calls = Calls::new(shared, &prepared, mode, explain);
     let over = tokio::select! {
         biased;
         over = attempts(shared, &prepared, target, mode, &mut tries, &mut calls, handed) => over,
@@ -203,70 +245,85 @@ async fn attempts(
     handed: &AtomicBool,
 ) -> Result<Option<SendResult>, Error> {
     let core = shared.core();
+    let explain = calls.explain();
+    let choice = target.choice();
     loop {
-        let step = match attempt_queue(shared, prepared, &mut target, tries).await {
-            Err(error) => tries.fail(error, clock::now()),
-            Ok(Place {
-                queue,
-                owner,
-                broker_name,
-                address,
-                alternatives,
-            }) => {
-                let begun = clock::now();
-                let until = tries.begin(alternatives, begun);
-                if let Some(address) = &address {
-                    calls.before(&queue, address, begun)?;
-                }
-                let outcome = match &address {
-                    None => Outcome::Lost(Loss::broker_unknown(&broker_name)),
-                    Some(address) => {
-                        let make = || {
-                            encode::encode(
-                                prepared,
-                                &broker_name,
-                                queue.queue_id,
-                                &shared.encode,
-                                clock::wall_ms(),
-                            )
-                        };
-                        let (transport, until) = (&core.transport, Deadline::at(until));
-                        if mode == Mode::OneWay {
-                            match transport.oneway(address, make(), until).await {
-                                Ok(()) => Outcome::Handed,
-                                Err(error) => Outcome::Lost(error.into()),
-                            }
-                        } else {
-                            let reply = transport.exchange(address, make, until, handed).await;
-                            interpret(reply, prepared, &broker_name)
-                        }
+        let step =
+            match attempt_queue(shared, prepared, &mut target, tries, (explain, choice)).await {
+                Err(error) => tries.fail(error, clock::now()),
+                Ok(Place {
+                    queue,
+                    owner,
+                    broker_name,
+                    address,
+                    alternatives,
+                }) => {
+                    let begun = clock::now();
+                    let until = tries.begin(alternatives, begun);
+                    let mark = explain.mark();
+                    explain.stage(mark, || SendStage::AttemptBegan {
+                        attempt: tries.begun(),
+                        broker: &broker_name,
+                        address: address.as_deref(),
+                        budget: until.saturating_duration_since(begun),
+                    });
+                    if let Some(address) = &address {
+                        calls.before(&queue, address, begun)?;
                     }
-                };
-                let now = clock::now();
-                if shared.faults.is_enabled() {
-                    let seen = outcome.observation(tries.elapsed(now));
-                    shared.faults.record(&queue.broker_name, seen, now);
-                }
-                if outcome.hints_at_stale_route() {
-                    core.routes.suspect(&prepared.topic);
-                }
-                if shared.config.avoid_silent_brokers {
-                    let elapsed = tries.elapsed(now);
-                    if outcome.is_answer() {
-                        core.suspects.clear(&broker_name);
-                    } else if let Some(owner) = &owner
+                    let outcome = match &address {
+                        None => Outcome::Lost(Loss::broker_unknown(&broker_name)),
+                        Some(address) => {
+                            let make = || {
+                                let mark = explain.mark();
+                                let command = encode::encode(
+                                    prepared,
+                                    &broker_name,
+                                    queue.queue_id,
+                                    &shared.encode,
+                                    clock::wall_ms(),
+                                );
+                                explain.encoded(mark, &command);
+                                command
+                            };
+                            let (transport, until) = (&core.transport, Deadline::at(until));
+                            if mode == Mode::OneWay {
+                                match transport.oneway(address, make(), until).await {
+                                    Ok(()) => Outcome::Handed,
+                                    Err(error) => Outcome::Lost(error.into()),
+                                }
+                            } else {
+                                let reply = transport.exchange(address, make, until, handed).await;
+                                interpret(reply, prepared, &broker_name)
+                            }
+                        }
+                    };
+                    let now = clock::now();
+                    explain.attempted(mark, tries, &outcome);
+                    if shared.faults.is_enabled() {
+                        let seen = outcome.observation(tries.elapsed(now));
+                        shared.faults.record(&queue.broker_name, seen, now);
+                    }
+                    if outcome.hints_at_stale_route() {
+                        core.routes.suspect(&prepared.topic);
+                    }
+                    if shared.config.avoid_silent_brokers {
+                        let elapsed = tries.elapsed(now);
+                        if outcome.is_answer() {
+                            core.suspects.clear(&broker_name);
+                        } else if let Some(owner) = &owner
                         && outcome.is_silence()
                         // a caller in a hurry proves nothing
                         && (outcome.is_disconnect() || elapsed >= SILENCE)
-                    {
-                        core.suspects.suspect(owner, prepared.topic.as_str());
+                        {
+                            core.suspects.suspect(owner, prepared.topic.as_str());
+                        }
                     }
+                    explain.brokers();
+                    let address = address.unwrap_or_default();
+                    calls.attempted(&outcome, || tries.error_of(&outcome, &queue, &address, now));
+                    tries.decide(outcome, &queue, &address, now)
                 }
-                let address = address.unwrap_or_default();
-                calls.attempted(&outcome, || tries.error_of(&outcome, &queue, &address, now));
-                tries.decide(outcome, &queue, &address, now)
-            }
-        };
+            };
         match step {
             Step::Done(result) => return Ok(result),
             Step::Again => {}
@@ -294,7 +351,9 @@ async fn attempt_queue(
     prepared: &Prepared,
     target: &mut Target,
     tries: &Attempts<'_>,
+    (explain, choice): (Explain<'_>, QueueChoice),
 ) -> Result<Place, Error> {
+    let mark = explain.mark();
     let core = shared.core();
     let topic = &prepared.topic;
     let no_route = |error: RouteError| {
@@ -309,6 +368,8 @@ async fn attempt_queue(
         .publish(topic, topic_queues, tries.deadline())
         .await
         .map_err(no_route)?;
+    explain.routed(mark, &route);
+    let mut mark = explain.mark();
     if let Target::Selector(_) = target
         && let Target::Selector(selector) = std::mem::replace(target, Target::Any)
     {
@@ -329,9 +390,12 @@ async fn attempt_queue(
             .refresh(topic, tries.deadline())
             .await
             .map_err(no_route)?;
+        explain.routed(mark, &route);
+        mark = explain.mark();
         place = self::place(shared, &route, chosen.as_deref(), tries)
             .ok_or_else(|| no_route(RouteError::NotWritable))?;
     }
+    explain.queue(mark, &place.queue, choice, (&route, tries.last_broker()));
     Ok(place)
 }
 
@@ -488,10 +552,27 @@ impl Outgoing {
         }
     }
 
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Single(_) => 1,
+            Self::Batch(messages) => messages.len(),
+        }
+    }
+
     fn body_bytes(&self) -> usize {
         match self {
             Self::Single(message) => message.body().len(),
             Self::Batch(messages) => messages.iter().map(|message| message.body().len()).sum(),
         }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("group", self.encode.group())
+            .field("client", &self.client)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

@@ -11,6 +11,7 @@ mod asynchronous;
 mod batch;
 mod connecting;
 mod errors;
+mod explain;
 mod hooks;
 mod lifecycle;
 mod one_way;

@@ -67,6 +67,16 @@ impl Layout {
         self.root.join("index")
     }
 
+    /// The timer wheel.
+    pub fn timer_wheel(&self) -> PathBuf {
+        self.root.join("timerwheel")
+    }
+
+    /// Directory of the timer log.
+    pub fn timer_log(&self) -> PathBuf {
+        self.root.join("timerlog")
+    }
+
     /// The checkpoint file.
     pub fn checkpoint(&self) -> PathBuf {
         self.root.join("checkpoint")

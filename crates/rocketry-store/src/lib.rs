@@ -23,6 +23,7 @@ mod queue_table;
 mod reader;
 mod recovery;
 mod shared;
+mod timer;
 mod unit_files;
 mod writer;
 
@@ -38,6 +39,7 @@ pub use crate::{
     query::{KeyKind, KeyQuery, QueryOutcome},
     reader::{Boundary, Filter, QueueRange, ReadLimits, ReadOutcome, ReadStatus, Reader},
     recovery::Recovery,
+    timer::{DueMessage, TimerOptions, Timers},
     writer::{Appended, Arrival, NewMessage, Writer},
 };
 use parking_lot::{Mutex, RwLock};

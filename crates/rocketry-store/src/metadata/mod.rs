@@ -7,13 +7,20 @@ mod delay;
 mod file;
 mod groups;
 mod offsets;
+mod timer_metrics;
 mod topics;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use self::{delay::DelayOffsets, groups::Groups, offsets::ConsumerOffsets, topics::Topics};
+pub use self::{
+    delay::DelayOffsets,
+    groups::Groups,
+    offsets::ConsumerOffsets,
+    timer_metrics::{TimerCount, TimerCounts, TimerMetrics},
+    topics::Topics,
+};
 use crate::{FileSystem, Layout, StoreError};
 
 /// The tables of one store.
@@ -27,6 +34,8 @@ pub struct Metadata {
     pub consumer_offsets: ConsumerOffsets,
     /// `delayOffset.json`
     pub delay_offsets: DelayOffsets,
+    /// `timermetrics`
+    pub timer_metrics: TimerMetrics,
     notes: Mutex<Vec<String>>,
 }
 
@@ -39,6 +48,7 @@ impl Metadata {
             groups: Groups::open(fs, layout, &mut notes)?,
             consumer_offsets: ConsumerOffsets::open(fs, layout, &mut notes)?,
             delay_offsets: DelayOffsets::open(fs, layout, &mut notes)?,
+            timer_metrics: TimerMetrics::open(fs, layout, &mut notes)?,
             notes: Mutex::new(notes),
         })
     }
@@ -51,7 +61,8 @@ impl Metadata {
         self.topics.persist()?;
         self.groups.persist()?;
         self.consumer_offsets.persist()?;
-        self.delay_offsets.persist()
+        self.delay_offsets.persist()?;
+        self.timer_metrics.persist()
     }
 
     pub(crate) fn take_notes(&self) -> Vec<String> {

@@ -1,0 +1,453 @@
+//! The timer: its files are Java's, messages come out when they are due, and damage to its files costs none.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
+
+mod support;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use rocketry_protocol::{Properties, record::Record, topic::TIMER};
+use rocketry_store::{DueMessage, NewMessage, Reader, StoreOptions, TimerOptions, Timers, Writer};
+use support::{
+    NOW_MS,
+    golden::{Golden, golden},
+    message, open,
+};
+
+const SECOND: i64 = 1000;
+const DAY: i64 = 24 * 3600 * SECOND;
+
+fn text(message: &DueMessage, property: &str) -> String {
+    let (record, _) = Record::parse(&message.record).unwrap();
+    let properties = Properties::parse_bytes(record.properties);
+    properties.get(property).unwrap_or_default().to_owned()
+}
+
+/// Everything due, in order, each delivered.
+fn drain(timers: &mut Timers, now_ms: i64) -> Vec<DueMessage> {
+    let mut all = Vec::new();
+    loop {
+        let due = timers.due(now_ms, 7).expect("readable files").to_vec();
+        if due.is_empty() {
+            return all;
+        }
+        assert!(due.len() <= 7);
+        all.extend(due);
+        timers.delivered(now_ms);
+    }
+}
+
+fn take_all(timers: &mut Timers, now_ms: i64) {
+    while timers.take_new(now_ms, 32).expect("readable files") > 0 {}
+}
+
+fn write_timercheck(dir: &Path, fields: [i64; 4]) {
+    let mut bytes: Vec<u8> = fields
+        .iter()
+        .flat_map(|field| field.to_be_bytes())
+        .collect();
+    bytes.resize(4096, 0);
+    fs::write(dir.join("config/timercheck"), bytes).unwrap();
+}
+
+fn be(bytes: &[u8], at: usize) -> i64 {
+    i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+/// S-101: from the same messages at the same times, the same bytes as Java.
+#[test]
+fn s101_wheel_and_log_are_written_as_java_writes_them() {
+    for name in ["store-clean", "store-crashed"] {
+        let Some(golden) = golden(name) else { return };
+        let dir = golden.dir();
+        let log_path = dir.join("timerlog/00000000000000000000");
+        let java_log = fs::read(&log_path).unwrap();
+        let java_wheel = fs::read(dir.join("timerwheel")).unwrap();
+        fs::remove_file(&log_path).unwrap();
+        fs::remove_file(dir.join("timerwheel")).unwrap();
+        let times: Vec<i64> = java_log
+            .chunks_exact(52)
+            .take_while(|unit| unit[3] == 52)
+            .map(|unit| be(unit, 16))
+            .collect();
+        assert!(times.len() > 40);
+        write_timercheck(&dir, [times[0], 0, 0, 0]);
+
+        let (_writer, reader, _) = open(&dir, &StoreOptions::default());
+        let options = TimerOptions {
+            log_file_bytes: java_log.len() as u64,
+            ..TimerOptions::default()
+        };
+        let (mut timers, note) = Timers::open(&reader, options, times[0]).unwrap();
+        assert_eq!(note, None);
+        for now_ms in &times {
+            assert_eq!(timers.take_new(*now_ms + 3, 1).unwrap(), 1);
+        }
+        timers.flush_now(times[times.len() - 1]).unwrap();
+        let ours = fs::read(&log_path).unwrap();
+        let differs = java_log.iter().zip(&ours).position(|(a, b)| a != b);
+        assert_eq!((differs, ours.len()), (None, java_log.len()));
+        let ours = fs::read(dir.join("timerwheel")).unwrap();
+        let differs = java_wheel.iter().zip(&ours).position(|(a, b)| a != b);
+        assert_eq!(differs.map(|at| at / 32), None, "wheel slots differ");
+        assert_eq!(ours.len(), java_wheel.len());
+        let check = fs::read(dir.join("config/timercheck")).unwrap();
+        assert_eq!(be(&check, 8), times.len() as i64 * 52);
+        assert_eq!(be(&check, 16), times.len() as i64);
+        assert_eq!(be(&check, 24), times.len() as i64);
+    }
+}
+
+/// What a golden store has waiting: log offset of each message whose time had not come and that was not taken back.
+fn waiting(golden: &Golden, read_ms: i64) -> Vec<i64> {
+    let timed: Vec<_> = golden
+        .manifest
+        .messages
+        .iter()
+        .filter(|message| message.topic == TIMER)
+        .collect();
+    let deleted: Vec<&String> = timed
+        .iter()
+        .filter_map(|message| message.properties.get("TIMER_DEL_UNIQKEY"))
+        .collect();
+    timed
+        .iter()
+        .filter(|message| message.properties["TIMER_OUT_MS"].parse::<i64>().unwrap() >= read_ms)
+        .filter(|message| !message.properties.contains_key("TIMER_DEL_UNIQKEY"))
+        .filter(|message| {
+            let key = message.properties.get("UNIQ_KEY");
+            !key.is_some_and(|key| deleted.contains(&key))
+        })
+        .map(|message| message.commit_log_offset)
+        .collect()
+}
+
+fn offsets(due: &[DueMessage]) -> Vec<i64> {
+    let offset = |message: &DueMessage| be(&message.record, 28);
+    let mut all: Vec<i64> = due.iter().map(offset).collect();
+    all.sort_unstable();
+    all
+}
+
+/// What Java left waiting is delivered here: all of it, once, and nothing that Java delivered.
+#[test]
+fn s117_a_timer_of_java_goes_on() {
+    for (name, damage) in [
+        ("store-clean", "none"),
+        ("store-crashed", "none"),
+        ("store-clean", "timerwheel"),
+        ("store-crashed", "timerwheel"),
+        ("store-clean", "timerlog/00000000000000000000"),
+    ] {
+        let Some(golden) = golden(name) else { return };
+        let dir = golden.dir();
+        let check = fs::read(dir.join("config/timercheck")).unwrap();
+        let read_ms = be(&check, 0);
+        let expected = waiting(&golden, read_ms);
+        assert!(expected.len() > 3, "{expected:?}");
+        if damage != "none" {
+            fs::remove_file(dir.join(damage)).unwrap();
+        }
+        let (_writer, reader, _) = open(&dir, &StoreOptions::default());
+        let now_ms = read_ms + 10 * SECOND;
+        let (mut timers, note) = Timers::open(&reader, TimerOptions::default(), now_ms).unwrap();
+        assert_eq!(note.is_some(), damage != "none", "{note:?}");
+        take_all(&mut timers, now_ms);
+        let max = reader.queue_range(TIMER, 0).unwrap().max;
+        assert_eq!(timers.queue_offset(), max);
+        let mut due = drain(&mut timers, now_ms);
+        assert!(due.len() < expected.len(), "{name} {damage}");
+        // two days later a message that rolls, as Java decided when it stored it, goes round
+        due.extend(drain(&mut timers, now_ms + 3 * DAY));
+        assert_eq!(offsets(&due), expected, "{name} {damage}");
+        assert!(due.iter().any(|message| message.rolls));
+    }
+}
+
+/// A timed message, as the broker stores it.
+fn send(writer: &mut Writer, key: &str, out_ms: i64, more: &str, now_ms: i64) {
+    let properties = format!(
+        "UNIQ_KEY\x01{key}\x02TIMER_OUT_MS\x01{out_ms}\x02REAL_TOPIC\x01t\x02REAL_QID\x010\x02{more}"
+    );
+    let message = NewMessage {
+        properties: properties.as_bytes(),
+        ..message(TIMER, 0, key.as_bytes())
+    };
+    writer.append(&message, now_ms).expect("an append");
+    writer.commit().expect("a commit");
+}
+
+/// Stores what is due where it belongs, as the broker does.
+fn deliver(timers: &mut Timers, writer: &mut Writer, now_ms: i64) -> Vec<String> {
+    let due = drain(timers, now_ms);
+    for message in &due {
+        let (record, _) = Record::parse(&message.record).unwrap();
+        let topic = if message.rolls { TIMER } else { "t" };
+        let stored = NewMessage {
+            properties: record.properties,
+            ..self::message(topic, 0, record.body)
+        };
+        writer.append(&stored, now_ms).expect("an append");
+        writer.commit().expect("a commit");
+    }
+    due.iter()
+        .map(|message| text(message, "UNIQ_KEY"))
+        .collect()
+}
+
+fn start(dir: &Path, now_ms: i64) -> (Writer, Reader, Timers, Option<String>) {
+    let (writer, reader, _) = open(dir, &support::small());
+    let options = TimerOptions {
+        log_file_bytes: 400,
+        ..TimerOptions::default()
+    };
+    let (timers, note) = Timers::open(&reader, options, now_ms).unwrap();
+    (writer, reader, timers, note)
+}
+
+#[test]
+fn messages_come_out_slot_by_slot_in_the_order_they_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, mut timers, note) = start(dir.path(), NOW_MS);
+    assert_eq!(note, None);
+    for n in 0..40i64 {
+        let out_ms = NOW_MS + (n % 4) * SECOND;
+        send(&mut writer, &format!("m{n}"), out_ms, "", NOW_MS);
+    }
+    take_all(&mut timers, NOW_MS);
+    assert_eq!(reader.metadata().timer_metrics.count("t"), 40);
+    assert_eq!(timers.due(NOW_MS + SECOND - 1, 100).unwrap(), []);
+    let names =
+        |slot: i64| -> Vec<String> { (0..10).map(|n| format!("m{}", n * 4 + slot)).collect() };
+    assert_eq!(deliver(&mut timers, &mut writer, NOW_MS + SECOND), names(0));
+    assert_eq!(timers.read_ms(), NOW_MS + SECOND);
+    // until they are delivered the same are due
+    let first = timers.due(NOW_MS + 9 * SECOND, 3).unwrap().to_vec();
+    assert_eq!(timers.due(NOW_MS + 9 * SECOND, 9).unwrap(), first);
+    let rest = [names(1), names(2), names(3)].concat();
+    assert_eq!(deliver(&mut timers, &mut writer, NOW_MS + 9 * SECOND), rest);
+    assert_eq!(reader.metadata().timer_metrics.count("t"), 0);
+
+    // one that is due before it is taken is due at once
+    send(
+        &mut writer,
+        "late",
+        NOW_MS + 8 * SECOND,
+        "",
+        NOW_MS + 9 * SECOND,
+    );
+    take_all(&mut timers, NOW_MS + 9 * SECOND);
+    let due = timers.due(NOW_MS + 9 * SECOND, 9).unwrap();
+    assert_eq!((due.len(), due[0].enqueue_ms), (1, i64::MAX));
+}
+
+/// S-079, the store's part: taken back by unique id, in whatever order the two were sent.
+#[test]
+fn a_message_that_was_taken_back_stays_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, mut timers, _) = start(dir.path(), NOW_MS);
+    let out_ms = NOW_MS + 5 * SECOND;
+    for key in ["a", "b", "c"] {
+        send(&mut writer, key, out_ms, "", NOW_MS);
+    }
+    send(
+        &mut writer,
+        "x",
+        out_ms,
+        "TIMER_DEL_UNIQKEY\x01b\x02",
+        NOW_MS,
+    );
+    send(
+        &mut writer,
+        "y",
+        out_ms,
+        "TIMER_DEL_UNIQKEY\x01t+c\x02",
+        NOW_MS,
+    );
+    take_all(&mut timers, NOW_MS);
+    assert_eq!(reader.metadata().timer_metrics.count("t"), 1);
+    assert_eq!(
+        deliver(&mut timers, &mut writer, NOW_MS + 6 * SECOND),
+        ["a"]
+    );
+}
+
+/// S-093, the store's part: beyond the window it goes round, and comes out at its time.
+#[test]
+fn a_long_delay_goes_round() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _reader, mut timers, _) = start(dir.path(), NOW_MS);
+    let out_ms = NOW_MS + 5 * DAY / 2;
+    send(&mut writer, "long", out_ms, "", NOW_MS);
+    let mut now_ms = NOW_MS;
+    let mut rounds = 0;
+    loop {
+        take_all(&mut timers, now_ms);
+        let rolls = timers.due(now_ms, 1).unwrap().first().map(|due| due.rolls);
+        let delivered = deliver(&mut timers, &mut writer, now_ms);
+        match rolls {
+            Some(true) => rounds += 1,
+            Some(false) => break,
+            None => assert_eq!(delivered, Vec::<String>::new()),
+        }
+        now_ms += 3600 * SECOND;
+    }
+    assert_eq!(rounds, 1);
+    assert!((out_ms + SECOND..out_ms + 3600 * SECOND + SECOND).contains(&now_ms));
+}
+
+#[test]
+fn the_slot_of_a_time_ends_with_it() {
+    let options = TimerOptions::default();
+    assert_eq!(options.out_ms(10_000), 9_000);
+    assert_eq!(options.out_ms(10_001), 10_000);
+    assert_eq!(options.out_ms(10_999), 10_000);
+    let odd = TimerOptions {
+        precision_ms: 300,
+        ..options
+    };
+    assert_eq!(odd.out_ms(10_999), 10_800);
+}
+
+/// A store with messages of five kinds: delivered, due while it was closed, waiting, taken back, and one that went round.
+fn script(dir: &Path) -> i64 {
+    let (mut writer, reader, mut timers, _) = start(dir, NOW_MS);
+    for n in 0..20i64 {
+        send(
+            &mut writer,
+            &format!("done{n}"),
+            NOW_MS + n % 3 * SECOND,
+            "",
+            NOW_MS,
+        );
+    }
+    send(&mut writer, "round", NOW_MS + 5 * DAY / 2, "", NOW_MS);
+    take_all(&mut timers, NOW_MS);
+    assert_eq!(
+        deliver(&mut timers, &mut writer, NOW_MS + 5 * SECOND).len(),
+        20
+    );
+    let now_ms = NOW_MS + 2 * DAY;
+    assert_eq!(deliver(&mut timers, &mut writer, now_ms), ["round"]);
+    for n in 0..5i64 {
+        send(
+            &mut writer,
+            &format!("soon{n}"),
+            now_ms + n * SECOND,
+            "",
+            now_ms,
+        );
+        send(&mut writer, &format!("later{n}"), now_ms + DAY, "", now_ms);
+    }
+    send(&mut writer, "back", now_ms + SECOND, "", now_ms);
+    send(
+        &mut writer,
+        "x",
+        now_ms + SECOND,
+        "TIMER_DEL_UNIQKEY\x01back\x02",
+        now_ms,
+    );
+    take_all(&mut timers, now_ms);
+    timers.flush_now(now_ms).unwrap();
+    reader.metadata().persist().unwrap();
+    writer.close().unwrap();
+    now_ms
+}
+
+fn expected() -> BTreeMap<String, usize> {
+    let soon = (0..5).map(|n| format!("soon{n}"));
+    let later = (0..5).map(|n| format!("later{n}"));
+    soon.chain(later)
+        .chain(["round".to_owned()])
+        .map(|name| (name, 1))
+        .collect()
+}
+
+fn counted(names: Vec<String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+}
+
+/// S-094: whatever of the timer's files is lost or damaged, everything that waited is delivered, once, and nothing else.
+#[test]
+fn s094_damaged_files_are_derived_again() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 9] = [
+        ("nothing", |_| {}),
+        ("wheel removed", |dir| {
+            fs::remove_file(dir.join("timerwheel")).unwrap();
+        }),
+        ("wheel cut", |dir| {
+            let wheel = fs::OpenOptions::new()
+                .write(true)
+                .open(dir.join("timerwheel"));
+            wheel.unwrap().set_len(1 << 20).unwrap();
+        }),
+        ("log removed", |dir| {
+            fs::remove_dir_all(dir.join("timerlog")).unwrap();
+        }),
+        ("first log file removed", |dir| {
+            fs::remove_file(dir.join("timerlog/00000000000000000000")).unwrap();
+        }),
+        ("middle log file removed", |dir| {
+            fs::remove_file(dir.join("timerlog/00000000000000000400")).unwrap();
+        }),
+        ("last log file overwritten", |dir| {
+            let last = fs::read_dir(dir.join("timerlog")).unwrap();
+            let last = last.map(|entry| entry.unwrap().path()).max().unwrap();
+            fs::write(last, [0xa5; 400]).unwrap();
+        }),
+        ("timercheck removed", |dir| {
+            fs::remove_file(dir.join("config/timercheck")).unwrap();
+        }),
+        ("all removed", |dir| {
+            fs::remove_file(dir.join("timerwheel")).unwrap();
+            fs::remove_dir_all(dir.join("timerlog")).unwrap();
+            fs::remove_file(dir.join("config/timercheck")).unwrap();
+        }),
+    ];
+    for (name, damage) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        let closed_ms = script(dir.path());
+        damage(dir.path());
+        let now_ms = closed_ms + 30 * SECOND;
+        let (mut writer, _reader, mut timers, note) = start(dir.path(), now_ms);
+        let mut found = Vec::new();
+        for day in 0..3 {
+            take_all(&mut timers, now_ms + day * DAY);
+            found.extend(deliver(&mut timers, &mut writer, now_ms + day * DAY));
+        }
+        assert_eq!(counted(found), expected(), "{name}: {note:?}");
+        // a first file may be gone because its messages are
+        let unnoticed = ["nothing", "first log file removed"].contains(&name);
+        assert_eq!(note.is_none(), unnoticed, "{name}: {note:?}");
+    }
+}
+
+/// S-094 and S-091, the store's part: closed for longer than the wheel reaches back in Java.
+#[test]
+fn a_long_stop_delays_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let closed_ms = script(dir.path());
+    let now_ms = closed_ms + 40 * DAY;
+    let (mut writer, _reader, mut timers, note) = start(dir.path(), now_ms);
+    assert_eq!(note, None);
+    send(&mut writer, "new", now_ms + SECOND, "", now_ms);
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        take_all(&mut timers, now_ms + 5 * SECOND);
+        found.extend(deliver(&mut timers, &mut writer, now_ms + 5 * SECOND));
+    }
+    let mut all = expected();
+    all.insert("new".to_owned(), 1);
+    assert_eq!(counted(found), all);
+}

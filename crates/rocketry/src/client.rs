@@ -12,10 +12,11 @@ use std::{
 
 use parking_lot::Mutex;
 use rocketry_protocol::{
-    Group, RemotingCommand, RequestCode,
+    Group, RemotingCommand, RequestCode, Topic,
     body::heartbeat::{HeartbeatData, ProducerData},
     header::{HeartbeatRequest, UnregisterClientRequest},
     id::IdSource,
+    topic,
 };
 use rocketry_remoting::{ConnectOptions, Connection, Connections, Deadline, Handler, Responder};
 use tokio::time::Instant;
@@ -249,6 +250,11 @@ impl Core {
         leaving.join_all().await;
     }
 
+    /// The producer of that group, if it is still used.
+    pub(crate) fn live_producer(&self, group: &str) -> Option<Arc<producer::Shared>> {
+        self.producers.lock().get(group)?.upgrade()
+    }
+
     fn live_producers(&self) -> Vec<Arc<producer::Shared>> {
         self.producers
             .lock()
@@ -270,10 +276,14 @@ impl Core {
     ///
     /// Java: `MQClientInstance.sendHeartbeatToAllBrokerWithLock`.
     async fn heartbeat(&self) {
+        let producers = self.live_producers();
+        if producers.iter().any(|producer| producer.checks.is_some()) {
+            self.find_half_messages().await;
+        }
         let mut beats = tokio::task::JoinSet::new();
         let deadline = Deadline::after(self.config.api_timeout);
         let brokers = self.routes.brokers();
-        for producer in self.live_producers() {
+        for producer in producers {
             producer
                 .faults
                 .retain(|name| brokers.iter().any(|broker| &*broker.name == name));
@@ -292,6 +302,21 @@ impl Core {
             });
         }
         beats.join_all().await;
+    }
+
+    /// Learns of all brokers that keep half messages: they may have questions from before this process, and ask those only who send
+    /// heartbeats. Java: the route of `TBW102` that every producer keeps, `DefaultMQProducerImpl.start`.
+    async fn find_half_messages(&self) {
+        let until = clock::now() + self.config.api_timeout;
+        // the second one for brokers that do not tell name servers of their half topic
+        for name in [topic::HALF, topic::AUTO_CREATE] {
+            if self.routes.cached(name).is_none()
+                && let Ok(topic) = Topic::new(name)
+                && let Err(error) = self.routes.refresh(&topic, until).await
+            {
+                tracing::debug!(name, ?error, "no route");
+            }
+        }
     }
 
     /// `None` without groups: there is nothing to tell.
@@ -342,6 +367,12 @@ impl Handler for FromBrokers {
         match request.request_code() {
             // speaks of consumers only; one-way
             RequestCode::NOTIFY_CONSUMER_IDS_CHANGED => {}
+            RequestCode::CHECK_TRANSACTION_STATE => {
+                if let Some(core) = self.0.upgrade() {
+                    let address = responder.connection().info().name();
+                    producer::check_transaction(&core, request, address);
+                }
+            }
             _ => responder.unsupported(&request),
         }
     }

@@ -208,6 +208,15 @@ pub struct ProducerConfig {
     ///
     /// Java: `latencyMax`, `notAvailableDuration`.
     pub latency_policy: LatencyPolicy,
+    /// Checks of transactions that run at a time. Default 1, bounds 1 ..= 1000.
+    ///
+    /// Java: `TransactionMQProducer.checkThreadPoolMaxSize`.
+    pub transaction_checks: usize,
+    /// Most checks of transactions that wait; further ones are left to the broker, which asks again. Default 2000, bounds
+    /// 1 ..= 1,000,000. The messages that wait have 64 MiB at most.
+    ///
+    /// Java: `TransactionMQProducer.checkRequestHoldMax`.
+    pub transaction_check_queue: usize,
     /// Topics whose routes are fetched before the producer is handed out. Default none.
     ///
     /// Java: `DefaultMQProducer.topics`.
@@ -239,6 +248,8 @@ impl Default for ProducerConfig {
             in_flight_bytes: 100 * 1024 * 1024,
             latency_fault_tolerance: false,
             latency_policy: LatencyPolicy::default(),
+            transaction_checks: 1,
+            transaction_check_queue: 2000,
             topics: Vec::new(),
         }
     }
@@ -280,6 +291,13 @@ impl ProducerConfig {
             self.in_flight_bytes,
             1024 * 1024,
             u32::MAX as usize >> 3,
+        );
+        faults.number("transaction_checks", self.transaction_checks, 1, 1000);
+        faults.number(
+            "transaction_check_queue",
+            self.transaction_check_queue,
+            1,
+            1_000_000,
         );
         if let Err(error) = rocketry_protocol::Topic::new(&self.create_topic_key) {
             faults.add(format!("create_topic_key: {error}"));
@@ -361,6 +379,8 @@ mod tests {
         assert_eq!(producer.in_flight_bytes, 104_857_600);
         assert!(!producer.retry_not_durable && !producer.latency_fault_tolerance);
         assert!(producer.short_headers);
+        assert_eq!(producer.transaction_checks, 1);
+        assert_eq!(producer.transaction_check_queue, 2000);
         let mut faults = Faults::default();
         client.check(&mut faults);
         assert!(faults.finish("test").is_ok() && producer.check().is_ok());

@@ -64,10 +64,11 @@ pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{
     AttemptOutcome, Avoided, AvoidedBecause, BodyForm, Decision, EndTransactionContext,
-    EndTransactionHook, ForbiddenHook, LatencyPolicy, MessageType, OneWay, PlainBecause, Producer,
-    ProducerBuilder, QueueChoice, Reply, RouteOrigin, Selection, SendContext, SendEvent,
-    SendFuture, SendHook, SendMode, SendObserver, SendOutcome, SendRequest, SendResult, SendStage,
-    SendStatus, ShutdownReport, Ticket, Unsent, by_hash, by_random, split_batch,
+    EndTransactionHook, ForbiddenHook, HalfMessage, IntoVerdict, LatencyPolicy, MessageType,
+    OneWay, PlainBecause, Producer, ProducerBuilder, QueueChoice, Reply, RouteOrigin, Selection,
+    SendContext, SendEvent, SendFuture, SendHook, SendMode, SendObserver, SendOutcome, SendRequest,
+    SendResult, SendStage, SendStatus, ShutdownReport, Ticket, Transaction, TransactionResult,
+    Unsent, Verdict, by_hash, by_random, split_batch,
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};
 pub use rpc_hook::RpcHook;

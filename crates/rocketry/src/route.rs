@@ -432,6 +432,11 @@ impl Routes {
         brokers.values().cloned().collect()
     }
 
+    /// The address of that broker's master.
+    pub(crate) fn master(&self, broker: &str) -> Option<Arc<str>> {
+        self.brokers.lock().get(broker)?.master()
+    }
+
     /// Whether this is a master's address in some route.
     pub(crate) fn is_master(&self, address: &str) -> bool {
         self.brokers
@@ -440,7 +445,7 @@ impl Routes {
             .any(|broker| broker.master().is_some_and(|master| &*master == address))
     }
 
-    fn cached(&self, topic: &str) -> Option<Arc<PublishRoute>> {
+    pub(crate) fn cached(&self, topic: &str) -> Option<Arc<PublishRoute>> {
         self.topics
             .read()
             .get(topic)

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
+use rocketry_protocol::header::transaction_state;
+
 /// What becomes of a transactional message. Java: `LocalTransactionState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Decision {
-    /// It is delivered.
+    /// The local transaction succeeded: consumers get the message.
     Commit,
-    /// It is dropped.
+    /// It failed: nobody gets the message.
     Rollback,
-    /// Not known yet: the broker asks again later.
+    /// Not known yet: the broker asks later, see [`crate::ProducerBuilder::transaction_checker`].
     Unknown,
 }
 
@@ -21,6 +23,14 @@ impl Decision {
             Self::Commit => "COMMIT_MESSAGE",
             Self::Rollback => "ROLLBACK_MESSAGE",
             Self::Unknown => "UNKNOW",
+        }
+    }
+
+    pub(crate) const fn on_the_wire(self) -> i32 {
+        match self {
+            Self::Commit => transaction_state::COMMIT,
+            Self::Rollback => transaction_state::ROLLBACK,
+            Self::Unknown => transaction_state::UNKNOWN,
         }
     }
 }

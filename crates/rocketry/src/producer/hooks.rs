@@ -192,7 +192,6 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    #[allow(dead_code, reason = "called where transactions end")]
     /// A transaction is about to be ended: to be called right before the request is sent, once.
     pub(crate) fn end_transaction(&self, context: &EndTransactionContext<'_>) {
         for hook in &self.end_transaction {

@@ -1,6 +1,7 @@
 //! The producer's public calls. What happens to a message is in the stages, which `send::drive` runs in order.
 
 mod calls;
+mod check;
 mod decision;
 mod encode;
 mod explain;
@@ -13,7 +14,9 @@ mod result;
 mod retry;
 mod select;
 mod send;
+mod transaction;
 mod validate;
+mod verdict;
 
 pub use decision::Decision;
 pub use fault::LatencyPolicy;
@@ -28,7 +31,10 @@ pub use observe::{
 pub use prepare::split_batch;
 pub use result::{SendResult, SendStatus, ShutdownReport, Unsent};
 pub use select::{Selection, by_hash, by_random};
+pub use transaction::{HalfMessage, Transaction, TransactionResult};
+pub use verdict::{IntoVerdict, Verdict};
 
+pub(crate) use check::ask as check_transaction;
 pub(crate) use interpret::classify;
 pub(crate) use send::Shared;
 
@@ -47,6 +53,7 @@ use tokio::{task::JoinHandle, time::timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    check::{Checker, Checks},
     encode::EncodeConfig,
     fault::FaultTable,
     hooks::Hooks,
@@ -86,6 +93,7 @@ pub struct ProducerBuilder {
     config: ProducerConfig,
     hooks: Hooks,
     observer: Option<Arc<dyn SendObserver>>,
+    checker: Option<Checker>,
 }
 
 impl ProducerBuilder {
@@ -96,6 +104,7 @@ impl ProducerBuilder {
             config: ProducerConfig::default(),
             hooks: Hooks::default(),
             observer: None,
+            checker: None,
         }
     }
     /// All options at once.
@@ -149,7 +158,12 @@ impl ProducerBuilder {
         self.config.check()?;
         let group = check_group(&self.group)?;
         let core = Arc::clone(self.client.core());
+        let checks = self.checker.map(|checker| {
+            let hooks = self.hooks.clone();
+            Checks::start(checker, group.clone(), hooks, &self.config, &core)
+        });
         let shared = Arc::new(Shared {
+            checks,
             encode: EncodeConfig::new(group, &self.config),
             limits: Limits {
                 max_message_bytes: self.config.max_message_bytes,
@@ -339,6 +353,9 @@ impl Producer {
         if timeout_at(until, shared.sends.wait()).await.is_err() {
             shared.abort.cancel();
             shared.sends.wait().await;
+        }
+        if let Some(checks) = &shared.checks {
+            checks.stop();
         }
         shared
             .client

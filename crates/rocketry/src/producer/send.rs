@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Mode, Outgoing, SendResult, Unsent,
     calls::Calls,
+    check::Checks,
     encode::{self, EncodeConfig},
     explain::Explain,
     fault::FaultTable,
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) prepare: PrepareConfig,
     pub(crate) faults: FaultTable,
     pub(crate) in_flight: InFlight,
+    /// Questions of brokers about transactions; none for a producer that has no checker.
+    pub(crate) checks: Option<Checks>,
     /// Counts sends that have begun, so that shutdown can wait for them.
     pub(crate) sends: TaskTracker,
     /// No new sends.

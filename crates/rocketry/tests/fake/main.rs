@@ -20,3 +20,4 @@ mod routes;
 mod security;
 mod support;
 mod synchronous;
+mod transactions;

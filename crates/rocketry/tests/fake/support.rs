@@ -461,3 +461,26 @@ pub(crate) fn on_time(took: Duration, at: Duration) {
 pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
+
+/// Runs what `make` makes again and again, dropping it after one poll more each time, until it is done; returns how many polls that
+/// took.
+pub(crate) async fn polls_until_done<F: IntoFuture>(make: impl Fn() -> F) -> usize {
+    use std::task::Poll;
+    let mut polls = 1;
+    loop {
+        let mut future = Box::pin(make().into_future());
+        let mut left = polls;
+        let done = std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending if left == 1 => Poll::Ready(false),
+            Poll::Pending => {
+                left -= 1;
+                Poll::Pending
+            }
+        });
+        if done.await {
+            return polls;
+        }
+        polls += 1;
+    }
+}

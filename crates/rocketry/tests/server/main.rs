@@ -12,6 +12,7 @@ mod blocking;
 mod round_trip;
 #[cfg(feature = "tls")]
 mod tls;
+mod transactions;
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  * <p>mqadmin reports a failure only by a stack trace on standard error, so that is captured as well.
  */
 final class Admin {
-    static String run(Map<String, String> options) throws Exception {
+    static String run(String verb, Map<String, String> options) throws Exception {
         PrintStream out = System.out;
         PrintStream err = System.err;
         ByteArrayOutputStream printed = new ByteArrayOutputStream();

@@ -1,10 +1,12 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -13,10 +15,27 @@ import java.util.Map;
  * Apache RocketMQ's own clients behind one line protocol, so that a whole run pays for one JVM.
  *
  * <p>A request is one line: {@code verb TAB name=value TAB ...}; the answer is one line, {@code ok TAB text} or {@code error TAB text}.
- * Messages travel in files: one body per line to send, one tab separated record per received message.
+ * Messages travel in files: one body per line to send, one record per received message.
+ *
+ * <p>Each verb belongs to a class with a method {@code run(verb, options)}, which is looked up by name: what an older client library does not
+ * offer is left out when the driver is compiled for it.
  */
 public final class Driver {
     private static final PrintStream ANSWERS = System.out;
+    private static final Map<String, String> OWNERS = new HashMap<>();
+
+    static {
+        OWNERS.put("produce", "Produce");
+        OWNERS.put("pull", "Consume");
+        OWNERS.put("litepull", "Consume");
+        OWNERS.put("push", "Consume");
+        OWNERS.put("admin", "Admin");
+        OWNERS.put("dump", "Dump");
+        OWNERS.put("offsets", "Offsets");
+        OWNERS.put("hash", "Offsets");
+        OWNERS.put("request", "Reply");
+        OWNERS.put("replier", "Reply");
+    }
 
     public static void main(String[] args) throws Exception {
         System.setOut(System.err); // the libraries print; answers must stay alone on standard output
@@ -35,24 +54,21 @@ public final class Driver {
         System.exit(0); // client threads that are not daemons must not outlive the driver's standard input
     }
 
-    private static String run(String line) throws Exception {
+    private static String run(String line) throws Throwable {
         String[] parts = line.split("\t", -1);
         Map<String, String> options = new LinkedHashMap<>();
         for (int i = 1; i < parts.length; i++) {
             int eq = parts[i].indexOf('=');
             options.put(parts[i].substring(0, eq), parts[i].substring(eq + 1));
         }
-        switch (parts[0]) {
-            case "produce":
-                return Produce.run(options);
-            case "pull":
-            case "litepull":
-            case "push":
-                return Consume.run(parts[0], options);
-            case "admin":
-                return Admin.run(options);
-            default:
-                throw new IllegalArgumentException("no such verb: " + parts[0]);
+        String owner = OWNERS.get(parts[0]);
+        if (owner == null) {
+            throw new IllegalArgumentException("no such verb: " + parts[0]);
+        }
+        try {
+            return (String) Class.forName(owner).getDeclaredMethod("run", String.class, Map.class).invoke(null, parts[0], options);
+        } catch (InvocationTargetException e) {
+            throw e.getCause();
         }
     }
 

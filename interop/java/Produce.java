@@ -29,7 +29,7 @@ final class Produce {
     private static final int SEND_TIMEOUT_MS = 15_000;
     private static int instances;
 
-    static String run(Map<String, String> options) throws Exception {
+    static String run(String verb, Map<String, String> options) throws Exception {
         String mode = options.get("mode");
         DefaultMQProducer producer = new DefaultMQProducer("interop-java-" + mode);
         producer.setNamesrvAddr(options.get("ns"));

@@ -1,4 +1,4 @@
-//! Apache RocketMQ 5.5.0's name server and broker on free ports, with small heaps.
+//! Apache RocketMQ's name server and broker, 5.5.0 or 4.9.7 by their class path, on free ports, with small heaps.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub(crate) struct NameServer {
 impl NameServer {
     /// Starts it with its files below `dir`, and waits until it serves.
     pub(crate) async fn start(class_path: &str, dir: &Path) -> Result<Self> {
-        std::fs::create_dir_all(dir)?;
+        home(dir, "logback_namesrv.xml")?;
         let port = free_port()?;
         let conf = dir.join("namesrv.conf");
         let shown = dir.display();
@@ -116,7 +116,7 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts it and waits until it says that it booted; its registration comes later ([`registered`]).
     pub(crate) async fn start(class_path: &str, dir: &Path, config: &BrokerConfig) -> Result<Self> {
-        std::fs::create_dir_all(dir)?;
+        home(dir, "logback_broker.xml")?;
         let port = config.port.map_or_else(free_broker_port, Ok)?;
         let conf = dir.join("broker.conf");
         std::fs::write(&conf, conf_text(config, port, free_port()?))?;
@@ -187,6 +187,13 @@ pub(crate) async fn registered(driver: &mut Driver, ns: &str, broker: &str) -> R
         }
         sleep(Duration::from_millis(300)).await;
     }
+}
+
+/// Makes `dir` what `ROCKETMQ_HOME` has to be: 4.9.7 does not start without a configuration of its logger.
+fn home(dir: &Path, logger: &str) -> Result {
+    std::fs::create_dir_all(dir.join("conf"))?;
+    std::fs::write(dir.join("conf").join(logger), "<configuration/>\n")?;
+    Ok(())
 }
 
 fn java(class_path: &str, home: &Path, memory: &[&str]) -> Command {

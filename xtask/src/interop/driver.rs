@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, Command};
 
 use crate::Result;
-use crate::interop::text::Received;
+use crate::interop::text::{Dumped, Received};
 use crate::process::Running;
 
 /// The slowest single verb: a sync producer with thousands of lines on a loaded machine.
@@ -54,6 +54,44 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
+    /// Everything that Java's client knows of the messages of `topic`: all that are there or come within `wait`, up to `count`.
+    pub(crate) async fn dump(
+        &mut self,
+        ns: &str,
+        topic: &str,
+        count: usize,
+        wait: Duration,
+    ) -> Result<Vec<Dumped>> {
+        self.dump_with(ns, topic, count, wait, &[]).await
+    }
+
+    /// As [`Driver::dump`], with further options of the verb.
+    pub(crate) async fn dump_with(
+        &mut self,
+        ns: &str,
+        topic: &str,
+        count: usize,
+        wait: Duration,
+        more: &[(&str, &str)],
+    ) -> Result<Vec<Dumped>> {
+        let out = self.file("dump");
+        let (count, wait) = (count.to_string(), wait.as_millis().to_string());
+        let file = out.display().to_string();
+        let mut options = vec![
+            ("ns", ns),
+            ("topic", topic),
+            ("count", &count),
+            ("wait_ms", &wait),
+            ("out", &file),
+        ];
+        options.extend_from_slice(more);
+        self.ask("dump", &options).await?;
+        std::fs::read_to_string(&out)?
+            .lines()
+            .map(Dumped::parse)
+            .collect()
+    }
+
     /// Starts the JVM; files that carry messages go to `dir`.
     pub(crate) fn start(class_path: &str, dir: &Path) -> Result<Self> {
         let mut command = Command::new("java");
@@ -154,7 +192,8 @@ impl Driver {
         Ok(String::from_utf8_lossy(&std::fs::read(out)?).into_owned())
     }
 
-    async fn ask(&mut self, verb: &str, options: &[(&str, &str)]) -> Result<String> {
+    /// Any verb; what it answers.
+    pub(crate) async fn ask(&mut self, verb: &str, options: &[(&str, &str)]) -> Result<String> {
         let mut line = verb.to_owned();
         for (name, value) in options {
             line.push('\t');

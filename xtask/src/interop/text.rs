@@ -6,6 +6,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
 use crate::{Result, root};
 
@@ -135,6 +136,37 @@ impl Received {
             });
         }
         Ok(received)
+    }
+}
+
+/// All that Java's client knows of a message (see `interop/java/Dump.java`).
+#[derive(Debug, Clone)]
+pub(crate) struct Dumped(Value);
+
+impl Dumped {
+    pub(crate) fn parse(json: &str) -> Result<Self> {
+        Ok(Self(serde_json::from_str(json)?))
+    }
+
+    /// A field of text; empty where there is none.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A number; -1 where there is none.
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        self.0.get(name).and_then(Value::as_i64).unwrap_or(-1)
+    }
+
+    /// A property.
+    pub(crate) fn property(&self, name: &str) -> Option<&str> {
+        self.0.get("properties")?.get(name)?.as_str()
+    }
+
+    /// The body, decompressed.
+    pub(crate) fn body(&self) -> Result<Vec<u8>> {
+        let body = STANDARD.decode(self.text("body_base64"));
+        Ok(body.map_err(|error| error.to_string())?)
     }
 }
 

@@ -11,14 +11,42 @@ use crate::{Result, root};
 /// Downloads of some 140 jars on a slow line.
 const FETCH: Duration = Duration::from_mins(10);
 const COMPILE: Duration = Duration::from_mins(5);
-/// The jar that tells a complete download from none.
-const PROOF: &str = "rocketmq-tools-5.5.0.jar";
+
+/// A release of Apache RocketMQ.
+#[derive(Debug, Clone, Copy)]
+struct Release {
+    version: &'static str,
+    /// Below `interop/`.
+    pom: &'static str,
+    /// Below `target/interop`.
+    lib: &'static str,
+    classes: &'static str,
+    /// Sources of the driver that this release's client does not have everything for.
+    without: &'static [&'static str],
+}
+
+const CURRENT: Release = Release {
+    version: "5.5.0",
+    pom: "pom.xml",
+    lib: "lib",
+    classes: "classes",
+    without: &[],
+};
+const OLD: Release = Release {
+    version: "4.9.7",
+    pom: "pom-4.xml",
+    lib: "lib-4",
+    classes: "classes-4",
+    without: &["Produce.java", "Sql92Vectors.java"],
+};
 
 /// Where the foreign side lies, ready to run.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    /// Jars and classes as one class path.
+    /// Jars and classes of 5.5.0 as one class path.
     pub(crate) class_path: String,
+    /// The same of 4.9.7.
+    pub(crate) class_path_4: String,
     /// The Go driver's executable.
     pub(crate) go_driver: PathBuf,
 }
@@ -50,23 +78,29 @@ pub(crate) async fn prepare() -> Result<Tools> {
     }
     let root = root();
     let dir = root.join("target/interop");
-    let lib = jars(&root, &dir).await?;
-    let classes = classes(&root, &dir, &lib).await?;
-    let go_driver = go_driver(&root, &dir).await?;
     Ok(Tools {
-        class_path: format!("{}:{}/*", classes.display(), lib.display()),
-        go_driver,
+        class_path: class_path(&root, &dir, CURRENT).await?,
+        class_path_4: class_path(&root, &dir, OLD).await?,
+        go_driver: go_driver(&root, &dir).await?,
     })
 }
 
-async fn jars(root: &Path, dir: &Path) -> Result<PathBuf> {
-    let lib = dir.join("lib");
-    if !lib.join(PROOF).exists() {
+async fn class_path(root: &Path, dir: &Path, release: Release) -> Result<String> {
+    let lib = jars(root, dir, release).await?;
+    let classes = classes(root, dir, &lib, release).await?;
+    Ok(format!("{}:{}/*", classes.display(), lib.display()))
+}
+
+async fn jars(root: &Path, dir: &Path, release: Release) -> Result<PathBuf> {
+    let lib = dir.join(release.lib);
+    // The jar that tells a complete download from none.
+    let proof = format!("rocketmq-tools-{}.jar", release.version);
+    if !lib.join(proof).exists() {
         // Maven writes file by file: a download that is cut must not pass for a complete one.
-        let partial = dir.join("lib.partial");
+        let partial = dir.join(format!("{}.partial", release.lib));
         std::fs::create_dir_all(&partial)?;
         let out = format!("-DoutputDirectory={}", partial.display());
-        let pom = root.join("interop/pom.xml");
+        let pom = root.join("interop").join(release.pom);
         run_ok(
             Command::new("mvn")
                 .args(["-q", "-B", "-f"])
@@ -84,8 +118,8 @@ async fn jars(root: &Path, dir: &Path) -> Result<PathBuf> {
     Ok(lib)
 }
 
-async fn classes(root: &Path, dir: &Path, lib: &Path) -> Result<PathBuf> {
-    let classes = dir.join("classes");
+async fn classes(root: &Path, dir: &Path, lib: &Path, release: Release) -> Result<PathBuf> {
+    let classes = dir.join(release.classes);
     std::fs::create_dir_all(&classes)?;
     let mut command = Command::new("javac");
     command
@@ -93,7 +127,11 @@ async fn classes(root: &Path, dir: &Path, lib: &Path) -> Result<PathBuf> {
         .arg(&classes);
     command.arg("-cp").arg(format!("{}/*", lib.display()));
     for entry in std::fs::read_dir(root.join("interop/java"))? {
-        command.arg(entry?.path());
+        let source = entry?;
+        let name = source.file_name();
+        if !release.without.iter().any(|without| *without == name) {
+            command.arg(source.path());
+        }
     }
     run_ok(&mut command, COMPILE).await?;
     Ok(classes)

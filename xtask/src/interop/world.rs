@@ -1,7 +1,10 @@
 //! What the cases share: one Java driver, one Apache system, one server of ours, the text; each started when first needed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rocketry::Client;
 
 use crate::Result;
 use crate::interop::apache::registered;
@@ -12,14 +15,18 @@ use crate::interop::{
 
 /// Small enough to roll during a run, so that messages cross a file boundary.
 const COMMIT_LOG_FILE_BYTES: u64 = 1024 * 1024;
+/// What our client may take to say goodbye.
+const CLOSE: Duration = Duration::from_secs(3);
 
 /// One of the two systems that messages are sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     /// `rocketry serve`.
     Ours,
-    /// Apache's name server and broker.
+    /// Apache's name server and broker, 5.5.0.
     Apache,
+    /// The same of 4.9.7.
+    Apache4,
 }
 
 /// Apache's name server with one broker.
@@ -40,8 +47,11 @@ pub(crate) struct World {
     pub(crate) lines: Vec<Vec<u8>>,
     dir: PathBuf,
     driver: Option<Driver>,
+    driver_4: Option<Driver>,
     apache: Option<Apache>,
+    apache_4: Option<Apache>,
     serve: Option<Serve>,
+    clients: HashMap<Target, Client>,
     /// Topics that already hold the text.
     sent: HashSet<(Target, String)>,
 }
@@ -57,8 +67,11 @@ impl World {
             lines,
             dir,
             driver: None,
+            driver_4: None,
             apache: None,
+            apache_4: None,
             serve: None,
+            clients: HashMap::new(),
             sent: HashSet::new(),
         })
     }
@@ -78,6 +91,25 @@ impl World {
         Ok(self.driver.as_mut().ok_or("no driver")?)
     }
 
+    /// The same with 4.9.7's client, which has fewer verbs.
+    pub(crate) fn driver_4(&mut self) -> Result<&mut Driver> {
+        if self.driver_4.is_none() {
+            let dir = self.dir("driver-4")?;
+            self.driver_4 = Some(Driver::start(&self.tools.class_path_4, &dir)?);
+        }
+        Ok(self.driver_4.as_mut().ok_or("no driver")?)
+    }
+
+    /// Our client, connected to a target.
+    pub(crate) async fn client(&mut self, target: Target) -> Result<Client> {
+        if let Some(client) = self.clients.get(&target) {
+            return Ok(client.clone());
+        }
+        let client = Client::connect(self.namesrv(target).await?).await?;
+        self.clients.insert(target, client.clone());
+        Ok(client)
+    }
+
     /// The address of a target's name server; starts the target if needed.
     pub(crate) async fn namesrv(&mut self, target: Target) -> Result<String> {
         match target {
@@ -93,15 +125,17 @@ impl World {
             }
             Target::Apache => {
                 if self.apache.is_none() {
-                    self.apache = Some(self.start_apache("apache").await?);
+                    let class_path = self.tools.class_path.clone();
+                    self.apache = Some(self.start_apache("apache", &class_path).await?);
                 }
-                Ok(self
-                    .apache
-                    .as_ref()
-                    .ok_or("no Apache system")?
-                    .name_server
-                    .addr()
-                    .to_owned())
+                address(self.apache.as_ref())
+            }
+            Target::Apache4 => {
+                if self.apache_4.is_none() {
+                    let class_path = self.tools.class_path_4.clone();
+                    self.apache_4 = Some(self.start_apache("apache-4", &class_path).await?);
+                }
+                address(self.apache_4.as_ref())
             }
         }
     }
@@ -116,16 +150,17 @@ impl World {
             .clone())
     }
 
-    async fn start_apache(&mut self, name: &str) -> Result<Apache> {
+    async fn start_apache(&mut self, name: &str, class_path: &str) -> Result<Apache> {
         let dir = self.dir(name)?;
-        let name_server = NameServer::start(&self.tools.class_path, &dir.join("namesrv")).await?;
+        let name_server = NameServer::start(class_path, &dir.join("namesrv")).await?;
         let config = BrokerConfig {
             store: dir.join("store"),
             commit_log_file_bytes: COMMIT_LOG_FILE_BYTES,
             heap_mib: 384,
             ..BrokerConfig::new(name_server.addr(), "broker-a", "DefaultCluster")
         };
-        let broker = self.start_broker(&dir.join("broker"), &config).await?;
+        let broker = Broker::start(class_path, &dir.join("broker"), &config).await?;
+        registered(self.driver()?, &config.namesrv, &config.name).await?;
         Ok(Apache {
             broker,
             name_server,
@@ -157,8 +192,12 @@ impl World {
 
     /// Stops everything; an unclean stop of ours is an error.
     pub(crate) async fn stop(mut self) -> Result {
+        for client in self.clients.values() {
+            client.shutdown(CLOSE).await;
+        }
         self.driver = None;
-        if let Some(apache) = self.apache.take() {
+        self.driver_4 = None;
+        for apache in self.apache.into_iter().chain(self.apache_4) {
             apache.broker.kill().await?;
             apache.name_server.kill().await?;
         }
@@ -167,4 +206,9 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn address(apache: Option<&Apache>) -> Result<String> {
+    let apache = apache.ok_or("no Apache system")?;
+    Ok(apache.name_server.addr().to_owned())
 }

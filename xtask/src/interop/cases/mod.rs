@@ -1,6 +1,7 @@
 //! The cases, by what they hold together.
 
 mod clients;
+mod producer;
 mod registration;
 mod store;
 mod texts;
@@ -34,6 +35,7 @@ impl Case {
 /// All cases, in the order in which they run.
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = texts::cases();
+    cases.extend(producer::cases());
     cases.extend(clients::cases());
     cases.extend(registration::cases());
     cases.extend(store::cases());

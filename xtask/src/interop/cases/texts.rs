@@ -31,6 +31,12 @@ pub(super) fn cases() -> Vec<Case> {
             }
         }
     }
+    for mode in MODES {
+        cases.push(Case::new(
+            format!("text/apache-4.9.7/{mode}/java-pull"),
+            move |world| Box::pin(old_java_reads(world, mode)),
+        ));
+    }
     cases
 }
 
@@ -69,6 +75,19 @@ async fn java_reads(world: &mut World, target: Target, mode: &str, reader: Reade
     let read = world
         .driver()?
         .consume(reader, &ns, &topic, sent.len())
+        .await?;
+    unbroken_queues(&read)?;
+    same_lines(&sent, &bodies(&read))
+}
+
+/// All of it is of the older release, the consumer too.
+async fn old_java_reads(world: &mut World, mode: &str) -> Result {
+    let topic = topic(mode);
+    let ns = world.sent(Target::Apache4, &topic, mode).await?;
+    let sent = world.lines.clone();
+    let driver = world.driver_4()?;
+    let read = driver
+        .consume(Reader::Pull, &ns, &topic, sent.len())
         .await?;
     unbroken_queues(&read)?;
     same_lines(&sent, &bodies(&read))

@@ -187,7 +187,7 @@ impl Connection {
         let permit = shared.permit(&shared.oneways, started, deadline).await?;
         let room = shared.room(command.body.len(), started, deadline).await?;
         let mut command = command.with_oneway();
-        command.opaque = shared.oneway_opaque();
+        command.opaque = shared.pending.lock().skip_opaque();
         match shared.append(command, Frame::Oneway(room)) {
             Ok(_) => {
                 // Given back by the writer.

@@ -87,12 +87,7 @@ impl Pending {
         if self.entries.len() >= self.limit {
             return None;
         }
-        // The counter wraps after 2^32 calls; a long poll may still hold its number by then.
-        while self.entries.contains_key(&self.next_opaque) {
-            self.next_opaque = self.next_opaque.wrapping_add(1);
-        }
-        let opaque = self.next_opaque;
-        self.next_opaque = opaque.wrapping_add(1);
+        let opaque = self.skip_opaque();
         self.entries.insert(
             opaque,
             Entry {
@@ -109,6 +104,17 @@ impl Pending {
             opaque,
             expires_earlier,
         })
+    }
+
+    /// A number that no call has: for one-way requests. A peer that answers one all the same must not answer a call with it.
+    pub(crate) fn skip_opaque(&mut self) -> i32 {
+        // The counter wraps after 2^32 requests; a long poll may still hold its number by then.
+        while self.entries.contains_key(&self.next_opaque) {
+            self.next_opaque = self.next_opaque.wrapping_add(1);
+        }
+        let opaque = self.next_opaque;
+        self.next_opaque = opaque.wrapping_add(1);
+        opaque
     }
 
     /// The outcome, once there is one: then the entry is gone. Until then `waker` is woken on it.

@@ -46,7 +46,6 @@ pub(crate) struct Shared {
     room: Semaphore,
     /// Requests of the peer without an answer.
     pub(crate) unanswered: AtomicUsize,
-    oneway_opaques: AtomicU64,
 
     /// All bytes the operating system has taken.
     pub(crate) written: AtomicU64,
@@ -133,7 +132,6 @@ impl Shared {
             oneways: Semaphore::new(options.max_oneways.clamp(1, Semaphore::MAX_PERMITS)),
             room: Semaphore::new(options.max_outbound_bytes.clamp(1, MAX_ROOM as usize)),
             unanswered: AtomicUsize::new(0),
-            oneway_opaques: AtomicU64::new(0),
             written: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             unmatched: AtomicU64::new(0),
@@ -351,12 +349,6 @@ impl Shared {
             AppendError::Closed => self.closed_error(started.elapsed()),
             AppendError::Encode(error) => Error::encode(self.addr(), started.elapsed(), error),
         }
-    }
-
-    /// Nobody waits for the number, but logs of both sides can be matched by it.
-    pub(crate) fn oneway_opaque(&self) -> i32 {
-        let count = self.oneway_opaques.fetch_add(1, Ordering::Relaxed);
-        i32::try_from(count & 0x7fff_ffff).unwrap_or(0)
     }
 
     /// The writer has handed `batch` to the socket.

@@ -386,6 +386,27 @@ async fn callers_beyond_the_permits_wait_and_time_out_while_the_connection_stays
 }
 
 /// P-089 and P-091, the connection's part: no entry, flag 2, permits come back when the bytes are written.
+/// A peer that answers a one-way request all the same answers no call with it.
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_oneway_request_reaches_no_call() {
+    let (connection, mut peer) = connected(&ConnectionOptions::default());
+    let call = connection
+        .begin(request("call"), within(3000))
+        .await
+        .unwrap();
+    connection
+        .oneway(request("one way"), within(3000))
+        .await
+        .unwrap();
+    let (first, second) = (peer.request().await, peer.request().await);
+    assert!(second.is_oneway() && first.opaque != second.opaque);
+    peer.answer(&second).await;
+    settle().await;
+    assert_eq!(connection.unmatched_responses(), 1);
+    peer.answer(&first).await;
+    assert_eq!(call.await.unwrap().body, "call");
+}
+
 #[tokio::test(start_paused = true)]
 async fn oneway_requests_return_when_queued_and_are_bounded() {
     let mut options = ConnectionOptions::default();

@@ -157,6 +157,21 @@ impl Connections {
         is_current
     }
 
+    /// Calls that wait for a response now, on all connections.
+    pub fn in_flight(&self) -> usize {
+        let mut table = self.0.table.lock();
+        let Table { slots, retired, .. } = &mut *table;
+        retired.retain(|weak| weak.upgrade().is_some());
+        let current = slots.values().filter_map(|slot| match slot {
+            Slot::Ready(connection) => Some(connection.in_flight()),
+            Slot::Connecting(_) => None,
+        });
+        let retired = retired.iter().filter_map(WeakConnection::upgrade);
+        current
+            .chain(retired.map(|connection| connection.in_flight()))
+            .sum()
+    }
+
     /// Ends all connections and waits until their tasks have ended; what is queued is still written, calls in flight fail.
     /// Requests made afterwards fail.
     pub async fn close_all(&self) {

@@ -69,6 +69,10 @@ impl Client {
     pub fn client_id(&self) -> &str {
         &self.core.client_id
     }
+    /// Requests of any kind, to brokers and name servers, that wait for an answer now.
+    pub fn calls_in_flight(&self) -> usize {
+        self.core.transport.in_flight()
+    }
     /// A producer of `group`, to be configured and awaited: `client.producer("orders").await?`. One per group and client.
     pub fn producer(&self, group: impl Into<String>) -> ProducerBuilder {
         ProducerBuilder::new(self.clone(), group.into())

@@ -185,6 +185,11 @@ impl Transport {
         self.watched(address, kept, reply).await
     }
 
+    /// Calls that wait for a response.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.connections.in_flight()
+    }
+
     pub(crate) async fn close_all(&self) {
         self.connections.close_all().await;
     }

@@ -1,0 +1,133 @@
+//! The application's books: every send with what it came to.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use rocketry::{Error, SendResult};
+use tokio::time::Instant;
+
+use crate::world::World;
+
+/// All sends of one run.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    entries: Arc<Mutex<Vec<Entry>>>,
+    world: World,
+}
+
+/// One send.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Bodies of its messages; one unless it is a batch.
+    pub(crate) bodies: Vec<Vec<u8>>,
+    pub(crate) way: Way,
+    pub(crate) deadline: Instant,
+    /// Exactly one in the end.
+    pub(crate) endings: Vec<(Instant, Ending)>,
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the producer's own word")]
+pub(crate) enum Way {
+    Sync,
+    SyncQueue,
+    SyncHash,
+    Async,
+    AsyncQueue,
+    Callback,
+    OneWay,
+    Batch,
+    AsyncBatch,
+    /// Given up by the application at some point.
+    Dropped,
+    /// One after the other to one queue.
+    Ordered,
+    /// After the healing.
+    Healed,
+}
+
+/// What a send came to.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    Stored(SendResult),
+    /// A one-way request was handed over.
+    Handed,
+    Failed(Error),
+    Dropped,
+}
+
+/// A send that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticket(usize);
+
+impl Ledger {
+    pub(crate) fn new(world: World) -> Self {
+        Self {
+            entries: Arc::default(),
+            world,
+        }
+    }
+
+    /// Begins a send of messages whose bodies `bodies` makes from their labels.
+    pub(crate) fn begin(
+        &self,
+        way: Way,
+        timeout: Duration,
+        count: usize,
+        mut body: impl FnMut(&str) -> Vec<u8>,
+    ) -> (Ticket, Vec<Vec<u8>>) {
+        let mut entries = self.entries.lock();
+        let number = entries.len();
+        let bodies: Vec<_> = (0..count)
+            .map(|n| match count {
+                1 => body(&format!("m{number}")),
+                _ => body(&format!("m{number}.{n}")),
+            })
+            .collect();
+        entries.push(Entry {
+            bodies: bodies.clone(),
+            way,
+            deadline: Instant::now() + timeout,
+            endings: Vec::new(),
+        });
+        drop(entries);
+        self.world
+            .trace(format_args!("m{number} {way:?} within {timeout:?}"));
+        (Ticket(number), bodies)
+    }
+
+    pub(crate) fn end(&self, ticket: Ticket, ending: Ending) {
+        let text = match &ending {
+            Ending::Stored(result) => format!(
+                "{:?} at {}/{} {}",
+                result.status, result.queue.broker_name, result.queue.queue_id, result.queue_offset
+            ),
+            Ending::Failed(error) => format!(
+                "{:?}, {} attempts, maybe stored {}: {}",
+                error.kind(),
+                error.attempts().len(),
+                error.maybe_stored(),
+                error.reason()
+            ),
+            other => format!("{other:?}"),
+        };
+        self.world.trace(format_args!("m{} {text}", ticket.0));
+        self.entries.lock()[ticket.0]
+            .endings
+            .push((Instant::now(), ending));
+    }
+
+    pub(crate) fn entries(self) -> Vec<Entry> {
+        std::mem::take(&mut *self.entries.lock())
+    }
+}
+
+impl From<Result<SendResult, Error>> for Ending {
+    fn from(result: Result<SendResult, Error>) -> Self {
+        match result {
+            Ok(result) => Self::Stored(result),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What the simulated application sends: every way of sending, at random.
+
+use std::time::Duration;
+
+use rocketry::{Message, MessageQueue, Producer, Topic, by_hash};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    ledger::{Ending, Ledger, Ticket, Way},
+    script::TOPICS,
+};
+
+/// One task of the application.
+pub(crate) struct Worker {
+    pub(crate) random: fastrand::Rng,
+    pub(crate) producer: Producer,
+    pub(crate) ledger: Ledger,
+    pub(crate) brokers: usize,
+    /// What the producer allows a send by default.
+    pub(crate) timeout: Duration,
+    pub(crate) answers: JoinSet<()>,
+}
+
+impl Worker {
+    /// Sends `count` times, with pauses of up to `pause_ms`, and waits for all answers.
+    pub(crate) async fn run(mut self, count: usize, pause_ms: u64) {
+        for _ in 0..count {
+            sleep(Duration::from_millis(self.random.u64(0..=pause_ms))).await;
+            match self.random.u8(0..20) {
+                0..=4 => self.sync().await,
+                5 => self.sync_queue().await,
+                6 => self.sync_hash().await,
+                7..=9 => self.asynchronous(Way::Async).await,
+                10 => self.asynchronous(Way::AsyncQueue).await,
+                11 | 12 => self.callback().await,
+                13 => self.one_way().await,
+                14 => self.batch().await,
+                15 => self.asynchronous(Way::AsyncBatch).await,
+                16 => self.dropped().await,
+                _ => self.burst(),
+            }
+        }
+        while let Some(joined) = self.answers.join_next().await {
+            joined.expect("no panic");
+        }
+    }
+
+    /// Sends one after the other to one queue, for as long as `count` lasts.
+    pub(crate) async fn run_ordered(mut self, count: usize) {
+        let queue = self.queue("O", 0);
+        for _ in 0..count {
+            sleep(Duration::from_millis(self.random.u64(0..400))).await;
+            let (ticket, message) = self.single(Way::Ordered, "O");
+            let sent = self.producer.send(message).queue(queue.clone()).await;
+            self.ledger.end(ticket, sent.into());
+        }
+    }
+
+    async fn sync(&mut self) {
+        let (ticket, message) = self.single_to_any(Way::Sync);
+        let sent = self.producer.send(message).timeout(self.timeout).await;
+        self.ledger.end(ticket, sent.into());
+    }
+
+    async fn sync_queue(&mut self) {
+        let topic = self.topic();
+        let queue = self.random_queue(topic);
+        let (ticket, message) = self.single(Way::SyncQueue, topic);
+        let sent = self.producer.send(message).queue(queue).await;
+        self.ledger.end(ticket, sent.into());
+    }
+
+    async fn sync_hash(&mut self) {
+        let key = self.random.u8(..).to_string();
+        let (ticket, message) = self.single_to_any(Way::SyncHash);
+        let sent = self.producer.send(message).selector(by_hash(key)).await;
+        self.ledger.end(ticket, sent.into());
+    }
+
+    async fn asynchronous(&mut self, way: Way) {
+        let topic = self.topic();
+        let queue = self.random_queue(topic);
+        let (ticket, handed) = match way {
+            Way::AsyncBatch => {
+                let (ticket, messages) = self.several(way, topic);
+                (ticket, self.producer.enqueue_batch(messages).await)
+            }
+            Way::AsyncQueue => {
+                let (ticket, message) = self.single(way, topic);
+                (ticket, self.producer.enqueue(message).queue(queue).await)
+            }
+            _ => {
+                let (ticket, message) = self.single(way, topic);
+                (ticket, self.producer.enqueue(message).await)
+            }
+        };
+        let ledger = self.ledger.clone();
+        match handed {
+            Ok(answer) => drop(self.answers.spawn(async move {
+                ledger.end(ticket, answer.await.into());
+            })),
+            Err(error) => ledger.end(ticket, Ending::Failed(error)),
+        }
+    }
+
+    async fn callback(&mut self) {
+        let (ticket, message) = self.single_to_any(Way::Callback);
+        let ledger = self.ledger.clone();
+        let called = move |result: Result<_, _>| ledger.end(ticket, result.into());
+        self.producer.enqueue_with(message, called).await;
+    }
+
+    async fn one_way(&mut self) {
+        let (ticket, message) = self.single_to_any(Way::OneWay);
+        let ending = match self.producer.send_oneway(message).await {
+            Ok(()) => Ending::Handed,
+            Err(error) => Ending::Failed(error),
+        };
+        self.ledger.end(ticket, ending);
+    }
+
+    async fn batch(&mut self) {
+        let topic = self.topic();
+        let (ticket, messages) = self.several(Way::Batch, topic);
+        let sent = self.producer.send_batch(messages).await;
+        self.ledger.end(ticket, sent.into());
+    }
+
+    /// Gives up at a random moment.
+    async fn dropped(&mut self) {
+        let (ticket, message) = self.single_to_any(Way::Dropped);
+        let patience = Duration::from_millis(self.random.u64(0..50));
+        let sending = async { self.producer.send(message).await };
+        match timeout(patience, sending).await {
+            Ok(sent) => self.ledger.end(ticket, sent.into()),
+            Err(_) => self.ledger.end(ticket, Ending::Dropped),
+        }
+    }
+
+    /// Several synchronous sends at once.
+    fn burst(&mut self) {
+        for _ in 0..self.random.usize(2..6) {
+            let (ticket, message) = self.single_to_any(Way::Sync);
+            let (producer, ledger) = (self.producer.clone(), self.ledger.clone());
+            self.answers.spawn(async move {
+                let sent = producer.send(message).await;
+                ledger.end(ticket, sent.into());
+            });
+        }
+    }
+
+    /// A message to any queue, after the healing; whether it was stored.
+    pub(crate) async fn healed(&mut self) -> bool {
+        let (ticket, message) = self.single(Way::Healed, "T");
+        let sent = self.producer.send(message).await;
+        let stored = sent.is_ok();
+        self.ledger.end(ticket, sent.into());
+        stored
+    }
+
+    fn single_to_any(&mut self, way: Way) -> (Ticket, Message) {
+        let topic = self.topic();
+        self.single(way, topic)
+    }
+
+    fn single(&mut self, way: Way, topic: &'static str) -> (Ticket, Message) {
+        let random = &mut self.random;
+        let (ticket, bodies) = self
+            .ledger
+            .begin(way, self.timeout, 1, |label| body(label, random));
+        let body = bodies.into_iter().next().unwrap_or_default();
+        (ticket, Message::new(topic, body))
+    }
+
+    fn several(&mut self, way: Way, topic: &'static str) -> (Ticket, Vec<Message>) {
+        let random = &mut self.random;
+        let count = random.usize(2..5);
+        let (ticket, bodies) = self
+            .ledger
+            .begin(way, self.timeout, count, |label| body(label, random));
+        let messages = bodies.into_iter().map(|body| Message::new(topic, body));
+        (ticket, messages.collect())
+    }
+
+    fn topic(&mut self) -> &'static str {
+        match self.random.u8(0..10) {
+            0 => "N",
+            1 | 2 => TOPICS[1],
+            _ => TOPICS[0],
+        }
+    }
+
+    fn random_queue(&mut self, topic: &str) -> MessageQueue {
+        let id = self.random.i32(0..4);
+        self.queue(topic, id)
+    }
+
+    fn queue(&mut self, topic: &str, queue_id: i32) -> MessageQueue {
+        let broker = u8::try_from(self.random.usize(..self.brokers)).unwrap_or(0);
+        MessageQueue {
+            topic: Topic::new(topic).expect("a valid name"),
+            broker_name: format!("broker-{}", char::from(b'a' + broker)).into(),
+            queue_id,
+        }
+    }
+}
+
+/// Mostly small; now and then one that is compressed, or that is written without being copied.
+fn body(label: &str, random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut body = format!("{label} ").into_bytes();
+    match random.u8(0..60) {
+        0 => body.resize(5_000, b'.'),
+        1 => {
+            let noise = std::iter::repeat_with(|| random.u8(..));
+            body.extend(noise.take(20_000));
+        }
+        _ => body.resize(body.len() + random.usize(0..100), b'.'),
+    }
+    body
+}

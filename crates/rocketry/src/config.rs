@@ -6,7 +6,7 @@ use rocketry_protocol::{Language, ResponseCode, acl::Credentials, compress::Comp
 
 use crate::{
     error::{Error, ErrorKind},
-    producer::LatencyPolicy,
+    producer::{AutoBatch, LatencyPolicy},
 };
 
 /// Options of a [`crate::Client`]: `ClientConfig { heartbeat: Duration::from_secs(10), ..Default::default() }`.
@@ -217,6 +217,10 @@ pub struct ProducerConfig {
     ///
     /// Java: `TransactionMQProducer.checkRequestHoldMax`.
     pub transaction_check_queue: usize,
+    /// Gathers single sends to batches; costs each of them some time. Default none.
+    ///
+    /// Java: `DefaultMQProducer.autoBatch`.
+    pub auto_batch: Option<AutoBatch>,
     /// Topics whose routes are fetched before the producer is handed out. Default none.
     ///
     /// Java: `DefaultMQProducer.topics`.
@@ -250,6 +254,7 @@ impl Default for ProducerConfig {
             latency_policy: LatencyPolicy::default(),
             transaction_checks: 1,
             transaction_check_queue: 2000,
+            auto_batch: None,
             topics: Vec::new(),
         }
     }
@@ -301,6 +306,27 @@ impl ProducerConfig {
         );
         if let Err(error) = rocketry_protocol::Topic::new(&self.create_topic_key) {
             faults.add(format!("create_topic_key: {error}"));
+        }
+        if let Some(auto_batch) = &self.auto_batch {
+            faults.duration(
+                "auto_batch.max_delay",
+                auto_batch.max_delay,
+                ms,
+                Duration::from_secs(30),
+            );
+            faults.number(
+                "auto_batch.max_bytes",
+                auto_batch.max_bytes,
+                1,
+                2 * 1024 * 1024,
+            );
+            // the semaphore's permits are 32-bit
+            faults.number(
+                "auto_batch.held_bytes",
+                auto_batch.held_bytes,
+                1,
+                u32::MAX as usize >> 3,
+            );
         }
         if let Err(fault) = self.latency_policy.check() {
             faults.add(fault);

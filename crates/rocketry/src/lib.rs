@@ -63,7 +63,7 @@ pub use connect::Connect;
 pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{
-    AttemptOutcome, Avoided, AvoidedBecause, BodyForm, Decision, EndTransactionContext,
+    AttemptOutcome, AutoBatch, Avoided, AvoidedBecause, BodyForm, Decision, EndTransactionContext,
     EndTransactionHook, ForbiddenHook, HalfMessage, IntoVerdict, LatencyPolicy, MessageType,
     OneWay, PlainBecause, Producer, ProducerBuilder, QueueChoice, Reply, RouteOrigin, Selection,
     SendContext, SendEvent, SendFuture, SendHook, SendMode, SendObserver, SendOutcome, SendRequest,

@@ -1,5 +1,6 @@
 //! The producer's public calls. What happens to a message is in the stages, which `send::drive` runs in order.
 
+mod accumulate;
 mod calls;
 mod check;
 mod decision;
@@ -18,6 +19,7 @@ mod transaction;
 mod validate;
 mod verdict;
 
+pub use accumulate::AutoBatch;
 pub use decision::Decision;
 pub use fault::LatencyPolicy;
 pub use hooks::{
@@ -53,6 +55,7 @@ use tokio::{task::JoinHandle, time::timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    accumulate::{Accumulator, Gathered},
     check::{Checker, Checks},
     encode::EncodeConfig,
     fault::FaultTable,
@@ -74,10 +77,12 @@ use crate::{
 pub(crate) enum Outgoing {
     Single(Message),
     Batch(Vec<Message>),
+    /// A batch that the producer has made of single messages with the same tags.
+    Gathered(Vec<Message>),
 }
 
 /// How a message is sent. Java: `CommunicationMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Mode {
     Sync,
     Async,
@@ -174,6 +179,7 @@ impl ProducerBuilder {
                 self.config.latency_policy.clone(),
             ),
             in_flight: InFlight::new(&self.config),
+            accumulator: self.config.auto_batch.map(Accumulator::new),
             sends: TaskTracker::new(),
             closed: false.into(),
             abort: CancellationToken::new(),
@@ -305,11 +311,10 @@ impl Producer {
         let counted = self.shared.sends.token();
         tokio::spawn(async move {
             let _counted = counted;
-            match handed {
-                Ok(HandedOver::Pending(sending)) => callback(sending.await),
-                Ok(HandedOver::Done(done)) => callback(done),
-                Err(error) => callback(Err(error)),
-            }
+            callback(match handed {
+                Ok(handed) => handed.result().await,
+                Err(error) => Err(error),
+            });
         });
     }
 
@@ -327,6 +332,15 @@ impl Producer {
     /// [`ProducerConfig::in_flight_bytes`] bound.
     pub fn in_flight(&self) -> (usize, usize) {
         self.shared.in_flight.used()
+    }
+
+    /// Body bytes of messages that were sent with [`ProducerConfig::auto_batch`] and have no result yet: what
+    /// [`AutoBatch::held_bytes`] bounds.
+    pub fn gathered_bytes(&self) -> usize {
+        self.shared
+            .accumulator
+            .as_ref()
+            .map_or(0, Accumulator::held_bytes)
     }
 
     /// Queues that messages of `topic` can be sent to, in the order in which they are used; asked anew.
@@ -350,6 +364,9 @@ impl Producer {
         }
         let until = clock::now() + deadline;
         shared.sends.close();
+        if let Some(accumulator) = &shared.accumulator {
+            accumulator.flush();
+        }
         if timeout_at(until, shared.sends.wait()).await.is_err() {
             shared.abort.cancel();
             shared.sends.wait().await;
@@ -472,6 +489,7 @@ impl<'a> IntoFuture for SendRequest<'a, Ticket> {
             match self.producer.shared.hand_over(self.order).await? {
                 HandedOver::Done(Err(error)) => Err(error),
                 HandedOver::Done(done) => Ok(SendFuture(State::Done(Some(done)))),
+                HandedOver::Gathered(gathered) => Ok(SendFuture(State::Gathered(gathered))),
                 HandedOver::Pending(sending) => {
                     Ok(SendFuture(State::Sending(tokio::spawn(sending))))
                 }
@@ -503,6 +521,7 @@ pub struct SendFuture(State);
 #[derive(Debug)]
 enum State {
     Done(Option<Result<SendResult, Error>>),
+    Gathered(Gathered),
     Sending(JoinHandle<Result<SendResult, Error>>),
 }
 
@@ -512,6 +531,7 @@ impl Future for SendFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Done(done) => Poll::Ready(done.take().unwrap_or_else(|| Err(ended()))),
+            State::Gathered(gathered) => Pin::new(gathered).poll(cx),
             State::Sending(task) => Pin::new(task)
                 .poll(cx)
                 .map(|joined| joined.unwrap_or_else(|_| Err(ended()))),

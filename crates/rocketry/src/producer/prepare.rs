@@ -3,11 +3,12 @@
 //! Done once per send, so that every attempt carries the same message id (Java compresses again for each attempt, and forgets the
 //! retry-topic values after the first).
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use rocketry_protocol::{
-    Message, Topic, batch, compress::Compression, id::IdSource, properties::name, sys_flag, topic,
+    Message, Topic, batch, compress::Compression, id::IdSource, properties, properties::name,
+    sys_flag, topic,
 };
 
 use super::{
@@ -139,6 +140,19 @@ pub(crate) fn prepare(
         Outgoing::Batch(messages) => {
             whole_batch(topic, messages, limits, ids, ms_since_month_start)
         }
+        Outgoing::Gathered(messages) => {
+            let tags = messages.first().and_then(Message::tags).map(str::to_owned);
+            let keys = keys_of(&messages);
+            let mut batch = whole_batch(topic, messages, limits, ids, ms_since_month_start)?;
+            let properties = batch.message.properties_mut();
+            if let Some(tags) = tags {
+                properties.set(name::TAGS, &tags);
+            }
+            if !keys.is_empty() {
+                properties.set(name::KEYS, &keys);
+            }
+            Ok(batch)
+        }
     }
 }
 
@@ -236,8 +250,32 @@ fn whole_batch(
     })
 }
 
+/// The keys of several messages, each once, in order. Java joins them in synchronous sends only, and in no order.
+fn keys_of(messages: &[Message]) -> String {
+    let mut seen = HashSet::new();
+    let mut joined = String::new();
+    for keys in messages
+        .iter()
+        .filter_map(|message| message.properties().get(name::KEYS))
+    {
+        for key in keys.split(' ').filter(|key| !key.is_empty()) {
+            // a batch that is stored as one record has the limit of one
+            if joined.len() + key.len() < MAX_KEYS_BYTES && seen.insert(key) {
+                if !joined.is_empty() {
+                    joined.push(' ');
+                }
+                joined.push_str(key);
+            }
+        }
+    }
+    joined
+}
+
+/// Leaves room for the other properties of a batch.
+const MAX_KEYS_BYTES: usize = properties::MAX_BYTES - 1024;
+
 /// The message's id; a new one unless it has been sent before. Java: `MessageClientIDSetter.setUniqID`.
-fn ensure_id(message: &mut Message, ids: &IdSource, ms: u32) -> String {
+pub(super) fn ensure_id(message: &mut Message, ids: &IdSource, ms: u32) -> String {
     if let Some(id) = message.properties().get(name::UNIQ_KEY) {
         return id.to_owned();
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rocketry_protocol::{Message, MessageQueue};
+use rocketry_protocol::{Message, MessageQueue, Topic, properties};
 use rocketry_remoting::Deadline;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Mode, Outgoing, SendResult, Unsent,
+    accumulate::{Accumulator, Gathered},
     calls::Calls,
     check::Checks,
     encode::{self, EncodeConfig},
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) in_flight: InFlight,
     /// Questions of brokers about transactions; none for a producer that has no checker.
     pub(crate) checks: Option<Checks>,
+    /// Where single sends wait for company.
+    pub(crate) accumulator: Option<Accumulator>,
     /// Counts sends that have begun, so that shutdown can wait for them.
     pub(crate) sends: TaskTracker,
     /// No new sends.
@@ -79,15 +82,41 @@ pub(crate) enum HandedOver {
     /// It was over before: mostly a failure.
     Done(Result<SendResult, Error>),
     /// The request is on its way.
-    Pending(std::pin::Pin<Box<dyn Future<Output = Result<SendResult, Error>> + Send>>),
+    Pending(Sending),
+    /// The message waits for company.
+    Gathered(Gathered),
+}
+
+/// The rest of a send that has begun.
+pub(crate) type Sending = std::pin::Pin<Box<dyn Future<Output = Result<SendResult, Error>> + Send>>;
+
+impl HandedOver {
+    /// What the send comes to.
+    pub(crate) async fn result(self) -> Result<SendResult, Error> {
+        match self {
+            Self::Done(done) => done,
+            Self::Pending(sending) => sending.await,
+            Self::Gathered(gathered) => gathered.await,
+        }
+    }
 }
 
 impl Shared {
     /// Sends and waits for the answer; for a one-way send, until the connection has taken the request.
-    pub(crate) async fn send(&self, order: Order, mode: Mode) -> Result<Option<SendResult>, Error> {
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        order: Order,
+        mode: Mode,
+    ) -> Result<Option<SendResult>, Error> {
         let _counted = self.sends.token();
         let started = clock::now();
         let deadline = self.begin(&order, started)?;
+        if mode == Mode::Sync
+            && let Some(room) = self.room_for_company(&order)
+        {
+            let gathered = self.gather(order, mode, deadline, (room, None)).await?;
+            return gathered.await.map(Some);
+        }
         let handed = AtomicBool::new(false);
         drive(
             self,
@@ -107,23 +136,36 @@ impl Shared {
         let counted = self.sends.token();
         let started = clock::now();
         let deadline = self.begin(&order, started)?;
-        let permits = self.in_flight.acquire(&order.outgoing, deadline).await?;
+        let permits = tokio::select! {
+            biased;
+            permits = self.in_flight.acquire(&order.outgoing, deadline) => permits?,
+            () = self.abort.cancelled() => return Err(self.aborted(&order.outgoing)),
+        };
+        if let Some(room) = self.room_for_company(&order) {
+            let held = (room, Some(permits));
+            let gathered = self.gather(order, Mode::Async, deadline, held).await?;
+            return Ok(HandedOver::Gathered(gathered));
+        }
+        let (times, held) = ((started, deadline), (permits, counted));
+        Ok(self.start(order, Mode::Async, times, held).await)
+    }
+
+    /// The beginning of a send, until the request is on its way; `held` is given back at its end.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        order: Order,
+        mode: Mode,
+        times: (Instant, Instant),
+        held: impl Send + 'static,
+    ) -> HandedOver {
         let handed = Arc::new(AtomicBool::new(false));
-        let mut sending: std::pin::Pin<Box<dyn Future<Output = _> + Send>> = {
+        let mut sending: Sending = {
             let (shared, handed) = (Arc::clone(self), Arc::clone(&handed));
             Box::pin(async move {
-                let (_permits, _counted) = (permits, counted);
-                let times = (started, deadline);
-                drive(
-                    &shared,
-                    order.outgoing,
-                    order.target,
-                    Mode::Async,
-                    times,
-                    &handed,
-                )
-                .await
-                .and_then(|result| result.ok_or_else(no_result))
+                let _held = held;
+                let result =
+                    drive(&shared, order.outgoing, order.target, mode, times, &handed).await?;
+                result.ok_or_else(no_result)
             })
         };
         let done = poll_fn(|cx| match sending.as_mut().poll(cx) {
@@ -132,7 +174,7 @@ impl Shared {
             Poll::Pending => Poll::Pending,
         })
         .await;
-        Ok(done.map_or(HandedOver::Pending(sending), HandedOver::Done))
+        done.map_or(HandedOver::Pending(sending), HandedOver::Done)
     }
 
     /// Refuses the send if the producer is shut down, else says until when it may take.
@@ -231,7 +273,8 @@ async fn stages(
         biased;
         over = attempts(shared, &prepared, target, mode, &mut tries, &mut calls, handed) => over,
         () = shared.abort.cancelled() => {
-            Err(shared.aborted(&prepared, handed.load(Ordering::Relaxed)))
+            let ids = prepared.msg_id.split(',');
+            Err(shared.ended(prepared.topic.as_arc(), ids, handed.load(Ordering::Relaxed)))
         }
     };
     calls.over(&over);
@@ -357,49 +400,67 @@ async fn attempt_queue(
     (explain, choice): (Explain<'_>, QueueChoice),
 ) -> Result<Place, Error> {
     let mark = explain.mark();
-    let core = shared.core();
     let topic = &prepared.topic;
-    let no_route = |error: RouteError| {
-        error.into_error(
-            format!("send to topic {:?}", topic.as_str()),
-            topic.as_str(),
-        )
-    };
-    let topic_queues = shared.config.topic_queues;
-    let mut route = core
-        .routes
-        .publish(topic, topic_queues, tries.deadline())
-        .await
-        .map_err(no_route)?;
+    let mut route = route(shared, topic, tries.deadline()).await?;
     explain.routed(mark, &route);
     let mut mark = explain.mark();
-    if let Target::Selector(_) = target
-        && let Target::Selector(selector) = std::mem::replace(target, Target::Any)
-    {
-        let queue = select::run_selector(selector, &route.queues, &prepared.message)?;
-        same_topic(&queue, topic.as_str())?;
-        *target = Target::Queue(queue);
-    }
+    choose(target, &route, &prepared.message)?;
     let chosen = match target {
         Target::Queue(queue) => Some(queue),
         _ => None,
     };
     let mut place = place(shared, &route, chosen.as_deref(), tries)
-        .ok_or_else(|| no_route(RouteError::NotWritable))?;
+        .ok_or_else(|| no_route(topic, RouteError::NotWritable))?;
     if place.address.is_none() {
         // Java looks into its own cache again, which cannot help; a name server may know more.
-        route = core
+        route = shared
+            .core()
             .routes
             .refresh(topic, tries.deadline())
             .await
-            .map_err(no_route)?;
+            .map_err(|error| no_route(topic, error))?;
         explain.routed(mark, &route);
         mark = explain.mark();
         place = self::place(shared, &route, chosen.as_deref(), tries)
-            .ok_or_else(|| no_route(RouteError::NotWritable))?;
+            .ok_or_else(|| no_route(topic, RouteError::NotWritable))?;
     }
     explain.queue(mark, &place.queue, choice, (&route, tries.last_broker()));
     Ok(place)
+}
+
+/// The queues of a topic, from the cache or a name server.
+pub(super) async fn route(
+    shared: &Shared,
+    topic: &Topic,
+    deadline: Instant,
+) -> Result<Arc<PublishRoute>, Error> {
+    let queues = shared.config.topic_queues;
+    let routes = &shared.core().routes;
+    let route = routes.publish(topic, queues, deadline).await;
+    route.map_err(|error| no_route(topic, error))
+}
+
+fn no_route(topic: &Topic, error: RouteError) -> Error {
+    error.into_error(
+        format!("send to topic {:?}", topic.as_str()),
+        topic.as_str(),
+    )
+}
+
+/// Has the application's selector choose, if there is one: once for all attempts.
+pub(super) fn choose(
+    target: &mut Target,
+    route: &PublishRoute,
+    message: &Message,
+) -> Result<(), Error> {
+    if let Target::Selector(_) = target
+        && let Target::Selector(selector) = std::mem::replace(target, Target::Any)
+    {
+        let queue = select::run_selector(selector, &route.queues, message)?;
+        same_topic(&queue, message.topic())?;
+        *target = Target::Queue(queue);
+    }
+    Ok(())
 }
 
 fn place(
@@ -427,7 +488,7 @@ fn place(
 }
 
 /// Java: `Validators` in `DefaultMQProducerImpl.send(msg, mq)`, which one-way sends there leave out.
-fn same_topic(queue: &MessageQueue, topic: &str) -> Result<(), Error> {
+pub(super) fn same_topic(queue: &MessageQueue, topic: &str) -> Result<(), Error> {
     if queue.topic.as_str() == topic {
         return Ok(());
     }
@@ -457,13 +518,27 @@ async fn compress(job: Job) -> Option<(bytes::Bytes, i32)> {
 }
 
 impl Shared {
-    fn aborted(&self, prepared: &Prepared, maybe_stored: bool) -> Error {
-        let topic = prepared.topic.as_arc();
-        self.unsent.lock().push(Unsent {
-            topic: Arc::clone(topic),
-            msg_id: prepared.msg_id.clone(),
-            maybe_stored,
+    /// The error of a send that shutdown ends before it has begun.
+    pub(super) fn aborted(&self, outgoing: &Outgoing) -> Error {
+        let ids = outgoing.messages().iter().map(|message| {
+            let id = message.properties().get(properties::name::UNIQ_KEY);
+            id.unwrap_or_default()
         });
+        self.ended(&outgoing.topic().into(), ids, false)
+    }
+
+    /// The error of a send that shutdown ends; its messages are remembered for the report.
+    fn ended<'a>(
+        &self,
+        topic: &Arc<str>,
+        ids: impl Iterator<Item = &'a str>,
+        maybe_stored: bool,
+    ) -> Error {
+        self.unsent.lock().extend(ids.map(|id| Unsent {
+            topic: Arc::clone(topic),
+            msg_id: id.to_owned(),
+            maybe_stored,
+        }));
         Error::new(
             ErrorKind::Closed,
             format!("send to topic {topic:?}"),
@@ -486,6 +561,7 @@ pub(crate) struct InFlight {
 }
 
 /// A place among the sends in flight; given back when dropped.
+#[derive(Debug)]
 pub(crate) struct Permits {
     _message: OwnedSemaphorePermit,
     _bytes: OwnedSemaphorePermit,
@@ -548,25 +624,26 @@ impl InFlight {
 }
 
 impl Outgoing {
-    pub(crate) fn topic(&self) -> &str {
+    pub(crate) fn messages(&self) -> &[Message] {
         match self {
-            Self::Single(message) => message.topic(),
-            Self::Batch(messages) => messages.first().map_or("", Message::topic),
+            Self::Single(message) => std::slice::from_ref(message),
+            Self::Batch(messages) | Self::Gathered(messages) => messages,
         }
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        self.messages().first().map_or("", Message::topic)
     }
 
     pub(crate) fn count(&self) -> usize {
-        match self {
-            Self::Single(_) => 1,
-            Self::Batch(messages) => messages.len(),
-        }
+        self.messages().len()
     }
 
     fn body_bytes(&self) -> usize {
-        match self {
-            Self::Single(message) => message.body().len(),
-            Self::Batch(messages) => messages.iter().map(|message| message.body().len()).sum(),
-        }
+        self.messages()
+            .iter()
+            .map(|message| message.body().len())
+            .sum()
     }
 }
 

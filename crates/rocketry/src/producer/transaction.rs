@@ -156,7 +156,7 @@ pub struct TransactionResult {
 
 impl Shared {
     async fn send_in_transaction<F, V>(
-        &self,
+        self: &Arc<Self>,
         mut message: Message,
         local: F,
         timeout: Option<Duration>,

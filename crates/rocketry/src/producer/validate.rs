@@ -28,7 +28,7 @@ pub(crate) struct Checked {
 pub(crate) fn check(outgoing: Outgoing, limits: Limits) -> Result<Checked, Error> {
     let topic = match &outgoing {
         Outgoing::Single(message) => check_message(message, limits)?,
-        Outgoing::Batch(messages) => check_batch(messages, limits)?,
+        Outgoing::Batch(messages) | Outgoing::Gathered(messages) => check_batch(messages, limits)?,
     };
     Ok(Checked { topic, outgoing })
 }

@@ -8,12 +8,14 @@
 )]
 
 mod asynchronous;
+mod auto_batch;
 mod batch;
 mod connecting;
 mod errors;
 mod explain;
 mod hooks;
 mod lifecycle;
+mod memory;
 mod one_way;
 mod reading;
 mod routes;

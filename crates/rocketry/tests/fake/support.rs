@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -19,7 +19,9 @@ use rocketry_protocol::{
     header::{GetRouteInfoRequest, SendMessageReply, SendMessageRequest},
 };
 use rocketry_remoting::{Connection, Deadline, Handler, Listener, ListenerOptions, Responder};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
+
+use crate::memory::Network;
 
 /// Longest time that a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,8 +62,13 @@ type Script = Box<dyn FnMut(&RemotingCommand) -> Action + Send>;
 
 /// Listens, answers by script, remembers.
 pub(crate) struct FakeServer {
-    listener: Listener,
+    front: Front,
     state: Arc<State>,
+}
+
+enum Front {
+    Socket(Listener),
+    Memory(String),
 }
 
 struct State {
@@ -89,29 +96,38 @@ impl FakeServer {
         options: ListenerOptions,
         script: impl FnMut(&RemotingCommand) -> Action + Send + 'static,
     ) -> Self {
-        let state = Arc::new(State {
-            script: Mutex::new(Box::new(script)),
-            log: Mutex::default(),
-            held: Mutex::default(),
-            connections: Mutex::default(),
-            opened: AtomicUsize::new(0),
-            news: Notify::new(),
-        });
+        let state = State::new(script);
         let handler = Arc::clone(&state) as Arc<dyn Handler>;
-        let listener = Listener::bind(at, options, handler).unwrap();
-        Self { listener, state }
+        let front = Front::Socket(Listener::bind(at, options, handler).unwrap());
+        Self { front, state }
+    }
+    pub(crate) fn start_in(
+        network: &Network,
+        script: impl FnMut(&RemotingCommand) -> Action + Send + 'static,
+    ) -> Self {
+        let state = State::new(script);
+        let handler = Arc::clone(&state) as Arc<dyn Handler>;
+        let front = Front::Memory(network.listen(&handler));
+        Self { front, state }
     }
     pub(crate) fn addr(&self) -> String {
-        self.listener.local_addr().to_string()
+        match &self.front {
+            Front::Socket(listener) => listener.local_addr().to_string(),
+            Front::Memory(address) => address.clone(),
+        }
     }
     pub(crate) fn script(&self, script: impl FnMut(&RemotingCommand) -> Action + Send + 'static) {
         *self.state.script.lock() = Box::new(script);
     }
     /// Requests of one code so far.
     pub(crate) fn received(&self, code: i32) -> Vec<Received> {
+        self.received_any(&[code])
+    }
+    /// Requests of these codes so far.
+    pub(crate) fn received_any(&self, codes: &[i32]) -> Vec<Received> {
         let log = self.state.log.lock();
         log.iter()
-            .filter(|received| received.command.code == code)
+            .filter(|received| codes.contains(&received.command.code))
             .cloned()
             .collect()
     }
@@ -132,7 +148,7 @@ impl FakeServer {
         self.state.opened.load(Ordering::SeqCst)
     }
     pub(crate) fn open_now(&self) -> usize {
-        self.listener.connections()
+        self.state.connections.lock().len()
     }
     /// Waits until every connection is closed.
     pub(crate) async fn wait_closed(&self) {
@@ -172,11 +188,11 @@ impl FakeServer {
         self.state.connections.lock().first().unwrap().clone()
     }
     pub(crate) async fn stop(self) -> SocketAddr {
-        let addr = self.listener.local_addr();
+        let addr = self.addr().parse().unwrap();
         self.cut();
-        self.listener
-            .shutdown(Deadline::after(Duration::ZERO))
-            .await;
+        if let Front::Socket(listener) = &self.front {
+            listener.shutdown(Deadline::after(Duration::ZERO)).await;
+        }
         addr
     }
 
@@ -196,6 +212,19 @@ impl FakeServer {
             "{what} did not come; log: {:#?}",
             self.state.log.lock()
         );
+    }
+}
+
+impl State {
+    fn new(script: impl FnMut(&RemotingCommand) -> Action + Send + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            script: Mutex::new(Box::new(script)),
+            log: Mutex::default(),
+            held: Mutex::default(),
+            connections: Mutex::default(),
+            opened: AtomicUsize::new(0),
+            news: Notify::new(),
+        })
     }
 }
 
@@ -234,7 +263,7 @@ impl Handler for State {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests measure real time")]
+/// Real time, or that of the runtime where a test has paused it.
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
@@ -244,6 +273,8 @@ pub(crate) struct Cluster {
     pub(crate) name_server: FakeServer,
     pub(crate) brokers: Vec<(String, FakeServer)>,
     routes: Routes,
+    /// Where the servers are, if not at sockets.
+    network: Option<Arc<Network>>,
 }
 
 type Routes = Arc<Mutex<HashMap<String, TopicRouteData>>>;
@@ -256,22 +287,34 @@ impl Cluster {
     /// As [`Cluster::of`], with every port configured like this.
     pub(crate) fn listening(names: &[&str], options: &ListenerOptions) -> Self {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let start = |script| FakeServer::start_with(any, options.clone(), script);
+        Self::build(names, start, None)
+    }
+    /// As [`Cluster::of`], without sockets: for tests with paused time.
+    pub(crate) fn in_memory(names: &[&str]) -> Self {
+        let network = Arc::<Network>::default();
+        let start = |script| FakeServer::start_in(&network, script);
+        Self::build(names, start, Some(Arc::clone(&network)))
+    }
+    fn build(
+        names: &[&str],
+        start: impl Fn(Script) -> FakeServer,
+        network: Option<Arc<Network>>,
+    ) -> Self {
         let routes = Routes::default();
         let known = Arc::clone(&routes);
-        let name_server = FakeServer::start_with(any, options.clone(), move |request| {
+        let name_server = start(Box::new(move |request| {
             Action::Reply(answer_name_server(&known, request))
-        });
+        }));
         let brokers = names
             .iter()
-            .map(|name| {
-                let server = FakeServer::start_with(any, options.clone(), storing());
-                ((*name).to_owned(), server)
-            })
+            .map(|name| ((*name).to_owned(), start(Box::new(storing()))))
             .collect();
         let cluster = Self {
             name_server,
             brokers,
             routes,
+            network,
         };
         cluster.topic("T", 4);
         cluster
@@ -334,8 +377,15 @@ impl Cluster {
             server.script(on(code, move |_| answer()));
         }
     }
+    pub(crate) fn network(&self) -> &Network {
+        self.network.as_deref().unwrap()
+    }
     pub(crate) fn connect(&self) -> Connect {
-        Client::connect(self.name_server.addr())
+        let connect = Client::connect(self.name_server.addr());
+        match &self.network {
+            Some(network) => connect.dialer(Arc::clone(network) as _),
+            None => connect,
+        }
     }
     pub(crate) async fn client(&self) -> Client {
         self.connect().await.unwrap()
@@ -455,6 +505,16 @@ pub(crate) fn on_time(took: Duration, at: Duration) {
     assert!(
         at <= took && took < at + ms(1500),
         "took {took:?}, expected {at:?}"
+    );
+}
+
+/// Holds a wait on paused time to its end, which timers meet to the millisecond.
+#[track_caller]
+pub(crate) fn punctually(started: Instant, at: Duration) {
+    let took = started.elapsed();
+    assert!(
+        at <= took && took <= at + ms(1),
+        "took {took:?}, not {at:?}"
     );
 }
 

@@ -1,0 +1,390 @@
+//! Auto-batching, in front of the pipeline: single messages wait a moment for company and leave as one batch, which is one send like
+//! any other. Java: `ProduceAccumulator`.
+//!
+//! Messages that wait for the same queue with the same tags form a group. Its first message spawns the task that sends it; the
+//! task ends when nothing waits any more.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rocketry_protocol::{Message, MessageQueue, Topic, batch, properties, properties::name, topic};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Mode, Outgoing, SendResult,
+    prepare::ensure_id,
+    select::Target,
+    send::{self, Order, Permits, Shared},
+    validate,
+};
+use crate::{clock, error::Error};
+
+/// How single sends are gathered to batches: `AutoBatch { max_delay: Duration::from_millis(5), ..Default::default() }`.
+///
+/// Gathered are messages of one topic with equal tags, wait-store flag, mode (synchronous or not) and chosen queue. Each caller gets
+/// the result of its own message. Sent by themselves are one-way sends, sends with a timeout of their own, messages with a
+/// delay or a priority, half messages, replies and messages of retry topics. Messages that one task enqueues to one queue with equal
+/// tags arrive in that order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AutoBatch {
+    /// Longest time that a message waits for company. Default 10 ms, bounds 1 ms ..= 30 s. The time budget of the send starts when
+    /// the wait is over.
+    ///
+    /// Java: `DefaultMQProducer.batchMaxDelayMs`.
+    pub max_delay: Duration,
+    /// Body bytes beyond which a batch leaves at once. Default 32768, bounds 1 ..= 2 MiB.
+    ///
+    /// Java: `DefaultMQProducer.batchMaxBytes`.
+    pub max_bytes: usize,
+    /// Most body bytes of gathered messages without a result; further messages are sent by themselves. Default 32 MiB,
+    /// bounds 1 ..= 512 MiB - 1.
+    ///
+    /// Java: `DefaultMQProducer.totalBatchMaxBytes`.
+    pub held_bytes: usize,
+}
+
+impl Default for AutoBatch {
+    fn default() -> Self {
+        Self {
+            max_delay: Duration::from_millis(10),
+            max_bytes: 32 * 1024,
+            held_bytes: 32 * 1024 * 1024,
+        }
+    }
+}
+
+/// The messages of one producer that wait for company.
+#[derive(Debug)]
+pub(crate) struct Accumulator {
+    options: AutoBatch,
+    groups: Mutex<HashMap<Key, Group>>,
+    room: Arc<Semaphore>,
+    /// Nothing waits any longer.
+    flush: CancellationToken,
+}
+
+/// What messages of one batch have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    topic: Topic,
+    queue: Option<MessageQueue>,
+    waits_for_store: bool,
+    tags: Option<String>,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+struct Group {
+    members: Vec<Member>,
+    body_bytes: usize,
+    /// When the first member came.
+    since: Instant,
+    full: Arc<Notify>,
+}
+
+/// A message and who waits for its result.
+#[derive(Debug)]
+struct Member {
+    message: Message,
+    msg_id: String,
+    caller: oneshot::Sender<Result<SendResult, Error>>,
+    held: Held,
+}
+
+/// Given back when the message has its result.
+pub(super) type Held = (OwnedSemaphorePermit, Option<Permits>);
+
+/// The result of a gathered message, later.
+#[derive(Debug)]
+pub(crate) struct Gathered(oneshot::Receiver<Result<SendResult, Error>>);
+
+impl Future for Gathered {
+    type Output = Result<SendResult, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|result| result.unwrap_or_else(|_| Err(super::ended())))
+    }
+}
+
+impl Accumulator {
+    pub(crate) fn new(options: AutoBatch) -> Self {
+        Self {
+            options,
+            groups: Mutex::default(),
+            room: Arc::new(Semaphore::new(options.held_bytes)),
+            flush: CancellationToken::new(),
+        }
+    }
+
+    /// Sends what waits, and lets nothing wait from now on.
+    pub(crate) fn flush(&self) {
+        self.flush.cancel();
+    }
+
+    /// Body bytes of messages without a result.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.options.held_bytes - self.room.available_permits()
+    }
+
+    /// Adds a message to its group; true if a task has to be spawned for it.
+    fn add(&self, key: &Key, member: Member) -> bool {
+        let mut groups = self.groups.lock();
+        let is_new = !groups.contains_key(key);
+        let group = groups.entry(key.clone()).or_insert_with(|| Group {
+            members: Vec::new(),
+            body_bytes: 0,
+            since: clock::now(),
+            full: Arc::default(),
+        });
+        if group.members.is_empty() {
+            group.since = clock::now();
+        }
+        group.body_bytes += member.message.body().len();
+        group.members.push(member);
+        if group.body_bytes > self.options.max_bytes {
+            group.full.notify_one();
+        }
+        is_new
+    }
+
+    /// Waits until a group is ready and takes its members, with the time at which the first one came; `None` ends the group.
+    async fn next(&self, key: &Key) -> Option<(Vec<Member>, Instant)> {
+        loop {
+            let (full, until) = {
+                let mut groups = self.groups.lock();
+                let group = groups.get_mut(key)?;
+                if group.members.is_empty() {
+                    groups.remove(key);
+                    return None;
+                }
+                let until = group.since + self.options.max_delay;
+                if group.body_bytes > self.options.max_bytes
+                    || until <= clock::now()
+                    || self.flush.is_cancelled()
+                {
+                    group.body_bytes = 0;
+                    return Some((std::mem::take(&mut group.members), group.since));
+                }
+                (Arc::clone(&group.full), until)
+            };
+            tokio::select! {
+                biased;
+                () = full.notified() => {}
+                () = self.flush.cancelled() => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// A place for the message among those that wait, if it may be in a batch at all. Java: `ProduceAccumulator.tryAddMessage`,
+    /// `DefaultMQProducer.canBatch`.
+    pub(super) fn room_for_company(&self, order: &Order) -> Option<OwnedSemaphorePermit> {
+        let accumulator = self.accumulator.as_ref()?;
+        let Outgoing::Single(message) = &order.outgoing else {
+            return None;
+        };
+        let alone = [name::PGROUP, name::TRAN_MSG, name::MSG_TYPE, name::PRIORITY]
+            .iter()
+            .any(|name| message.properties().get(name).is_some());
+        if alone
+            || order.timeout.is_some()
+            || message.is_delayed()
+            || message.topic().starts_with(topic::RETRY_PREFIX)
+        {
+            return None;
+        }
+        let bytes = u32::try_from(message.body().len()).ok()?;
+        let room = Arc::clone(&accumulator.room);
+        room.try_acquire_many_owned(bytes).ok()
+    }
+
+    /// Lets the message wait for company. A message that can be sent to no queue fails here.
+    pub(super) async fn gather(
+        self: &Arc<Self>,
+        order: Order,
+        mode: Mode,
+        deadline: Instant,
+        held: Held,
+    ) -> Result<Gathered, Error> {
+        let checked = validate::check(order.outgoing, self.limits)?;
+        let (topic, outgoing) = (checked.topic, checked.outgoing);
+        let (Some(accumulator), Outgoing::Single(mut message)) = (&self.accumulator, outgoing)
+        else {
+            return Err(send::no_result());
+        };
+        let core = self.client.core();
+        let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
+        let msg_id = ensure_id(&mut message, &core.ids, since_month_start);
+        let queue = self
+            .chosen_queue(order.target, &topic, &message, deadline)
+            .await?;
+        let (caller, result) = oneshot::channel();
+        let key = Key {
+            topic,
+            queue,
+            waits_for_store: message.waits_for_store(),
+            tags: message.tags().map(str::to_owned),
+            mode,
+        };
+        let member = Member {
+            message,
+            msg_id,
+            caller,
+            held,
+        };
+        if accumulator.add(&key, member) {
+            self.sends.spawn(send_group(Arc::clone(self), key));
+        }
+        Ok(Gathered(result))
+    }
+
+    /// The queue that the application chooses, by itself or through a selector.
+    async fn chosen_queue(
+        &self,
+        mut target: Target,
+        topic: &Topic,
+        message: &Message,
+        deadline: Instant,
+    ) -> Result<Option<MessageQueue>, Error> {
+        if let Target::Selector(_) = target {
+            let route = tokio::select! {
+                biased;
+                route = send::route(self, topic, deadline) => route?,
+                () = self.abort.cancelled() => {
+                    return Err(self.aborted(&Outgoing::Single(message.clone())));
+                }
+            };
+            send::choose(&mut target, &route, message)?;
+        }
+        match target {
+            Target::Queue(queue) => {
+                send::same_topic(&queue, topic.as_str())?;
+                Ok(Some(queue))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Sends the batches of one group until nothing waits any more.
+async fn send_group(shared: Arc<Shared>, key: Key) {
+    let Some(accumulator) = &shared.accumulator else {
+        return;
+    };
+    while let Some((members, since)) = accumulator.next(&key).await {
+        // What waited behind a batch that was held up has used its time: no caller waits longer than delay and timeout.
+        let last = (since + accumulator.options.max_delay).min(clock::now());
+        let deadline = last + shared.config.timeout;
+        for members in cut(members, &key, shared.limits.max_message_bytes) {
+            let batch = send_batch(Arc::clone(&shared), key.clone(), members, deadline);
+            match key.queue {
+                // what follows for this queue must not overtake
+                Some(_) => drop(shared.sends.spawn(batch.await)),
+                None => drop(shared.sends.spawn(async { batch.await.await })),
+            }
+        }
+    }
+}
+
+/// Hands one batch over, and returns what is left to do then.
+async fn send_batch(
+    shared: Arc<Shared>,
+    key: Key,
+    members: Vec<Member>,
+    deadline: Instant,
+) -> impl Future<Output = ()> + Send {
+    let mut messages = Vec::with_capacity(members.len());
+    let mut callers = Vec::with_capacity(members.len());
+    let mut held = Vec::with_capacity(members.len());
+    for member in members {
+        messages.push(member.message);
+        callers.push((member.caller, member.msg_id));
+        held.push(member.held);
+    }
+    let outgoing = match <[Message; 1]>::try_from(messages) {
+        // alone it is a message like any other, and may be compressed
+        Ok([message]) => Outgoing::Single(message),
+        Err(messages) => Outgoing::Gathered(messages),
+    };
+    let order = Order {
+        outgoing,
+        target: key.queue.map_or(Target::Any, Target::Queue),
+        timeout: None,
+    };
+    let times = (clock::now(), deadline);
+    let handed = shared.start(order, key.mode, times, ()).await;
+    async move {
+        let result = handed.result().await;
+        drop(held);
+        for (index, (caller, msg_id)) in callers.into_iter().enumerate() {
+            // a caller that gave up misses nothing
+            drop(caller.send(slice(&result, index, msg_id)));
+        }
+    }
+}
+
+/// Lists that fit into a batch each, without messages that nobody waits for any more.
+fn cut(members: Vec<Member>, key: &Key, max_bytes: usize) -> Vec<Vec<Member>> {
+    let mut lists: Vec<Vec<Member>> = Vec::new();
+    let mut bytes = 0;
+    for member in members {
+        // A dropped synchronous send ends; an asynchronous one goes on.
+        if key.mode == Mode::Sync && member.caller.is_closed() {
+            continue;
+        }
+        let message = &member.message;
+        let property_bytes = message.properties().len_bytes();
+        let size = batch::ITEM_OVERHEAD + message.body().len() + property_bytes;
+        // what no batch can carry fails, or not, by itself
+        let fits = property_bytes <= properties::MAX_BYTES && bytes + size <= max_bytes;
+        match lists.last_mut() {
+            Some(list) if fits => {
+                bytes += size;
+                list.push(member);
+            }
+            _ => {
+                bytes = if property_bytes <= properties::MAX_BYTES {
+                    size
+                } else {
+                    max_bytes
+                };
+                lists.push(vec![member]);
+            }
+        }
+    }
+    lists
+}
+
+/// One message's part of the result of its batch. Java: `AggregationKey`, `splitSendResults`.
+fn slice(
+    whole: &Result<SendResult, Error>,
+    index: usize,
+    msg_id: String,
+) -> Result<SendResult, Error> {
+    let mut result = whole.clone()?;
+    if !result.msg_id.contains(',') {
+        // one record, whose ids are those of all its messages
+        return Ok(result);
+    }
+    if let Some(id) = result.offset_msg_id.split(',').nth(index) {
+        result.offset_msg_id = id.to_owned();
+    }
+    result.msg_id = msg_id;
+    result.queue_offset += i64::try_from(index).unwrap_or_default();
+    Ok(result)
+}

@@ -157,6 +157,13 @@ impl World {
             store: dir.join("store"),
             commit_log_file_bytes: COMMIT_LOG_FILE_BYTES,
             heap_mib: 384,
+            // Checks come after 6 s, and every 30 s, by default. Decisions are written every 3 s: a check in between would ask, and
+            // deliver, a second time.
+            more: vec![
+                "transactionOpBatchInterval=200".to_owned(),
+                "transactionTimeOut=2000".to_owned(),
+                "transactionCheckInterval=2000".to_owned(),
+            ],
             ..BrokerConfig::new(name_server.addr(), "broker-a", "DefaultCluster")
         };
         let broker = Broker::start(class_path, &dir.join("broker"), &config).await?;

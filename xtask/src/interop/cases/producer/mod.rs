@@ -5,6 +5,7 @@
 mod admin;
 mod messages;
 mod timing;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = messages::cases();
     cases.extend(timing::cases());
     cases.extend(admin::cases());
+    cases.extend(transactions::cases());
     cases
 }
 

@@ -19,6 +19,11 @@ pub trait Handler: Send + Sync + 'static {
         let _ = connection;
     }
 
+    /// That many responses came that no call waits for: late ones, or answers to nothing.
+    fn unmatched(&self, responses: u64) {
+        let _ = responses;
+    }
+
     /// Once per connection, after it ended and everything that waited on it has failed; not if the runtime was dropped before.
     fn closed(&self, connection: &Connection) {
         let _ = connection;

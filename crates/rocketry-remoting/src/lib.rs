@@ -9,6 +9,7 @@
 //! - [`Handler`] takes the requests that the peer sends, [`Responder`] answers them, now or later;
 //! - [`Deadline`] is how long a caller is willing to wait, as a point in time that is handed down;
 //! - with the feature `tls`, `TlsConfig` and `TlsServerConfig` secure connections of either side;
+//! - [`LogLimit`] keeps a fault that repeats from filling the log;
 //! - [`Error`] says what failed, where, after how long, and whether the peer may have got the request.
 //!
 //! ```
@@ -51,6 +52,7 @@ mod dial;
 mod error;
 mod handler;
 mod listener;
+mod log_limit;
 mod options;
 mod outbound;
 mod pending;
@@ -69,6 +71,7 @@ pub use dial::{Dial, DialFuture, Dialed};
 pub use error::{CloseReason, Error, ErrorKind, Stage};
 pub use handler::{Handler, Responder, Unsupported};
 pub use listener::{Listener, Port};
+pub use log_limit::LogLimit;
 pub use options::{ConnectOptions, ConnectionInfo, ConnectionOptions, ListenerOptions};
 #[cfg(feature = "tls")]
 pub use tls::{

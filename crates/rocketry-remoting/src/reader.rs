@@ -17,6 +17,7 @@ use crate::{
     connection::Connection,
     error::CloseReason,
     handler::{Handler, Responder},
+    log_limit::LogLimit,
     shared::Shared,
     watch::CloseOnDrop,
 };
@@ -149,7 +150,11 @@ impl Inbound {
                     self.handler.handle(request, responder);
                 }
                 Err(error) => {
-                    tracing::warn!(peer = %self.shared.info.name, %error, "malformed frame, closing the connection");
+                    // a peer that sends garbage may well connect again, and again
+                    static LIMIT: LogLimit = LogLimit::new();
+                    if let Some(held_back) = LIMIT.pass() {
+                        tracing::warn!(peer = %self.shared.info.name, %error, held_back, "malformed frame, closing the connection");
+                    }
                     break Err(CloseReason::Malformed(error));
                 }
             }
@@ -176,6 +181,7 @@ impl Inbound {
             self.shared
                 .unmatched
                 .fetch_add(unmatched, Ordering::Relaxed);
+            self.handler.unmatched(unmatched);
             tracing::debug!(peer = %self.shared.info.name, unmatched, "responses that nobody waits for");
         }
         self.wakers.drain(..).for_each(Waker::wake);

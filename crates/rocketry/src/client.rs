@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +18,9 @@ use rocketry_protocol::{
     id::IdSource,
     topic,
 };
-use rocketry_remoting::{ConnectOptions, Connection, Connections, Deadline, Handler, Responder};
+use rocketry_remoting::{
+    ConnectOptions, Connection, Connections, Deadline, Handler, LogLimit, Responder,
+};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -138,6 +140,8 @@ pub(crate) struct Core {
     pub(crate) suspects: Arc<Suspects>,
     pub(crate) ids: IdSource,
     pub(crate) month: MonthClock,
+    /// Responses that nobody waited for any more.
+    pub(crate) late_responses: AtomicU64,
     producers: Mutex<BTreeMap<Arc<str>, Weak<producer::Shared>>>,
     /// Every task of this client.
     pub(crate) tasks: TaskTracker,
@@ -193,6 +197,7 @@ impl Core {
                 ids: IdSource::new(ip, process_id, fastrand::u32(..)),
                 month: MonthClock::new(),
                 producers: Mutex::default(),
+                late_responses: AtomicU64::new(0),
                 tasks,
                 stop,
                 suspects: Arc::new(suspects),
@@ -300,7 +305,13 @@ impl Core {
             beats.spawn(async move {
                 match transport.call(&address, request, deadline).await {
                     Ok(reply) if reply.code == 0 => {}
-                    Ok(reply) => tracing::warn!(%address, code = reply.code, remark = reply.remark, "heartbeat refused"),
+                    // again with every heartbeat to every broker
+                    Ok(reply) => {
+                        static LIMIT: LogLimit = LogLimit::new();
+                        if let Some(held_back) = LIMIT.pass() {
+                            tracing::warn!(%address, code = reply.code, remark = reply.remark, held_back, "heartbeat refused");
+                        }
+                    }
                     Err(error) => tracing::debug!(%error, "no heartbeat"),
                 }
             });
@@ -378,6 +389,12 @@ impl Handler for FromBrokers {
                 }
             }
             _ => responder.unsupported(&request),
+        }
+    }
+
+    fn unmatched(&self, responses: u64) {
+        if let Some(core) = self.0.upgrade() {
+            core.late_responses.fetch_add(responses, Ordering::Relaxed);
         }
     }
 

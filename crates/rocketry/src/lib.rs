@@ -26,6 +26,15 @@
 //! same or of different clusters. It needs a Tokio runtime; [`blocking`] brings its own for code without async.
 //!
 //! Every failure is an [`Error`], which says what was tried, where and for how long, and whether the message may be stored.
+//!
+//! # Seeing what happens
+//!
+//! - [`Producer::metrics`]: sends by outcome, their durations, what is in flight; [`MetricsExporter`] takes them to a monitoring system.
+//! - [`SendHook`], [`ForbiddenHook`] and [`EndTransactionHook`] see, and may forbid, attempts to send; [`RpcHook`] sees every request.
+//! - [`SendObserver`] is told what each stage of a send decides, and how long it took.
+//! - `tracing`, target `rocketry::send`: at level debug a span `send` per send (`group`, `topic`, `mode`, `msg_id`) and an event per
+//!   attempt that failed; at level trace an event per other attempt. Above debug a send logs nothing: its caller has the error. What
+//!   repeats is logged at most every 10 s, with the number of those held back in the field `held_back`.
 
 mod admin;
 pub mod blocking;
@@ -64,11 +73,12 @@ pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{
     AttemptOutcome, AutoBatch, Avoided, AvoidedBecause, BodyForm, Decision, EndTransactionContext,
-    EndTransactionHook, ForbiddenHook, HalfMessage, IntoVerdict, LatencyPolicy, MessageType,
-    OneWay, PlainBecause, Producer, ProducerBuilder, QueueChoice, Reply, RouteOrigin, Selection,
-    SendContext, SendEvent, SendFuture, SendHook, SendMode, SendObserver, SendOutcome, SendRequest,
-    SendResult, SendStage, SendStatus, ShutdownReport, Ticket, Transaction, TransactionResult,
-    Unsent, Verdict, by_hash, by_random, split_batch,
+    EndTransactionHook, ForbiddenHook, HalfMessage, Histogram, IntoVerdict, LatencyPolicy,
+    MessageType, MetricsExporter, OneWay, PlainBecause, Producer, ProducerBuilder, ProducerMetrics,
+    QueueChoice, Reply, RouteOrigin, Selection, SendContext, SendEvent, SendFuture, SendHook,
+    SendMode, SendObserver, SendOutcome, SendRequest, SendResult, SendStage, SendStatus,
+    ShutdownReport, Ticket, Transaction, TransactionResult, Unsent, Verdict, by_hash, by_random,
+    split_batch,
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};
 pub use rpc_hook::RpcHook;

@@ -437,6 +437,13 @@ impl Routes {
         self.brokers.lock().get(broker)?.master()
     }
 
+    /// Age of the oldest route.
+    pub(crate) fn age(&self, now: Instant) -> Option<Duration> {
+        let topics = self.topics.read();
+        let oldest = topics.values().map(|entry| entry.route.load().told).min()?;
+        Some(now.saturating_duration_since(oldest))
+    }
+
     /// Whether this is a master's address in some route.
     pub(crate) fn is_master(&self, address: &str) -> bool {
         self.brokers

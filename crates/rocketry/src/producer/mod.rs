@@ -7,8 +7,11 @@ mod decision;
 mod encode;
 mod explain;
 mod fault;
+mod histogram;
 mod hooks;
 mod interpret;
+mod log;
+mod metrics;
 mod observe;
 mod prepare;
 mod result;
@@ -22,10 +25,12 @@ mod verdict;
 pub use accumulate::AutoBatch;
 pub use decision::Decision;
 pub use fault::LatencyPolicy;
+pub use histogram::Histogram;
 pub use hooks::{
     EndTransactionContext, EndTransactionHook, ForbiddenHook, MessageType, SendContext, SendHook,
     SendMode, SendOutcome,
 };
+pub use metrics::{MetricsExporter, ProducerMetrics};
 pub use observe::{
     AttemptOutcome, Avoided, AvoidedBecause, BodyForm, PlainBecause, QueueChoice, RouteOrigin,
     SendEvent, SendObserver, SendStage,
@@ -60,6 +65,7 @@ use self::{
     encode::EncodeConfig,
     fault::FaultTable,
     hooks::Hooks,
+    metrics::Counters,
     prepare::PrepareConfig,
     select::Target,
     send::{HandedOver, InFlight, Order},
@@ -186,7 +192,7 @@ impl ProducerBuilder {
             unsent: parking_lot::Mutex::default(),
             hooks: self.hooks,
             observer: self.observer,
-            numbers: 0.into(),
+            counters: Counters::new(),
             client: self.client,
             config: self.config,
         });
@@ -341,6 +347,19 @@ impl Producer {
             .accumulator
             .as_ref()
             .map_or(0, Accumulator::held_bytes)
+    }
+
+    /// What the producer has done so far, in numbers.
+    pub fn metrics(&self) -> ProducerMetrics {
+        let (shared, core) = (&self.shared, self.shared.client.core());
+        let (messages, bytes) = shared.in_flight.used();
+        ProducerMetrics {
+            in_flight_messages: messages as u64,
+            in_flight_bytes: bytes as u64,
+            route_age: core.routes.age(clock::now()),
+            late_responses: core.late_responses.load(Ordering::Relaxed),
+            ..shared.counters.snapshot()
+        }
     }
 
     /// Queues that messages of `topic` can be sent to, in the order in which they are used; asked anew.

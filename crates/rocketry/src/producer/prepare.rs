@@ -10,6 +10,7 @@ use rocketry_protocol::{
     Message, Topic, batch, compress::Compression, id::IdSource, properties, properties::name,
     sys_flag, topic,
 };
+use rocketry_remoting::LogLimit;
 
 use super::{
     Outgoing,
@@ -116,10 +117,18 @@ impl Job {
             )),
             Ok(_) => None,
             Err(error) => {
-                tracing::warn!(%error, "body sent uncompressed");
+                warn_uncompressed(&error);
                 None
             }
         }
+    }
+}
+
+/// A codec that fails does so for every message: it is logged once in a while.
+pub(crate) fn warn_uncompressed(error: &dyn std::fmt::Display) {
+    static LIMIT: LogLimit = LogLimit::new();
+    if let Some(held_back) = LIMIT.pass() {
+        tracing::warn!(%error, held_back, "body sent uncompressed");
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
 use super::{
     Mode, Outgoing, SendResult, Unsent,
@@ -28,6 +29,8 @@ use super::{
     fault::FaultTable,
     hooks::Hooks,
     interpret::{Loss, Outcome, interpret},
+    log,
+    metrics::Counters,
     observe::{QueueChoice, SendObserver, SendStage},
     prepare::{self, Job, PrepareConfig, Prepared},
     retry::{Attempts, Policy, Step},
@@ -65,8 +68,7 @@ pub(crate) struct Shared {
     pub(crate) unsent: parking_lot::Mutex<Vec<Unsent>>,
     pub(crate) hooks: Hooks,
     pub(crate) observer: Option<Arc<dyn SendObserver>>,
-    /// Sends so far.
-    pub(crate) numbers: AtomicU64,
+    pub(crate) counters: Counters,
 }
 
 /// One send, as the application asked for it.
@@ -138,9 +140,10 @@ impl Shared {
         let deadline = self.begin(&order, started)?;
         let permits = tokio::select! {
             biased;
-            permits = self.in_flight.acquire(&order.outgoing, deadline) => permits?,
+            permits = self.in_flight.acquire(&order.outgoing, deadline) => permits,
             () = self.abort.cancelled() => return Err(self.aborted(&order.outgoing)),
         };
+        let permits = permits.inspect_err(|error| self.counters.refused(error))?;
         if let Some(room) = self.room_for_company(&order) {
             let held = (room, Some(permits));
             let gathered = self.gather(order, Mode::Async, deadline, held).await?;
@@ -181,12 +184,14 @@ impl Shared {
     fn begin(&self, order: &Order, started: Instant) -> Result<Instant, Error> {
         if self.closed.load(Ordering::Acquire) {
             let topic = order.outgoing.topic();
-            return Err(Error::new(
+            let error = Error::new(
                 ErrorKind::Closed,
                 format!("send to topic {topic:?}"),
                 "the producer is shut down (SHUTDOWN_ALREADY)",
             )
-            .with_topic(topic));
+            .with_topic(topic);
+            self.counters.refused(&error);
+            return Err(error);
         }
         Ok(started + order.timeout.unwrap_or(self.config.timeout))
     }
@@ -218,8 +223,9 @@ async fn drive(
     (started, deadline): (Instant, Instant),
     handed: &AtomicBool,
 ) -> Result<Option<SendResult>, Error> {
-    let send = shared.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-    let explain = Explain::new(shared, send, started);
+    let running = shared.counters.begin(&outgoing, started);
+    let explain = Explain::new(shared, running.number(), started);
+    let span = log::span(shared.encode.group(), outgoing.topic(), mode);
     explain.stage(explain.mark(), || SendStage::Began {
         mode: mode.into(),
         topic: outgoing.topic(),
@@ -236,7 +242,9 @@ async fn drive(
         handed,
         explain,
     )
+    .instrument(span)
     .await;
+    running.end(&over);
     explain.ended(&over);
     over
 }
@@ -258,6 +266,7 @@ async fn stages(
     }
     let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
     let mut prepared = prepare::prepare(checked, shared.limits, &core.ids, since_month_start)?;
+    log::prepared(&prepared);
     explain.stage(mark, || SendStage::Prepared {
         msg_id: &prepared.msg_id,
     });
@@ -307,6 +316,9 @@ async fn attempts(
                     let begun = clock::now();
                     let until = tries.begin(alternatives, begun);
                     let mark = explain.mark();
+                    if tries.begun() > 1 {
+                        shared.counters.retry();
+                    }
                     explain.stage(mark, || SendStage::AttemptBegan {
                         attempt: tries.begun(),
                         broker: &broker_name,
@@ -345,6 +357,7 @@ async fn attempts(
                     };
                     let now = clock::now();
                     explain.attempted(mark, tries, &outcome);
+                    log::attempt(tries, &outcome, &broker_name, address.as_deref(), now);
                     if shared.faults.is_enabled() {
                         let seen = outcome.observation(tries.elapsed(now));
                         shared.faults.record(&queue.broker_name, seen, now);
@@ -511,7 +524,7 @@ async fn compress(job: Job) -> Option<(bytes::Bytes, i32)> {
     match tokio::task::spawn_blocking(move || job.run()).await {
         Ok(compressed) => compressed,
         Err(error) => {
-            tracing::warn!(%error, "body sent uncompressed");
+            prepare::warn_uncompressed(&error);
             None
         }
     }
@@ -639,7 +652,7 @@ impl Outgoing {
         self.messages().len()
     }
 
-    fn body_bytes(&self) -> usize {
+    pub(crate) fn body_bytes(&self) -> usize {
         self.messages()
             .iter()
             .map(|message| message.body().len())

@@ -16,6 +16,7 @@ mod explain;
 mod hooks;
 mod lifecycle;
 mod memory;
+mod metrics;
 mod one_way;
 mod reading;
 mod routes;

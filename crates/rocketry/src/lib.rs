@@ -50,6 +50,7 @@ mod producer;
 mod reader;
 mod route;
 mod rpc_hook;
+mod static_topic;
 mod suspect;
 mod transport;
 

@@ -31,6 +31,7 @@ use crate::{
     clock,
     error::{Error, ErrorKind},
     name_server::{NameServerClient, Unanswered},
+    static_topic::{self, WriteQueue},
     transport::Transport,
 };
 
@@ -66,9 +67,22 @@ impl PublishRoute {
         self.queues.get(index).zip(self.owners.get(index))
     }
 
-    /// The broker of that name.
-    pub(crate) fn broker(&self, name: &str) -> Option<&Arc<Broker>> {
-        self.brokers.iter().find(|broker| &*broker.name == name)
+    /// The broker that holds a queue; a queue that is not in the list is held by the broker that it names.
+    pub(crate) fn owner(&self, queue: &MessageQueue) -> Option<&Arc<Broker>> {
+        let known = self.brokers.iter();
+        let named = known
+            .chain(&self.owners)
+            .find(|broker| broker.name == queue.broker_name);
+        if named.is_none() && static_topic::is_logical(&queue.broker_name) {
+            let place = self.queues.iter().position(|known| known == queue)?;
+            return self.owners.get(place);
+        }
+        named
+    }
+
+    /// The broker that holds the queue at a place.
+    pub(crate) fn owner_at(&self, index: usize) -> Option<&Arc<Broker>> {
+        self.owners.get(index)
     }
 
     /// Names of the brokers whose queues can be written to.
@@ -125,21 +139,24 @@ const MASTER_ID: i64 = 0;
 const PERM_WRITE: i32 = 2;
 const PERM_READ: i32 = 4;
 
-/// The queues to write to, in the order in which they are used: `(broker name, queue id)`.
+/// The queues to write to, in the order in which they are used.
 ///
 /// Java: `MQClientInstance.topicRouteData2TopicPublishInfo`.
-pub(crate) fn writable(route: &TopicRouteData) -> Vec<(Arc<str>, i32)> {
-    if let Some(order) = route
-        .order_topic_conf
-        .as_deref()
-        .filter(|conf| !conf.is_empty())
-    {
+pub(crate) fn writable(route: &TopicRouteData) -> Vec<WriteQueue> {
+    let order = route.order_topic_conf.as_deref();
+    if let Some(order) = order.filter(|conf| !conf.is_empty()) {
         return order
             .split(';')
             .filter_map(|part| part.split_once(':'))
             .filter_map(|(broker, count)| Some((broker, count.trim().parse::<i32>().ok()?)))
-            .flat_map(|(broker, count)| ids(broker.into(), count))
+            .flat_map(|(broker, count)| write_queues(broker, count))
             .collect();
+    }
+    if let Some(mappings) = &route.topic_queue_mapping_by_broker
+        && !mappings.is_empty()
+        && order.is_none()
+    {
+        return static_topic::logical_queues(mappings, MAX_QUEUES_PER_BROKER);
     }
     let mut datas: Vec<_> = route.queue_datas.iter().collect();
     datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
@@ -152,8 +169,16 @@ pub(crate) fn writable(route: &TopicRouteData) -> Vec<(Arc<str>, i32)> {
                     && broker.broker_addrs.contains_key(&MASTER_ID)
             })
         })
-        .flat_map(|data| ids(data.broker_name.as_str().into(), data.write_queue_nums))
+        .flat_map(|data| write_queues(&data.broker_name, data.write_queue_nums))
         .collect()
+}
+
+fn write_queues(broker: &str, count: i32) -> impl Iterator<Item = WriteQueue> {
+    ids(broker.into(), count).map(|(broker, queue_id)| WriteQueue {
+        broker_name: Arc::clone(&broker),
+        queue_id,
+        owner: broker,
+    })
 }
 
 /// The queues to read from. Java: `MQClientInstance.topicRouteData2TopicSubscribeInfo`.
@@ -538,20 +563,24 @@ impl Routes {
             .collect();
         let mut queues = Vec::new();
         let mut owners: Vec<Arc<Broker>> = Vec::new();
-        for (name, queue_id) in writable(route) {
-            // an order configuration may name brokers that are not there: their queues wait for them
+        for queue in writable(route) {
+            // order configurations and mappings may name brokers that are not there: their queues wait for them
             let owner = match owners.last() {
-                Some(last) if last.name == name => Arc::clone(last),
+                Some(last) if last.name == queue.owner => Arc::clone(last),
                 _ => brokers
                     .iter()
-                    .find(|broker| broker.name == name)
+                    .find(|broker| broker.name == queue.owner)
                     .cloned()
-                    .unwrap_or_else(|| self.broker(&name, Vec::new())),
+                    .unwrap_or_else(|| self.broker(&queue.owner, Vec::new())),
             };
             queues.push(MessageQueue {
                 topic: topic.clone(),
-                broker_name: Arc::clone(&owner.name),
-                queue_id,
+                broker_name: if queue.broker_name == owner.name {
+                    Arc::clone(&owner.name)
+                } else {
+                    queue.broker_name
+                },
+                queue_id: queue.queue_id,
             });
             owners.push(owner);
         }
@@ -667,6 +696,12 @@ pub(crate) mod tests {
             ..QueueData::default()
         }
     }
+    fn written(route: &TopicRouteData) -> Vec<(Arc<str>, i32)> {
+        let queues = writable(route).into_iter();
+        queues
+            .map(|queue| (queue.broker_name, queue.queue_id))
+            .collect()
+    }
     fn names(queues: Vec<(Arc<str>, i32)>) -> Vec<String> {
         queues
             .into_iter()
@@ -693,7 +728,7 @@ pub(crate) mod tests {
             ],
             ..TopicRouteData::default()
         };
-        assert_eq!(names(writable(&route)), ["a-0", "a-1", "a-2", "b-0", "b-1"]);
+        assert_eq!(names(written(&route)), ["a-0", "a-1", "a-2", "b-0", "b-1"]);
         assert_eq!(
             names(readable(&route)).len(),
             2 + 3 + 4 + 4 + 4,
@@ -706,11 +741,11 @@ pub(crate) mod tests {
     fn an_order_configuration_wins_over_everything() {
         let mut route = data(&[("a", 3)]);
         route.order_topic_conf = Some("b-x:2;b-y:1".to_owned());
-        assert_eq!(names(writable(&route)), ["b-x-0", "b-x-1", "b-y-0"]);
+        assert_eq!(names(written(&route)), ["b-x-0", "b-x-1", "b-y-0"]);
         route.order_topic_conf = Some(String::new());
-        assert_eq!(names(writable(&route)), ["a-0", "a-1", "a-2"]);
+        assert_eq!(names(written(&route)), ["a-0", "a-1", "a-2"]);
         route.order_topic_conf = Some("nonsense;b:x;c:1".to_owned());
-        assert_eq!(names(writable(&route)), ["c-0"]);
+        assert_eq!(names(written(&route)), ["c-0"]);
     }
 
     #[test]
@@ -752,7 +787,7 @@ pub(crate) mod tests {
             .broker_addrs
             .insert(0, "elsewhere:1".to_owned());
         routes.install(&u, &moved, false);
-        let master = of_t.broker("a").and_then(|broker| broker.master());
+        let master = of_t.owner_at(0).and_then(|broker| broker.master());
         assert_eq!(master.as_deref(), Some("elsewhere:1"));
         assert!(routes.is_master("elsewhere:1") && !routes.is_master("a-0:10911"));
     }

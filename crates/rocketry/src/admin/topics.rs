@@ -236,7 +236,9 @@ impl Admin {
         let action = format!("find the queues of topic {topic:?}");
         let name = topic_name(&action, topic)?;
         let route = self.route(&action, topic, self.deadline()).await?;
-        let queues = named(&name, route::writable(&route));
+        let queues = route::writable(&route).into_iter();
+        let queues = queues.map(|queue| (queue.broker_name, queue.queue_id));
+        let queues = named(&name, queues.collect());
         if queues.is_empty() {
             return Err(route::RouteError::NotWritable.into_error(action, topic));
         }

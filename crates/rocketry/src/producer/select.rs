@@ -96,18 +96,21 @@ pub(crate) fn next_queue(
     if queues.is_empty() {
         return None;
     }
-    let other = |queue: &MessageQueue| last_broker != Some(&*queue.broker_name);
-    let pass = |accepts: &dyn Fn(&MessageQueue) -> bool| {
-        (0..queues.len())
-            .map(|_| route.advance())
-            .find(|index| queues.get(*index).is_some_and(accepts))
+    // of a static topic all queues name the same broker: what counts is the one that holds them
+    let other = |broker: &str| last_broker != Some(broker);
+    let pass = |accepts: &dyn Fn(&str) -> bool| {
+        (0..queues.len()).map(|_| route.advance()).find(|index| {
+            route
+                .owner_at(*index)
+                .is_some_and(|owner| accepts(&owner.name))
+        })
     };
-    let answers = |queue: &MessageQueue| other(queue) && !is_suspect(&queue.broker_name);
+    let answers = |broker: &str| other(broker) && !is_suspect(broker);
     let found = if faults.is_enabled() {
-        let available = |queue: &MessageQueue| faults.is_available(&queue.broker_name, now);
-        pass(&|queue| answers(queue) && available(queue))
-            .or_else(|| pass(&|queue| other(queue) && available(queue)))
-            .or_else(|| pass(&|queue| other(queue) && faults.is_reachable(&queue.broker_name)))
+        let available = |broker: &str| faults.is_available(broker, now);
+        pass(&|broker| answers(broker) && available(broker))
+            .or_else(|| pass(&|broker| other(broker) && available(broker)))
+            .or_else(|| pass(&|broker| other(broker) && faults.is_reachable(broker)))
     } else {
         pass(&answers).or_else(|| pass(&other))
     };

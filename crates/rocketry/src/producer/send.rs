@@ -309,10 +309,10 @@ async fn attempts(
                 Ok(Place {
                     queue,
                     owner,
-                    broker_name,
                     address,
                     alternatives,
                 }) => {
+                    let broker_name = &queue.broker_name;
                     let begun = clock::now();
                     let until = tries.begin(alternatives, begun);
                     let mark = explain.mark();
@@ -321,7 +321,7 @@ async fn attempts(
                     }
                     explain.stage(mark, || SendStage::AttemptBegan {
                         attempt: tries.begun(),
-                        broker: &broker_name,
+                        broker: broker_name,
                         address: address.as_deref(),
                         budget: until.saturating_duration_since(begun),
                     });
@@ -329,13 +329,13 @@ async fn attempts(
                         calls.before(&queue, address, begun)?;
                     }
                     let outcome = match &address {
-                        None => Outcome::Lost(Loss::broker_unknown(&broker_name)),
+                        None => Outcome::Lost(Loss::broker_unknown(broker_name)),
                         Some(address) => {
                             let make = || {
                                 let mark = explain.mark();
                                 let command = encode::encode(
                                     prepared,
-                                    &broker_name,
+                                    broker_name,
                                     queue.queue_id,
                                     &shared.encode,
                                     clock::wall_ms(),
@@ -351,7 +351,7 @@ async fn attempts(
                                 }
                             } else {
                                 let reply = transport.exchange(address, make, until, handed).await;
-                                interpret(reply, prepared, &broker_name)
+                                interpret(reply, prepared, broker_name)
                             }
                         }
                     };
@@ -360,7 +360,7 @@ async fn attempts(
                     log::attempt(tries, &outcome, &broker_name, address.as_deref(), now);
                     if shared.faults.is_enabled() {
                         let seen = outcome.observation(tries.elapsed(now));
-                        shared.faults.record(&queue.broker_name, seen, now);
+                        shared.faults.record(broker_name, seen, now);
                     }
                     if outcome.hints_at_stale_route() {
                         core.routes.suspect(&prepared.topic);
@@ -368,7 +368,7 @@ async fn attempts(
                     if shared.config.avoid_silent_brokers {
                         let elapsed = tries.elapsed(now);
                         if outcome.is_answer() {
-                            core.suspects.clear(&broker_name);
+                            core.suspects.clear(broker_name);
                         } else if let Some(owner) = &owner
                         && outcome.is_silence()
                         // a caller in a hurry proves nothing
@@ -396,10 +396,9 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 /// Where one attempt goes.
 struct Place {
+    /// The queue, with the name of the broker that holds it: of a static topic, another one than the application sees.
     queue: MessageQueue,
     owner: Option<Arc<Broker>>,
-    /// The broker that owns the queue.
-    broker_name: Arc<str>,
     address: Option<Arc<str>>,
     alternatives: bool,
 }
@@ -483,14 +482,16 @@ fn place(
     tries: &Attempts<'_>,
 ) -> Option<Place> {
     let found = |queue: &MessageQueue, owner: Option<&Arc<Broker>>, alternatives| Place {
-        queue: queue.clone(),
+        queue: MessageQueue {
+            broker_name: Arc::clone(owner.map_or(&queue.broker_name, |owner| &owner.name)),
+            ..queue.clone()
+        },
         owner: owner.cloned(),
-        broker_name: Arc::clone(owner.map_or(&queue.broker_name, |owner| &owner.name)),
         address: owner.and_then(|owner| owner.master()),
         alternatives,
     };
     if let Some(queue) = chosen {
-        return Some(found(queue, route.broker(&queue.broker_name), false));
+        return Some(found(queue, route.owner(queue), false));
     }
     let suspects = &shared.core().suspects;
     let is_suspect = |name: &str| shared.config.avoid_silent_brokers && suspects.contains(name);

@@ -21,6 +21,7 @@ mod one_way;
 mod reading;
 mod routes;
 mod security;
+mod static_topics;
 mod support;
 mod synchronous;
 mod transactions;

@@ -31,6 +31,7 @@ use crate::{
     connect::Connect,
     error::{Error, ErrorKind},
     name_server::{NameServerClient, NameServers},
+    namespace::Namespace,
     producer::{self, Producer, ProducerBuilder, ShutdownReport},
     reader::ReaderBuilder,
     route::{RouteSource, Routes},
@@ -133,6 +134,7 @@ impl Client {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) config: ClientConfig,
+    pub(crate) namespace: Namespace,
     client_id: Arc<str>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) name_servers: Arc<NameServerClient>,
@@ -201,6 +203,7 @@ impl Core {
                 tasks,
                 stop,
                 suspects: Arc::new(suspects),
+                namespace: Namespace::new(config.namespace.as_deref()),
                 config,
             }
         })

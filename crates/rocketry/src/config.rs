@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use rocketry_protocol::{Language, ResponseCode, acl::Credentials, compress::Compression};
+use rocketry_protocol::{Language, ResponseCode, Topic, acl::Credentials, compress::Compression};
 
 use crate::{
     error::{Error, ErrorKind},
@@ -42,6 +42,11 @@ pub struct ClientConfig {
     ///
     /// Java: `com.rocketmq.remoting.client.connect.timeout`.
     pub connect_timeout: Duration,
+    /// Namespace of the older kind, put in front of topics and groups on the wire: `<namespace>%<name>`. The application's names stay as
+    /// they are, in results and received messages as well; errors name what brokers know. Default none.
+    ///
+    /// Java: `ClientConfig.namespace`.
+    pub namespace: Option<String>,
     /// Namespace of the newer kind: sent along with every request, names stay as they are. Default none.
     ///
     /// Java: `ClientConfig.namespaceV2`.
@@ -75,6 +80,7 @@ impl Default for ClientConfig {
             api_timeout: Duration::from_secs(3),
             admin_timeout: Duration::from_secs(6),
             connect_timeout: Duration::from_secs(3),
+            namespace: None,
             namespace_v2: None,
             credentials: None,
             zone_name: None,
@@ -99,6 +105,23 @@ impl ClientConfig {
         }
         if let Some(name) = &self.unit_name {
             faults.client_id_part("unit_name", name);
+        }
+        for (name, value) in [
+            ("namespace", &self.namespace),
+            ("namespace_v2", &self.namespace_v2),
+            ("zone_name", &self.zone_name),
+            ("zone_mode", &self.zone_mode),
+        ] {
+            if let Some(value) = value {
+                faults.header_value(name, value);
+            }
+        }
+        if let Some(namespace) = &self.namespace
+            && (Topic::new(namespace).is_err() || namespace.contains('%'))
+        {
+            faults.add(format!(
+                "namespace is {namespace:?}, it becomes part of topics: letters, digits, '_', '-' and '|' are allowed"
+            ));
         }
         if let Some(credentials) = &self.credentials {
             for (name, value) in [
@@ -192,6 +215,11 @@ pub struct ProducerConfig {
     pub short_headers: bool,
     /// Flag of unit deployments, carried in the header. Java: `ClientConfig.unitMode`.
     pub unit_mode: bool,
+    /// Whether sends go to the broker's second port, two below the one it registered. Default false. Heartbeats, the end of
+    /// transactions and administrative calls use the first port.
+    ///
+    /// Java: `ClientConfig.vipChannelEnabled`, there for administrative calls as well.
+    pub vip_channel: bool,
     /// Most asynchronous sends in flight; further ones wait. Default 1024, bounds 1 ..= 1,000,000.
     ///
     /// Java: `DefaultMQProducer.backPressureForAsyncSendNum`, off by default there.
@@ -248,6 +276,7 @@ impl Default for ProducerConfig {
             topic_queues: 4,
             short_headers: true,
             unit_mode: false,
+            vip_channel: false,
             in_flight_messages: 1024,
             in_flight_bytes: 100 * 1024 * 1024,
             latency_fault_tolerance: false,
@@ -304,7 +333,7 @@ impl ProducerConfig {
             1,
             1_000_000,
         );
-        if let Err(error) = rocketry_protocol::Topic::new(&self.create_topic_key) {
+        if let Err(error) = Topic::new(&self.create_topic_key) {
             faults.add(format!("create_topic_key: {error}"));
         }
         if let Some(auto_batch) = &self.auto_batch {
@@ -359,6 +388,14 @@ impl Faults {
         if value.trim().is_empty() || value.contains('@') || value.chars().any(char::is_control) {
             self.add(format!(
                 "{name} is {value:?}, it must not be blank nor contain '@' or control characters"
+            ));
+        }
+    }
+    /// Signatures and the JSON header cover any text, but a blank one means nothing, and one with control characters is an accident.
+    fn header_value(&mut self, name: &str, value: &str) {
+        if value.trim().is_empty() || value.chars().any(char::is_control) {
+            self.add(format!(
+                "{name} is {value:?}, it must not be blank nor contain control characters"
             ));
         }
     }

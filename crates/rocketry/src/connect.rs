@@ -65,6 +65,16 @@ impl Connect {
         self.config.connect_timeout = timeout;
         self
     }
+    /// See [`ClientConfig::namespace`].
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.config.namespace = Some(namespace.into());
+        self
+    }
+    /// See [`ClientConfig::namespace_v2`].
+    pub fn namespace_v2(mut self, namespace: impl Into<String>) -> Self {
+        self.config.namespace_v2 = Some(namespace.into());
+        self
+    }
     /// Signs every request as this user. See [`ClientConfig::credentials`].
     ///
     /// A signature proves who sent a request; it does not hide it: use it together with TLS. Java: `AclClientRPCHook`.

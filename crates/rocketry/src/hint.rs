@@ -40,7 +40,12 @@ pub(crate) fn lost(kind: ErrorKind, phase: Phase, address: &str) -> Hint {
 }
 
 /// For an answer that is not a success.
-pub(crate) fn refused(code: ResponseCode, topic: &str) -> Hint {
+pub(crate) fn refused(code: ResponseCode, remark: Option<&str>, topic: &str) -> Hint {
+    if code == ResponseCode::NO_PERMISSION
+        && let Some(hint) = remark.and_then(unauthenticated)
+    {
+        return Some(hint.into());
+    }
     Some(match code.0 {
         2 | 215 => "the broker is overloaded: send more slowly, or look at its disk".into(),
         13 => "the broker's limits are maxMessageSize (4 MiB unless set) and 32767 bytes of properties".into(),
@@ -51,4 +56,18 @@ pub(crate) fn refused(code: ResponseCode, topic: &str) -> Hint {
         3 => "the broker is too old for this request".into(),
         _ => return None,
     })
+}
+
+/// A broker answers the same code to those it does not know and to those who may not. Java: `DefaultAuthenticationHandler`, whose words
+/// these are.
+fn unauthenticated(remark: &str) -> Option<&'static str> {
+    if remark.contains("username cannot be null") {
+        Some("the broker wants to know who asks: give credentials")
+    } else if remark.contains("check signature failed") {
+        Some("the secret key is not the one that the broker has for this user")
+    } else if remark.contains("is not found") {
+        Some("the broker does not know this user: check the access key")
+    } else {
+        None
+    }
 }

@@ -46,6 +46,7 @@ mod error;
 mod guard;
 mod hint;
 mod name_server;
+mod namespace;
 mod producer;
 mod reader;
 mod route;

@@ -80,7 +80,8 @@ impl ReaderBuilder {
 
     async fn build(self) -> Result<Reader, Error> {
         let action = format!("read topic {:?}", self.topic);
-        let topic = admin::topic_name(&action, &self.topic)?;
+        let namespace = &self.client.core().namespace;
+        let topic = admin::topic_name(&action, &namespace.wrap(&self.topic))?;
         let admin = self.client.admin();
         let queues = match self.queues {
             Some(queues) => queues,
@@ -116,7 +117,10 @@ impl ReaderBuilder {
         let source = Arc::new(Source {
             core: Arc::clone(self.client.core()),
             topic,
-            group: self.group.clone().unwrap_or_else(|| TOOLS_GROUP.to_owned()),
+            group: match &self.group {
+                Some(group) => namespace.wrap(group).into_owned(),
+                None => TOOLS_GROUP.to_owned(),
+            },
             tags: tags_of(&self.filter),
             filter: self.filter,
             action,
@@ -364,11 +368,16 @@ impl Pull {
         if reply.response_code() != ResponseCode::SUCCESS {
             return Ok(Vec::new());
         }
-        let (mut messages, fault) =
+        let (messages, fault) =
             MessageExt::decode_until_fault(&reply.body, &self.queue.broker_name);
         if let Some(fault) = fault {
             tracing::warn!(queue = ?self.queue, %fault, "a stored message cannot be read and is skipped");
         }
+        let namespace = &source.core.namespace;
+        let mut messages: Vec<_> = messages
+            .into_iter()
+            .map(|message| namespace.unwrap_received(message))
+            .collect();
         if !source.tags.is_empty() {
             // the broker compares hashes of tags only
             messages.retain(|message| message.tags().is_some_and(|tag| source.tags.contains(tag)));

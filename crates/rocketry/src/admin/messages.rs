@@ -28,8 +28,10 @@ impl Admin {
             )
             .with_hint("this needs an offset message id, as in SendResult::offset_msg_id")
         })?;
+        let namespace = &self.core().namespace;
+        let topic = namespace.wrap(topic);
         let request = ViewMessageRequest {
-            topic: Some(topic).filter(|topic| !topic.is_empty()),
+            topic: Some(&*topic).filter(|topic| !topic.is_empty()),
             offset,
             broker_name: None,
         };
@@ -45,7 +47,9 @@ impl Admin {
         let unnamed: Arc<str> = "".into();
         let messages = MessageExt::decode_all(&reply.body, &unnamed)
             .map_err(|error| unreadable(&action, &error))?;
-        messages.into_iter().next().ok_or_else(|| {
+        let message = messages.into_iter().next();
+        let message = message.map(|message| namespace.unwrap_received(message));
+        message.ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
                 action,

@@ -31,6 +31,7 @@ impl Admin {
     ///
     /// Java: `MQAdminImpl.minOffset`.
     pub async fn min_offset(&self, queue: &MessageQueue) -> Result<i64, Error> {
+        let queue = &self.core().namespace.wrap_queue(queue.clone())?;
         let request = GetMinOffsetRequest {
             topic: queue.topic.as_str(),
             queue_id: queue.queue_id,
@@ -45,6 +46,7 @@ impl Admin {
     ///
     /// Java: `MQAdminImpl.maxOffset`.
     pub async fn max_offset(&self, queue: &MessageQueue) -> Result<i64, Error> {
+        let queue = &self.core().namespace.wrap_queue(queue.clone())?;
         let request = GetMaxOffsetRequest {
             topic: queue.topic.as_str(),
             queue_id: queue.queue_id,
@@ -65,6 +67,7 @@ impl Admin {
         time_ms: i64,
         boundary: Boundary,
     ) -> Result<i64, Error> {
+        let queue = &self.core().namespace.wrap_queue(queue.clone())?;
         let request = SearchOffsetRequest {
             topic: queue.topic.as_str(),
             lite_topic: None,
@@ -85,6 +88,7 @@ impl Admin {
     ///
     /// Java: `MQAdminImpl.earliestMsgStoreTime`.
     pub async fn earliest_store_time(&self, queue: &MessageQueue) -> Result<i64, Error> {
+        let queue = &self.core().namespace.wrap_queue(queue.clone())?;
         let request = GetEarliestMsgStoretimeRequest {
             topic: queue.topic.as_str(),
             queue_id: queue.queue_id,
@@ -103,6 +107,11 @@ impl Admin {
         group: &str,
         queue: &MessageQueue,
     ) -> Result<Option<i64>, Error> {
+        let namespace = &self.core().namespace;
+        let (group, queue) = (
+            &*namespace.wrap(group),
+            &namespace.wrap_queue(queue.clone())?,
+        );
         let request = QueryConsumerOffsetRequest {
             consumer_group: group,
             topic: queue.topic.as_str(),
@@ -129,6 +138,11 @@ impl Admin {
         queue: &MessageQueue,
         offset: i64,
     ) -> Result<(), Error> {
+        let namespace = &self.core().namespace;
+        let (group, queue) = (
+            &*namespace.wrap(group),
+            &namespace.wrap_queue(queue.clone())?,
+        );
         let request = UpdateConsumerOffsetRequest {
             consumer_group: group,
             topic: queue.topic.as_str(),

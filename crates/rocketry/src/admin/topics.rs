@@ -67,7 +67,7 @@ pub struct QueueStats {
 }
 
 impl Admin {
-    /// Names of all topics that the name server knows, sorted.
+    /// Names of all topics that the name server knows, sorted, those of other namespaces among them: these names are the cluster's own.
     ///
     /// # Errors
     /// [`ErrorKind::NameServerUnreachable`].
@@ -98,6 +98,7 @@ impl Admin {
         topic: &str,
         options: &TopicOptions,
     ) -> Result<Vec<String>, Error> {
+        let topic = &*self.core().namespace.wrap(topic);
         let action = format!("create topic {topic:?}");
         topic_name(&action, topic)?;
         if topic::is_system(topic) {
@@ -156,6 +157,7 @@ impl Admin {
     ///
     /// Java: `mqadmin deleteTopic`.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
+        let topic = &*self.core().namespace.wrap(topic);
         let action = format!("delete topic {topic:?}");
         topic_name(&action, topic)?;
         let deadline = self.deadline();
@@ -182,6 +184,7 @@ impl Admin {
     ///
     /// Java: `mqadmin topicRoute`.
     pub async fn topic_route(&self, topic: &str) -> Result<TopicRouteData, Error> {
+        let topic = &*self.core().namespace.wrap(topic);
         let action = format!("find topic {topic:?}");
         topic_name(&action, topic)?;
         self.route(&action, topic, self.deadline()).await
@@ -194,6 +197,8 @@ impl Admin {
     ///
     /// Java: `mqadmin topicStatus`.
     pub async fn topic_stats(&self, topic: &str) -> Result<Vec<QueueStats>, Error> {
+        let namespace = &self.core().namespace;
+        let topic = &*namespace.wrap(topic);
         let action = format!("read the offsets of topic {topic:?}");
         topic_name(&action, topic)?;
         let deadline = self.deadline();
@@ -212,7 +217,7 @@ impl Admin {
             for (queue, offsets) in table.offset_table {
                 stats.push(QueueStats {
                     queue: MessageQueue {
-                        topic: topic_name(&action, &queue.topic)?,
+                        topic: namespace.unwrap_topic(&topic_name(&action, &queue.topic)?),
                         broker_name: queue.broker_name.as_str().into(),
                         queue_id: queue.queue_id,
                     },
@@ -233,8 +238,10 @@ impl Admin {
     ///
     /// Java: `MQAdminImpl.fetchPublishMessageQueues`.
     pub async fn publish_queues(&self, topic: &str) -> Result<Vec<MessageQueue>, Error> {
+        let namespace = &self.core().namespace;
+        let topic = &*namespace.wrap(topic);
         let action = format!("find the queues of topic {topic:?}");
-        let name = topic_name(&action, topic)?;
+        let name = namespace.unwrap_topic(&topic_name(&action, topic)?);
         let route = self.route(&action, topic, self.deadline()).await?;
         let queues = route::writable(&route).into_iter();
         let queues = queues.map(|queue| (queue.broker_name, queue.queue_id));
@@ -252,8 +259,10 @@ impl Admin {
     ///
     /// Java: `MQAdminImpl.fetchSubscribeMessageQueues`.
     pub async fn subscribe_queues(&self, topic: &str) -> Result<Vec<MessageQueue>, Error> {
+        let namespace = &self.core().namespace;
+        let topic = &*namespace.wrap(topic);
         let action = format!("find the queues of topic {topic:?}");
-        let name = topic_name(&action, topic)?;
+        let name = namespace.unwrap_topic(&topic_name(&action, topic)?);
         let route = self.route(&action, topic, self.deadline()).await?;
         Ok(named(&name, route::readable(&route)))
     }

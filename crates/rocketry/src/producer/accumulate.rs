@@ -221,13 +221,14 @@ impl Shared {
         deadline: Instant,
         held: Held,
     ) -> Result<Gathered, Error> {
-        let checked = validate::check(order.outgoing, self.limits)?;
+        let core = self.client.core();
+        let outgoing = core.namespace.wrap_messages(order.outgoing);
+        let checked = validate::check(outgoing, self.limits)?;
         let (topic, outgoing) = (checked.topic, checked.outgoing);
         let (Some(accumulator), Outgoing::Single(mut message)) = (&self.accumulator, outgoing)
         else {
             return Err(send::no_result());
         };
-        let core = self.client.core();
         let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
         let msg_id = ensure_id(&mut message, &core.ids, since_month_start);
         let queue = self
@@ -261,6 +262,7 @@ impl Shared {
         message: &Message,
         deadline: Instant,
     ) -> Result<Option<MessageQueue>, Error> {
+        let namespace = &self.client.core().namespace;
         if let Target::Selector(_) = target {
             let route = tokio::select! {
                 biased;
@@ -269,10 +271,11 @@ impl Shared {
                     return Err(self.aborted(&Outgoing::Single(message.clone())));
                 }
             };
-            send::choose(&mut target, &route, message)?;
+            send::choose(&mut target, &route, message, namespace)?;
         }
         match target {
             Target::Queue(queue) => {
+                let queue = namespace.wrap_queue(queue)?;
                 send::same_topic(&queue, topic.as_str())?;
                 Ok(Some(queue))
             }

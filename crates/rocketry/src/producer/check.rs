@@ -206,6 +206,7 @@ impl Answering {
             .into_iter()
             .next()
             .ok_or("it holds no message")?;
+        let half = self.core.namespace.unwrap_received(half);
         let msg_id = half.msg_id();
         let (topic, properties) = (Arc::clone(&half.topic), half.properties.clone());
         let verdict = (self.checker.0)(half).await;

@@ -211,7 +211,7 @@ pub(crate) fn interpret(
         msg_id,
         offset_msg_id: header.msg_id,
         queue: MessageQueue {
-            topic: prepared.topic.clone(),
+            topic: prepared.result_topic.clone(),
             broker_name: Arc::clone(broker_name),
             queue_id: header.queue_id,
         },

@@ -21,6 +21,7 @@ mod send;
 mod transaction;
 mod validate;
 mod verdict;
+mod vip;
 
 pub use accumulate::AutoBatch;
 pub use decision::Decision;
@@ -76,6 +77,7 @@ use crate::{
     clock,
     config::ProducerConfig,
     error::{Error, ErrorKind},
+    namespace::Namespace,
 };
 
 /// What an application sends at once.
@@ -167,8 +169,8 @@ impl ProducerBuilder {
 
     async fn build(self) -> Result<Producer, Error> {
         self.config.check()?;
-        let group = check_group(&self.group)?;
         let core = Arc::clone(self.client.core());
+        let group = check_group(&self.group, &core.namespace)?;
         let checks = self.checker.map(|checker| {
             let hooks = self.hooks.clone();
             Checks::start(checker, group.clone(), hooks, &self.config, &core)
@@ -206,12 +208,14 @@ impl ProducerBuilder {
 }
 
 /// Java: `Validators.checkGroup`, and the refusal of the default group in `DefaultMQProducerImpl.checkConfig`.
-fn check_group(name: &str) -> Result<Group, Error> {
+fn check_group(name: &str, namespace: &Namespace) -> Result<Group, Error> {
     let refuse = |reason: String| {
         Error::new(ErrorKind::InvalidArgument, "start the producer", reason)
             .with_hint("name the application's own producer group")
     };
-    let group = Group::new(name).map_err(|error| refuse(error.to_string()))?;
+    // a blank name stays blank within a namespace
+    Group::new(name).map_err(|error| refuse(error.to_string()))?;
+    let group = Group::new(namespace.wrap(name)).map_err(|error| refuse(error.to_string()))?;
     if name == "DEFAULT_PRODUCER" {
         return Err(refuse("the group DEFAULT_PRODUCER is reserved".to_owned()));
     }
@@ -245,7 +249,7 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// The producer group.
+    /// The producer group, as brokers know it.
     pub fn group(&self) -> &str {
         self.shared.encode.group().as_str()
     }
@@ -409,8 +413,9 @@ impl Producer {
 
     /// Fetches a route, so that the first send does not have to. Only a name server that does not answer is an error.
     async fn warm(&self, topic: &str) -> Result<(), Error> {
-        let checked = validate::check_topic(&Message::new(topic, ""))?;
         let core = self.shared.client.core();
+        let topic = &*core.namespace.wrap(topic);
+        let checked = validate::check_topic(&Message::new(topic, ""))?;
         let until = clock::now() + core.config.api_timeout;
         let queues = self.shared.config.topic_queues;
         match core.routes.publish(&checked, queues, until).await {

@@ -51,6 +51,8 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) topic: Topic,
+    /// The topic as the application knows it.
+    pub(crate) result_topic: Topic,
     /// The message with its message id; of a batch, the message that holds it.
     pub(crate) message: Message,
     /// The body as it travels, where that is not the message's own.
@@ -186,6 +188,7 @@ fn single(topic: Topic, mut message: Message, ids: &IdSource, ms: u32) -> Result
         max_reconsume_times = number(&message, name::MAX_RECONSUME_TIMES)?;
     }
     Ok(Prepared {
+        result_topic: topic.clone(),
         topic,
         message,
         compressed: None,
@@ -248,6 +251,7 @@ fn whole_batch(
     let mut message = Message::new(Arc::clone(topic.as_arc()), body).wait_store(wait);
     ensure_id(&mut message, ids, ms);
     Ok(Prepared {
+        result_topic: topic.clone(),
         topic,
         message,
         compressed: None,

@@ -287,7 +287,7 @@ impl<'c> Attempts<'c> {
                     None => format!("the broker answered {code}"),
                 };
                 let error = Error::new(ErrorKind::Refused, action, reason);
-                let error = match hint::refused(code, topic.as_str()) {
+                let error = match hint::refused(code, remark.as_deref(), topic.as_str()) {
                     Some(hint) => error.with_hint(hint),
                     None => error,
                 };

@@ -36,12 +36,14 @@ use super::{
     retry::{Attempts, Policy, Step},
     select::{self, Target},
     validate::{self, Limits},
+    vip,
 };
 use crate::{
     client::{Client, Core},
     clock,
     config::ProducerConfig,
     error::{Error, ErrorKind},
+    namespace::Namespace,
     route::{Broker, PublishRoute, RouteError},
 };
 
@@ -260,13 +262,20 @@ async fn stages(
 ) -> Result<Option<SendResult>, Error> {
     let core = shared.core();
     let mark = explain.mark();
+    let outgoing = core.namespace.wrap_messages(outgoing);
     let checked = validate::check(outgoing, shared.limits)?;
-    if let Target::Queue(queue) = &target {
-        same_topic(queue, checked.topic.as_str())?;
-    }
+    let target = match target {
+        Target::Queue(queue) => {
+            let queue = core.namespace.wrap_queue(queue)?;
+            same_topic(&queue, checked.topic.as_str())?;
+            Target::Queue(queue)
+        }
+        target => target,
+    };
     let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
     let mut prepared = prepare::prepare(checked, shared.limits, &core.ids, since_month_start)?;
     log::prepared(&prepared);
+    prepared.result_topic = core.namespace.unwrap_topic(&prepared.topic);
     explain.stage(mark, || SendStage::Prepared {
         msg_id: &prepared.msg_id,
     });
@@ -416,7 +425,7 @@ async fn attempt_queue(
     let mut route = route(shared, topic, tries.deadline()).await?;
     explain.routed(mark, &route);
     let mut mark = explain.mark();
-    choose(target, &route, &prepared.message)?;
+    choose(target, &route, &prepared.message, &shared.core().namespace)?;
     let chosen = match target {
         Target::Queue(queue) => Some(queue),
         _ => None,
@@ -464,11 +473,15 @@ pub(super) fn choose(
     target: &mut Target,
     route: &PublishRoute,
     message: &Message,
+    namespace: &Namespace,
 ) -> Result<(), Error> {
     if let Target::Selector(_) = target
         && let Target::Selector(selector) = std::mem::replace(target, Target::Any)
     {
-        let queue = select::run_selector(selector, &route.queues, message)?;
+        let queues = namespace.unwrap_queues(&route.queues);
+        let shown = namespace.unwrap_message(message);
+        let queue = select::run_selector(selector, &queues, &shown)?;
+        let queue = namespace.wrap_queue(queue)?;
         same_topic(&queue, message.topic())?;
         *target = Target::Queue(queue);
     }
@@ -487,7 +500,13 @@ fn place(
             ..queue.clone()
         },
         owner: owner.cloned(),
-        address: owner.and_then(|owner| owner.master()),
+        address: owner.and_then(|owner| owner.master()).map(|address| {
+            if shared.config.vip_channel {
+                vip::address(address)
+            } else {
+                address
+            }
+        }),
         alternatives,
     };
     if let Some(queue) = chosen {

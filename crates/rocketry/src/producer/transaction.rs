@@ -240,7 +240,7 @@ impl Shared {
         verdict: &Verdict,
     ) -> Result<(), Error> {
         let core = self.client.core();
-        let topic = &sent.queue.topic;
+        let queue = core.namespace.wrap_queue(sent.queue.clone())?;
         let (_, log_offset) = id::parse_offset_msg_id(&sent.offset_msg_id).map_err(|error| {
             let reason = format!("the broker's answer to the half message: {error}");
             Error::new(ErrorKind::Protocol, end_action(&sent.msg_id), reason).with_source(error)
@@ -250,7 +250,7 @@ impl Shared {
         let mut address = core.routes.master(broker);
         if address.is_none() {
             // the route was lost while the local transaction ran; Java tells the name server then
-            let _ = core.routes.refresh(topic, until).await;
+            let _ = core.routes.refresh(&queue.topic, until).await;
             address = core.routes.master(broker);
         }
         let address = address.ok_or_else(|| {
@@ -260,10 +260,10 @@ impl Shared {
         let ending = Ending {
             core,
             hooks: &self.hooks,
-            topic: topic.as_str(),
+            topic: sent.queue.topic.as_str(),
             properties,
             request: EndTransactionRequest {
-                topic: Some(topic.as_str()),
+                topic: Some(queue.topic.as_str()),
                 producer_group: self.encode.group().as_str(),
                 tran_state_table_offset: sent.queue_offset,
                 commit_log_offset: log_offset,

@@ -17,6 +17,7 @@ mod hooks;
 mod lifecycle;
 mod memory;
 mod metrics;
+mod names;
 mod one_way;
 mod reading;
 mod routes;

@@ -83,6 +83,7 @@ async fn a_wrong_secret_is_the_brokers_error() {
     let error = producer.send(message()).await.unwrap_err();
     assert_eq!((error.kind(), error.java_code()), (ErrorKind::Refused, 16));
     assert_eq!(error.remark(), Some("check signature failed."));
+    assert!(error.hint().unwrap().contains("secret key"), "{error}");
     assert!(!error.maybe_stored());
 }
 

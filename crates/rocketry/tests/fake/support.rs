@@ -96,10 +96,24 @@ impl FakeServer {
         options: ListenerOptions,
         script: impl FnMut(&RemotingCommand) -> Action + Send + 'static,
     ) -> Self {
+        Self::try_start(at, options, script).unwrap()
+    }
+    /// `None` when the port is taken.
+    pub(crate) fn try_start_at(
+        at: SocketAddr,
+        script: impl FnMut(&RemotingCommand) -> Action + Send + 'static,
+    ) -> Option<Self> {
+        Self::try_start(at, ListenerOptions::default(), script).ok()
+    }
+    fn try_start(
+        at: SocketAddr,
+        options: ListenerOptions,
+        script: impl FnMut(&RemotingCommand) -> Action + Send + 'static,
+    ) -> std::io::Result<Self> {
         let state = State::new(script);
         let handler = Arc::clone(&state) as Arc<dyn Handler>;
-        let front = Front::Socket(Listener::bind(at, options, handler).unwrap());
-        Self { front, state }
+        let front = Front::Socket(Listener::bind(at, options, handler)?);
+        Ok(Self { front, state })
     }
     pub(crate) fn start_in(
         network: &Network,

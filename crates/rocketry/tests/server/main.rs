@@ -9,6 +9,7 @@
 
 mod administration;
 mod blocking;
+mod namespaces;
 mod round_trip;
 #[cfg(feature = "tls")]
 mod tls;

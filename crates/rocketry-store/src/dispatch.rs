@@ -143,6 +143,8 @@ pub(crate) struct Slot {
 pub(crate) struct Dispatcher {
     queues: Arc<QueueTable>,
     slots: Vec<Slot>,
+    /// Slots of queues that were removed.
+    free: Vec<usize>,
     by_topic: HashMap<Box<str>, Vec<(i32, usize)>>,
 }
 
@@ -151,6 +153,7 @@ impl Dispatcher {
         let mut dispatcher = Self {
             queues,
             slots: Vec::new(),
+            free: Vec::new(),
             by_topic: HashMap::new(),
         };
         for queue in dispatcher.queues.all() {
@@ -172,13 +175,23 @@ impl Dispatcher {
     }
 
     fn add(&mut self, queue: Arc<ConsumeQueue>) -> usize {
-        let slot = self.slots.len();
+        let slot = self.free.pop().unwrap_or(self.slots.len());
         let ids = self.by_topic.entry(Box::from(&*queue.topic)).or_default();
         let at = ids.partition_point(|(id, _)| *id < queue.queue_id);
         ids.insert(at, (queue.queue_id, slot));
         let next = queue.max();
-        self.slots.push(Slot { queue, next });
+        let new = Slot { queue, next };
+        match self.slots.get_mut(slot) {
+            Some(free) => *free = new,
+            None => self.slots.push(new),
+        }
         slot
+    }
+
+    /// Forgets the queues of a topic: a later message begins them anew. No slot of theirs may be used any more.
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
+        let removed = self.by_topic.remove(topic).unwrap_or_default();
+        self.free.extend(removed.into_iter().map(|(_, slot)| slot));
     }
 
     pub(crate) fn slot(&self, slot: usize) -> Option<&Slot> {

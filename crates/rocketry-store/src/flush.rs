@@ -99,6 +99,14 @@ impl Flusher {
         self.sync_queues(&mut self.state.lock())
     }
 
+    /// Forgets queues that are about to be removed.
+    pub(crate) fn forget(&self, queues: &[Arc<ConsumeQueue>]) {
+        let mut state = self.state.lock();
+        state
+            .unsynced
+            .retain(|queue| !queues.iter().any(|removed| Arc::ptr_eq(queue, removed)));
+    }
+
     fn write_queues(&self, state: &mut State) -> Result<(), WriteError> {
         let mut failed = Ok(());
         for queue in self.shared.queues.take_dirty() {

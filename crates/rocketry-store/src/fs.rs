@@ -54,6 +54,16 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file, or a directory that is empty.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory if it is empty, and makes that durable; no error if it is not, or does not exist.
+    fn remove_empty_dir(&self, dir: &Path) -> io::Result<()> {
+        match self.remove(dir) {
+            Ok(()) => dir.parent().map_or(Ok(()), |parent| self.sync_dir(parent)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
     /// The names in a directory, in any order.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     /// Creates a directory and its missing parents; no error if it exists.

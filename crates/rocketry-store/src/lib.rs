@@ -22,6 +22,7 @@ mod query;
 mod queue_table;
 mod reader;
 mod recovery;
+mod remove;
 mod shared;
 mod timer;
 mod unit_files;

@@ -141,6 +141,19 @@ impl QueueTable {
         queue
     }
 
+    /// The queues of a topic, by id.
+    pub(crate) fn of_topic(&self, topic: &str) -> Vec<Arc<ConsumeQueue>> {
+        let topics = self.topics.read();
+        let queues = topics.get(topic).into_iter().flatten();
+        queues.map(|(_, queue)| Arc::clone(queue)).collect()
+    }
+
+    /// Forgets the queues of a topic, and what of them waits to be written.
+    pub(crate) fn forget_topic(&self, topic: &str) {
+        self.topics.write().remove(topic);
+        self.dirty.lock().retain(|queue| *queue.topic != *topic);
+    }
+
     /// All queues, by topic in no particular order, then by id.
     pub(crate) fn all(&self) -> Vec<Arc<ConsumeQueue>> {
         self.topics

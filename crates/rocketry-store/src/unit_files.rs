@@ -278,6 +278,29 @@ impl UnitFiles {
         Ok(())
     }
 
+    /// Removes the directory with all its files, the last one first: what a crash leaves is a queue that ends earlier. Returns the
+    /// bytes that waited to be written.
+    pub(crate) fn remove_all(&self) -> io::Result<usize> {
+        let waiting = std::mem::take(&mut self.inner.lock().pending).len();
+        let fs = &self.files.fs;
+        let entries = match fs.list(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(waiting),
+            Err(error) => return Err(error),
+        };
+        let mut starts: Vec<u64> = entries
+            .iter()
+            .filter(|entry| !entry.is_dir && entry.name.len() == 20)
+            .filter_map(|entry| entry.name.parse().ok())
+            .collect();
+        starts.sort_unstable();
+        for start in starts.into_iter().rev() {
+            self.remove(start)?;
+        }
+        fs.remove_empty_dir(&self.dir)?;
+        Ok(waiting)
+    }
+
     /// Writes the waiting units, using `scratch` for the copy. Only the flusher calls it; readers and the writer go on meanwhile.
     /// Returns the bytes written, and whether more units arrived in the meantime.
     pub(crate) fn write_pending(&self, scratch: &mut Vec<u8>) -> io::Result<(usize, bool)> {

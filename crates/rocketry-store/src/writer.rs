@@ -85,10 +85,10 @@ struct Pending {
 /// [`Writer::append`] encodes into a buffer; [`Writer::commit`] writes the buffer with one call and makes the messages visible. In
 /// between nothing is visible to anybody.
 pub struct Writer {
-    shared: Arc<Shared>,
-    flusher: Flusher,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) flusher: Flusher,
     tail: Tail,
-    dispatcher: Dispatcher,
+    pub(crate) dispatcher: Dispatcher,
     pending: Vec<Pending>,
     /// Keys of the pending messages, for the index.
     keys: Vec<IndexKey>,

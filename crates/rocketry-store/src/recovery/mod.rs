@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use rocketry_protocol::topic::{SYSTEM_PREFIX, is_send_forbidden};
+
 use self::{
     files::LogFiles,
     queues::{LoadedQueue, QueueFiles},
@@ -139,6 +141,7 @@ pub(crate) fn recover(
         layout,
         log: &log,
         log_files: &log_files,
+        metadata,
         delay_levels: &options.delay_levels,
         now_ms,
         report: Recovery {
@@ -238,6 +241,7 @@ struct Work<'a> {
     layout: &'a Layout,
     log: &'a CommitLog,
     log_files: &'a LogFiles,
+    metadata: &'a Metadata,
     delay_levels: &'a [Duration],
     now_ms: i64,
     report: Recovery,
@@ -335,6 +339,7 @@ impl Work<'_> {
             .filter(|queue| queue.is_damaged())
             .map(|queue| (Arc::clone(&queue.queue.topic), queue.queue.queue_id))
             .collect();
+        let known: HashSet<String> = self.known_topics();
         let mut wrong = BTreeSet::new();
         let mut scanner = Scanner::new(self.log, self.log_files.end(), from);
         let reason = loop {
@@ -360,7 +365,9 @@ impl Work<'_> {
             };
             if dispatch.in_queue && is_directory_name(record.topic) {
                 let slot = dispatcher.slot_of(record.topic, record.queue_id);
-                if dispatcher.next(slot) == dispatch.unit.queue_offset {
+                if was_removed(record.topic, &known) && dispatcher.next(slot) == 0 {
+                    // its messages stay in the log, its queues do not come back
+                } else if dispatcher.next(slot) == dispatch.unit.queue_offset {
                     dispatcher.publish(slot, std::iter::once(&dispatch));
                     dispatcher.set_next(slot, dispatcher.after(slot, &dispatch));
                 } else if let Some(slot) = dispatcher.slot(slot) {
@@ -382,6 +389,14 @@ impl Work<'_> {
             ));
         }
         Ok(wrong)
+    }
+
+    fn known_topics(&self) -> HashSet<String> {
+        let topics = self.metadata.topics.all();
+        topics
+            .iter()
+            .map(|topic| topic.topic_name.clone())
+            .collect()
     }
 
     /// After a clean stop the log must reach as far as queues and checkpoint say, and nothing valid may lie behind its end: else a
@@ -476,9 +491,11 @@ impl Work<'_> {
             if dispatch.in_queue && is_directory_name(record.topic) {
                 let slot = dispatcher.slot_of(record.topic, record.queue_id);
                 if rebuilt.contains(&slot) {
-                    if untouched.remove(&slot) {
+                    let starts_over = dispatch.unit.queue_offset == 0 && dispatcher.next(slot) > 0;
+                    if untouched.remove(&slot) || starts_over {
                         dispatcher.begin_at(slot, dispatch.unit.queue_offset);
                     }
+                    // a queue that starts over is one of a topic that was removed and made again;
                     // where messages are missing in the log their places stay empty; where the log repeats a place, the message
                     // is kept at the next one rather than lost
                     dispatcher.fill_to(slot, dispatch.unit.queue_offset);
@@ -603,6 +620,15 @@ impl Work<'_> {
         self.report.bytes_read += scanner.bytes_read();
         Ok((Some(index), keys))
     }
+}
+
+/// Whether a topic that has no queues was removed. Without any known topic the configuration is lost rather, and Java writes topics of
+/// the system only when another changes.
+fn was_removed(topic: &str, known: &HashSet<String>) -> bool {
+    !known.is_empty()
+        && !known.contains(topic)
+        && !topic.starts_with(SYSTEM_PREFIX)
+        && !is_send_forbidden(topic)
 }
 
 /// Keys that are written together while an index is built.

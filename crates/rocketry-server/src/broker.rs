@@ -23,8 +23,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ServerConfig, clients::Clients, filter::Expressions, metadata::MetadataHandle,
     name_server::NameServer, names::SystemNames, offsets::Offsets, processor::pull::PullHolds,
-    queue_locks::QueueLocks, schedule::ScheduleBell, stats::Stats, transaction::Decisions,
-    writer::WriterHandle,
+    queue_locks::QueueLocks, schedule::ScheduleBell, stats::Stats, timer::TimerBell,
+    transaction::Decisions, writer::WriterHandle,
 };
 
 /// Who this broker is, to clients, to name servers and in stored messages.
@@ -68,6 +68,8 @@ pub(crate) struct Broker {
     pub(crate) queries: Arc<Semaphore>,
     /// Rung when a delayed message came to wait.
     pub(crate) schedule: Arc<ScheduleBell>,
+    /// Rung when a timed message came to wait.
+    pub(crate) timer: Arc<TimerBell>,
 
     pub(crate) clients: Mutex<Clients<Connection>>,
     pub(crate) locks: Mutex<QueueLocks<Queue>>,

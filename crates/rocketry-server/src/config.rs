@@ -10,6 +10,8 @@ use rocketry_remoting::ListenerOptions;
 #[cfg(feature = "tls")]
 use rocketry_remoting::TlsServerConfig;
 
+use rocketry_store::TimerOptions;
+
 use crate::{ServerError, names};
 
 /// Where a server keeps its data.
@@ -88,6 +90,16 @@ pub struct ServerConfig {
     /// How often a producer is asked before a half message is moved to `TRANS_CHECK_MAX_TIME_TOPIC`. Default: 15.
     /// Java: `transactionCheckMax`.
     pub transaction_check_max: i32,
+    /// Width of a slot of the timer: a timed message is delivered at the end of the slot that its time lies in. Default: 1 s. One of
+    /// 100, 200, 500 and 1000 ms; must stay the same for a data directory. Java: `timerPrecisionMs`.
+    pub timer_precision: Duration,
+    /// Slots that a timed message waits at most before it is stored anew, so that its log file can go. Default: 172,800.
+    /// Bounds: 6 to 604,800. Java: `timerRollWindowSlot`.
+    pub timer_roll_window: u32,
+    /// Longest time that a message may ask for. Default: 3 days. Java: `timerMaxDelaySec`.
+    pub timer_max_delay: Duration,
+    /// Whether timed messages can be taken back before their time. Default: true. Java: `recallMessageEnable`, false.
+    pub recall_messages: bool,
     /// Most messages that may wait for the log at once; more are answered `SYSTEM_BUSY`. Default: 10,000.
     /// Java: `sendThreadPoolQueueCapacity`.
     pub max_waiting_sends: usize,
@@ -126,6 +138,10 @@ impl Default for ServerConfig {
             transaction_timeout: Duration::from_secs(6),
             transaction_check_interval: Duration::from_secs(30),
             transaction_check_max: 15,
+            timer_precision: Duration::from_secs(1),
+            timer_roll_window: 172_800,
+            timer_max_delay: Duration::from_hours(72),
+            recall_messages: true,
             max_waiting_sends: 10_000,
             max_waiting_send_bytes: 64 * 1024 * 1024,
             max_waiting_pulls: 100_000,
@@ -176,6 +192,16 @@ impl ServerConfig {
         }
     }
 
+    pub(crate) fn timer_options(&self) -> TimerOptions {
+        let defaults = TimerOptions::default();
+        TimerOptions {
+            precision_ms: i64::try_from(self.timer_precision.as_millis())
+                .unwrap_or(defaults.precision_ms),
+            roll_window_slots: self.timer_roll_window.into(),
+            ..defaults
+        }
+    }
+
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (field, name) in [
@@ -222,6 +248,18 @@ impl ServerConfig {
                     .to_owned(),
             );
         }
+        if ![100, 200, 500, 1000].contains(&self.timer_precision.as_millis()) {
+            faults.push(format!(
+                "timer_precision {:?}: must be 100, 200, 500 or 1000 ms",
+                self.timer_precision
+            ));
+        }
+        if !(6..=MAX_ROLL_WINDOW).contains(&self.timer_roll_window) {
+            faults.push(format!(
+                "timer_roll_window {}: must be 6 to {MAX_ROLL_WINDOW} slots",
+                self.timer_roll_window
+            ));
+        }
         if self.max_waiting_sends == 0
             || self.max_waiting_send_bytes < self.max_message_bytes
             || self.max_connections == 0
@@ -237,6 +275,9 @@ impl ServerConfig {
 
 /// A frame is at most 16 MiB, and a header needs room beside the body.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024 - 64 * 1024;
+
+/// Half of the wheel, so that slots of two rounds do not meet.
+const MAX_ROLL_WINDOW: u32 = 604_800;
 
 fn has_port(address: &str) -> bool {
     address
@@ -263,12 +304,14 @@ mod tests {
             default_topic_queues: 0,
             max_message_bytes: 0,
             flush_interval: Duration::ZERO,
+            timer_precision: Duration::from_millis(300),
+            timer_roll_window: 0,
             max_connections: 0,
             ..ServerConfig::default()
         };
         let ServerError::Config { faults } = config.check().unwrap_err() else {
             panic!("not a configuration error");
         };
-        assert_eq!(faults.len(), 7, "{faults:#?}");
+        assert_eq!(faults.len(), 9, "{faults:#?}");
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     name_server::NameServer,
     processor::{
         admin_broker, admin_client, admin_group, admin_offset, admin_topic, end_transaction,
-        heartbeat, name_server as ns, offset, pull, query, reply, send, send_back,
+        heartbeat, name_server as ns, offset, pull, query, recall, reply, send, send_back,
     },
 };
 
@@ -131,6 +131,7 @@ impl Handler for BrokerPort {
             RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => {
                 return reply::reply(&self.0, &request, responder);
             }
+            RequestCode::RECALL_MESSAGE => return recall::recall(broker, &request, responder),
             RequestCode::QUERY_MESSAGE => return query::by_key(broker, request, responder),
             RequestCode::END_TRANSACTION => {
                 return end_transaction::end(broker, &request, responder);

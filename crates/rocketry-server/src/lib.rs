@@ -47,6 +47,7 @@ mod registration;
 mod schedule;
 mod serve;
 mod stats;
+mod timer;
 mod topics;
 mod transaction;
 mod writer;

@@ -7,10 +7,13 @@ use rocketry_protocol::{Properties, ResponseCode, properties::name};
 use rocketry_store::{AppendError, WriteError, WriteErrorKind};
 
 use crate::{
+    ServerConfig,
     broker::Broker,
     fault::Fault,
     find,
-    names::SCHEDULE_TOPIC,
+    names::{SCHEDULE_TOPIC, TIMER_TOPIC},
+    schedule::ScheduleBell,
+    timer::TimerBell,
     writer::{Put, PutError, Stored},
 };
 
@@ -43,11 +46,17 @@ pub(crate) fn submit_with(
     companion: Option<Put>,
     done: impl FnOnce(Result<Stored, PutFailure>) + Send + 'static,
 ) {
-    let bell = (put.topic.topic_name == SCHEDULE_TOPIC).then(|| Arc::clone(&broker.schedule));
+    let bell = match put.topic.topic_name.as_str() {
+        SCHEDULE_TOPIC => Bell::Schedule(Arc::clone(&broker.schedule)),
+        TIMER_TOPIC => Bell::Timer(Arc::clone(&broker.timer)),
+        _ => Bell::None,
+    };
     let done = move |outcome: Result<Stored, PutFailure>| {
         done(outcome);
-        if let Some(bell) = bell {
-            bell.ring();
+        match bell {
+            Bell::Schedule(bell) => bell.ring(),
+            Bell::Timer(bell) => bell.ring(),
+            Bell::None => {}
         }
     };
     if broker.metadata.is_written() {
@@ -67,8 +76,15 @@ pub(crate) fn submit_with(
         });
 }
 
-/// Sends a message with a delay level to the queue of that level, where it waits. Java: `HookUtils.handleScheduleMessage`,
-/// `transformDelayLevelMessage`.
+/// Who is told that a message came to wait.
+enum Bell {
+    None,
+    Schedule(Arc<ScheduleBell>),
+    Timer(Arc<TimerBell>),
+}
+
+/// Sends a message with a delay level to the queue of that level, and one with a time of delivery to the timer topic, where it waits.
+/// Java: `HookUtils.handleScheduleMessage`, `transformDelayLevelMessage`.
 pub(crate) fn delay(
     broker: &Broker,
     put: &mut Put,
@@ -77,13 +93,7 @@ pub(crate) fn delay(
 ) -> Result<(), Fault> {
     let level = delay_level(properties);
     if level <= 0 {
-        return match TIMER_PROPERTIES.iter().find(|p| properties.contains(p)) {
-            // Java's answer of a broker without the timer.
-            Some(_) => Err(Fault::system_error(
-                "accurate timer message is not enabled, timerWheelEnable is false",
-            )),
-            None => Ok(()),
-        };
+        return wait_for_time(broker, put, properties, now_ms);
     }
     for property in TIMER_PROPERTIES {
         properties.remove(property);
@@ -95,6 +105,79 @@ pub(crate) fn delay(
     put.topic = find::plain_topic(broker, SCHEDULE_TOPIC, DELAY_LEVELS, false, now_ms);
     put.queue_id = level - 1;
     Ok(())
+}
+
+/// Java: `HookUtils.transformTimerMessage`.
+fn wait_for_time(
+    broker: &Broker,
+    put: &mut Put,
+    properties: &mut Properties,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    // One that names its slot has been through the timer.
+    if properties.contains(name::TIMER_OUT_MS) {
+        return Ok(());
+    }
+    let max_delay_ms = max_timer_delay_ms(&broker.config);
+    let deliver_ms = match deliver_ms(properties, now_ms) {
+        Asked::NoTime => return Ok(()),
+        Asked::At(deliver_ms) => deliver_ms,
+        Asked::Illegible => return Err(illegal_time(max_delay_ms)),
+    };
+    if deliver_ms <= now_ms {
+        // Nothing is left to delete.
+        return if properties.contains(name::TIMER_DEL_UNIQKEY) {
+            Err(illegal_time(max_delay_ms))
+        } else {
+            Ok(())
+        };
+    }
+    if deliver_ms - now_ms > max_delay_ms {
+        return Err(illegal_time(max_delay_ms));
+    }
+    let out_ms = broker.config.timer_options().out_ms(deliver_ms);
+    properties.set(name::TIMER_OUT_MS, &out_ms.to_string());
+    properties.set(name::REAL_TOPIC, &put.topic.topic_name);
+    properties.set(name::REAL_QID, &put.queue_id.to_string());
+    put.topic = find::plain_topic(broker, TIMER_TOPIC, 1, false, now_ms);
+    put.queue_id = 0;
+    Ok(())
+}
+
+/// When a message asks to be delivered.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    NoTime,
+    At(i64),
+    /// The property is no number.
+    Illegible,
+}
+
+fn deliver_ms(properties: &Properties, now_ms: i64) -> Asked {
+    let [seconds, ms, at] = TIMER_PROPERTIES.map(|property| properties.get(property));
+    let asked = match (seconds, ms, at) {
+        (Some(seconds), _, _) => seconds
+            .parse()
+            .map(|seconds: i64| now_ms.saturating_add(seconds.saturating_mul(1000))),
+        (None, Some(ms), _) => ms.parse().map(|ms| now_ms.saturating_add(ms)),
+        (None, None, Some(at)) => at.parse(),
+        (None, None, None) => return Asked::NoTime,
+    };
+    asked.map_or(Asked::Illegible, Asked::At)
+}
+
+/// Longest time that a message may ask for, ms.
+pub(crate) fn max_timer_delay_ms(config: &ServerConfig) -> i64 {
+    i64::try_from(config.timer_max_delay.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn illegal_time(max_delay_ms: i64) -> Fault {
+    Fault::new(
+        ResponseCode::MESSAGE_ILLEGAL,
+        format!(
+            "timer message illegal, the delay time should not be bigger than the max delay {max_delay_ms}ms; or if set del msg, the delay time should be bigger than the current time"
+        ),
+    )
 }
 
 /// The delay level a message asks for; 0 = none.

@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use rocketry_protocol::{body::topics::perm, id::IdSource};
 use rocketry_remoting::{Deadline, Listener, ListenerOptions, Port};
-use rocketry_store::{Reader, Store, StoreError, StoreOptions, WriteError, Writer};
+use rocketry_store::{Reader, Store, StoreError, StoreOptions, Timers, WriteError, Writer};
 use tempfile::TempDir;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,6 +41,7 @@ use crate::{
     queue_locks::QueueLocks,
     schedule::ScheduleBell,
     stats::Stats,
+    timer::{self, TimerBell},
     topics,
     transaction::Decisions,
     writer::{self, ArrivalSink, WriterHandle},
@@ -64,9 +65,12 @@ pub struct Server {
     tasks: TaskTracker,
     stopping: Arc<AtomicBool>,
     threads: Option<Threads>,
+    timer: Option<TimerThread>,
     /// Removed with the server.
     _temp: Option<TempDir>,
 }
+
+type TimerThread = JoinHandle<Result<(), WriteError>>;
 
 #[derive(Debug)]
 struct Threads {
@@ -151,6 +155,15 @@ impl Server {
         }
         self.stop.cancel();
         self.answer_held();
+        // The timer goes first: what it notes last must not say more than the log has.
+        self.broker.timer.stop();
+        if let Some(timer) = self.timer.take() {
+            let joined = tokio::task::spawn_blocking(move || flushed(timer.join()));
+            tokio::time::timeout_at(deadline.instant(), joined)
+                .await
+                .map_err(|_| late("a timed message was being delivered"))?
+                .unwrap_or_default();
+        }
         self.broker.writer.stop();
         // Before the files: a task may have the last thing to note in them.
         self.tasks.close();
@@ -187,6 +200,10 @@ impl Drop for Server {
         self.stopping.store(true, Ordering::Release);
         self.stop.cancel();
         self.tasks.close();
+        self.broker.timer.stop();
+        if let Some(timer) = self.timer.take() {
+            flushed(timer.join());
+        }
         self.broker.writer.stop();
         self.broker.metadata.stop();
         if let Some(threads) = self.threads.take()
@@ -194,6 +211,15 @@ impl Drop for Server {
         {
             tracing::error!(%error, "the data directory was not closed");
         }
+    }
+}
+
+/// What the timer did not note costs the next start time, and nobody a message.
+fn flushed(timer: std::thread::Result<Result<(), WriteError>>) {
+    match timer {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the timer was not written to the end"),
+        Err(_) => tracing::error!("the timer's thread panicked"),
     }
 }
 
@@ -238,8 +264,11 @@ fn directory(data_dir: &DataDir) -> Result<(PathBuf, Option<TempDir>), ServerErr
     }
 }
 
+/// The data directory: who appends, who reads, and what waits for its time.
+type Opened = (Writer, Reader, Timers);
+
 /// Opens the store away from the runtime's threads: a recovery reads files.
-async fn open_store(dir: PathBuf, config: &ServerConfig) -> Result<(Writer, Reader), ServerError> {
+async fn open_store(dir: PathBuf, config: &ServerConfig) -> Result<Opened, ServerError> {
     let options = StoreOptions {
         flush: match config.flush {
             FlushMode::Async => rocketry_store::FlushMode::Async,
@@ -248,24 +277,31 @@ async fn open_store(dir: PathBuf, config: &ServerConfig) -> Result<(Writer, Read
         max_message_bytes: config.max_message_bytes,
         ..StoreOptions::default()
     };
+    let timer_options = config.timer_options();
     let opening = tokio::task::spawn_blocking(move || {
-        let opened = Store::open(&dir, options, clock::wall_ms());
+        let now_ms = clock::wall_ms();
+        let opened = Store::open(&dir, options, now_ms).and_then(|(writer, reader, recovery)| {
+            let (timers, note) = Timers::open(&reader, timer_options, now_ms)?;
+            let mut notes = recovery.notes;
+            notes.extend(note);
+            Ok((writer, reader, timers, notes))
+        });
         (dir, opened)
     });
     let (dir, opened) = opening.await.map_err(|error| ServerError::Io {
         what: "the data directory could not be opened".to_owned(),
         source: io::Error::other(error),
     })?;
-    let (writer, reader, recovery) = opened.map_err(|source| match source {
+    let (writer, reader, timers, notes) = opened.map_err(|source| match source {
         StoreError::InUse { .. }
         | StoreError::NotAStore { .. }
         | StoreError::NotADirectory { .. } => ServerError::DataDirUnusable { dir, source },
         source => ServerError::Store { dir, source },
     })?;
-    for note in &recovery.notes {
+    for note in &notes {
         tracing::warn!("{note}");
     }
-    Ok((writer, reader))
+    Ok((writer, reader, timers))
 }
 
 fn start_with(
@@ -275,7 +311,7 @@ fn start_with(
     namesrv_port: Option<Port>,
     data_dir: PathBuf,
     temp: Option<TempDir>,
-    (writer, reader): (Writer, Reader),
+    (writer, reader, timers): Opened,
 ) -> Result<Server, ServerError> {
     let now_ms = clock::wall_ms();
     let config = Arc::new(config);
@@ -317,6 +353,7 @@ fn start_with(
         replies: Arc::new(Semaphore::new(reply::MAX_PUSHED_BYTES)),
         queries: Arc::new(Semaphore::new(query::MAX_QUERIES)),
         schedule: Arc::new(ScheduleBell::default()),
+        timer: Arc::new(TimerBell::new(&timers)),
         clients: Mutex::new(Clients::default()),
         locks: Mutex::new(QueueLocks::default()),
         stats: Arc::new(Stats::new(now_ms)),
@@ -361,7 +398,7 @@ fn start_with(
         data_dir = %broker.data_dir.display(),
         "server started"
     );
-    Ok(Server {
+    let mut server = Server {
         broker,
         namesrv_addr,
         namesrv_local,
@@ -370,8 +407,16 @@ fn start_with(
         tasks,
         stopping,
         threads: Some(threads),
+        timer: None,
         _temp: temp,
-    })
+    };
+    // A failure stops what was started.
+    let timer = timer::spawn(&server.broker, timers).map_err(|source| ServerError::Io {
+        what: "a thread could not be started".to_owned(),
+        source,
+    })?;
+    server.timer = Some(timer);
+    Ok(server)
 }
 
 /// What the name server needs before it is served.

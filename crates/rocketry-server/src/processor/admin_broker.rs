@@ -12,6 +12,7 @@ use crate::{
     broker::Broker,
     config::FlushMode,
     fault::{Fault, Reply},
+    names::TIMER_TOPIC,
 };
 
 /// Code 28. `mqadmin` prints blanks or fails where a key is missing: those that have no meaning here are there with a resting value.
@@ -99,12 +100,27 @@ pub(crate) fn runtime_info(broker: &Broker, now_ms: i64) -> Reply {
     }
     put("EndTransactionQueueSize", "0".to_owned());
     put("EndTransactionThreadPoolQueueCapacity", "100000".to_owned());
-    for key in ["timerReadBehind", "timerOffsetBehind", "timerCongestNum"] {
-        put(key, "0".to_owned());
-    }
+    let (read_behind_ms, waiting) = (broker.timer.read_behind_ms(now_ms), timer_waiting(broker));
+    put("timerReadBehind", (read_behind_ms / 1000).to_string());
+    put("timerOffsetBehind", timer_behind(broker).to_string());
+    put("timerCongestNum", waiting.to_string());
     put("timerEnqueueTps", "0.0".to_owned());
     put("timerDequeueTps", "0.0".to_owned());
     Ok(ok_body(encoded(&KVTable { table })?))
+}
+
+/// Messages of the timer topic that the timer has not looked at yet.
+fn timer_behind(broker: &Broker) -> i64 {
+    let range = broker.reader.queue_range(TIMER_TOPIC, 0);
+    range.map_or(0, |range| {
+        range.max.saturating_sub(broker.timer.queue_offset()).max(0)
+    })
+}
+
+/// Messages that wait for their time.
+fn timer_waiting(broker: &Broker) -> i64 {
+    let counts = broker.reader.metadata().timer_metrics.snapshot();
+    counts.timing_count.values().map(|topic| topic.count).sum()
 }
 
 /// Code 26: the keys of Java's configuration that this broker has.

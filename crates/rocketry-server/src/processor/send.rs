@@ -12,7 +12,7 @@ use rocketry_protocol::{
     Properties, RemotingCommand, ResponseCode, batch,
     body::topics::{TopicConfig, TopicFilterType, perm},
     header::{SendMessageReply, SendMessageRequest},
-    id::offset_msg_id,
+    id::{RecallHandle, offset_msg_id},
     properties::name,
     sys_flag,
 };
@@ -23,13 +23,13 @@ use crate::{
     clock,
     fault::Fault,
     find,
-    names::{self, DLQ_PREFIX, RETRY_PREFIX},
+    names::{self, DLQ_PREFIX, RETRY_PREFIX, TIMER_TOPIC},
     put, topics,
     transaction::half,
     writer::{Put, Stored},
 };
 
-const REGION: &str = "DefaultRegion";
+pub(super) const REGION: &str = "DefaultRegion";
 
 /// Longest topic of a batch in bytes. Java: `SendMessageProcessor.sendBatchMessage`.
 const MAX_BATCH_TOPIC_BYTES: usize = 127;
@@ -78,6 +78,8 @@ struct Answer {
     /// The queue that was asked for or chosen, also for a message that waits in a system topic.
     queue_id: i32,
     unique_id: Option<String>,
+    /// Takes a timed message back.
+    recall_handle: Option<String>,
 }
 
 impl Answer {
@@ -92,6 +94,7 @@ impl Answer {
         let first = stored.records.first().map_or(0, |r| r.queue_offset);
         let mut reply = SendMessageReply::new(msg_id, self.queue_id, first);
         reply.transaction_id = self.unique_id;
+        reply.recall_handle = self.recall_handle;
         RemotingCommand::response(ResponseCode::SUCCESS).with_header(&reply)
     }
 }
@@ -269,15 +272,33 @@ fn check_single(
     } else {
         put::delay(broker, &mut put, &mut properties, now_ms)?;
     }
+    let recall_handle = recall_handle(broker, &put, &properties);
     put.properties = properties.into_string();
     Ok(Checked {
         answer: Answer {
             store_host: put.store_host,
             queue_id,
             unique_id,
+            recall_handle,
         },
         put,
     })
+}
+
+/// What takes a timed message back; nothing for one that is tried again. Java: `SendMessageProcessor.attachRecallHandle`.
+fn recall_handle(broker: &Broker, put: &Put, properties: &Properties) -> Option<String> {
+    if put.topic.topic_name != TIMER_TOPIC {
+        return None;
+    }
+    let topic = properties.get(name::REAL_TOPIC)?;
+    let out_ms: i64 = properties.get(name::TIMER_OUT_MS)?.parse().ok()?;
+    let handle = RecallHandle {
+        topic: topic.to_owned(),
+        broker_name: broker.identity.broker_name.clone(),
+        due: out_ms.saturating_add(1).to_string(),
+        message_id: properties.get(name::UNIQ_KEY)?.to_owned(),
+    };
+    (!topic.starts_with(RETRY_PREFIX)).then(|| handle.encode())
 }
 
 /// A message that comes back from a consumer as a plain send: it goes to the dead letters when it has been tried too often, or
@@ -337,6 +358,7 @@ fn check_batch(header: &SendMessageRequest<'_>, put: Put) -> Result<Checked, Fau
             store_host: put.store_host,
             queue_id: put.queue_id,
             unique_id,
+            recall_handle: None,
         },
         put,
     })

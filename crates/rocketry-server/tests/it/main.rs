@@ -18,6 +18,7 @@ mod query;
 mod reply;
 mod send;
 mod sql92;
+mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 mod topics;

@@ -11,6 +11,8 @@ use std::{
 };
 
 use rocketry::{Client, Message, MessageQueue, Producer};
+use rocketry_protocol::{RemotingCommand, header::SendMessageRequest};
+use rocketry_remoting::{ConnectOptions, Connections, Deadline, Unsupported};
 use tokio::{sync::Notify, task::JoinSet};
 
 use crate::support::Served;
@@ -166,4 +168,50 @@ async fn send_until_killed(
         ended.unwrap();
     }
     Arc::into_inner(acknowledged).unwrap().into_inner().unwrap()
+}
+
+/// S-094: SIGKILL with messages that wait for their time.
+#[tokio::test]
+async fn s094_timed_messages_survive_kills() {
+    const TIMED: usize = 40;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    for round in 0..2 {
+        let server = Served::start(&["--data", data]).await;
+        let connections = Connections::new(ConnectOptions::default(), Arc::new(Unsupported));
+        for n in 0..TIMED {
+            let properties = format!("TIMER_DELAY_MS\u{1}{}\u{2}", 1500 + n * 100);
+            let request = SendMessageRequest {
+                producer_group: "crash",
+                topic: "Timed",
+                default_topic: "TBW102",
+                default_topic_queue_nums: 1,
+                properties: &properties,
+                ..SendMessageRequest::default()
+            };
+            let command = RemotingCommand::request(&request).with_body(format!("{round}-{n}"));
+            let deadline = Deadline::after(Duration::from_secs(10));
+            let reply = connections.call(&server.broker, command, deadline).await;
+            assert_eq!(reply.unwrap().code, 0);
+        }
+        // some are delivered by now, most wait
+        if round > 0 {
+            let client = Client::connect(server.namesrv.as_str()).await.unwrap();
+            let mut reader = client.reader("Timed").await.unwrap();
+            reader.next_batch(Duration::from_secs(10)).await.unwrap();
+        }
+        server.kill().await;
+    }
+    let server = Served::start(&["--data", data]).await;
+    let client = Client::connect(server.namesrv.as_str()).await.unwrap();
+    let mut reader = client.reader("Timed").await.unwrap();
+    let mut seen = BTreeMap::new();
+    while seen.len() < 2 * TIMED {
+        let batch = reader.next_batch(Duration::from_secs(10)).await.unwrap();
+        assert!(!batch.is_empty(), "{} of {} came", seen.len(), 2 * TIMED);
+        for message in batch {
+            *seen.entry(message.body.to_vec()).or_insert(0) += 1;
+        }
+    }
+    assert!(seen.values().all(|times| *times <= 2), "{seen:?}");
 }

@@ -143,7 +143,7 @@ async fn s093_a_delay_beyond_the_window_goes_round_and_arrives_on_time() {
     assert_eq!(wire.read_all("T", 1).await.len(), 1);
 }
 
-/// S-094 for a stop in order, and for a wheel that is gone; `tests/kill` shows a kill.
+/// S-094 for a stop in order, and for a wheel that is gone; the command's tests show kills.
 #[tokio::test]
 async fn s094_waiting_messages_survive_a_stop_and_a_lost_wheel() {
     let dir = tempfile::tempdir().unwrap();

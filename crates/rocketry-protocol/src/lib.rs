@@ -27,6 +27,7 @@ pub mod namespace;
 pub mod pop;
 pub mod properties;
 pub mod record;
+mod reply;
 pub mod sys_flag;
 pub mod topic;
 pub mod trace;
@@ -38,6 +39,7 @@ pub use fields::{FieldReader, FieldWriter, Fields};
 pub use header::{ReadHeader, Request, WriteHeader};
 pub use message::{MAX_DECOMPRESSED_BYTES, Message, MessageExt, MessageQueue};
 pub use properties::Properties;
+pub use reply::{NotARequest, reply_topic};
 pub use topic::{Group, NameError, NameFault, Topic};
 
 /// The protocol version this crate speaks: the ordinal of `V5_5_0` in Java's `MQVersion.Version`.

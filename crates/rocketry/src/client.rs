@@ -30,10 +30,12 @@ use crate::{
     config::ClientConfig,
     connect::Connect,
     error::{Error, ErrorKind},
+    introduce::Introductions,
     name_server::{NameServerClient, NameServers},
     namespace::Namespace,
     producer::{self, Producer, ProducerBuilder, ShutdownReport},
     reader::ReaderBuilder,
+    replies::Replies,
     route::{RouteSource, Routes},
     rpc_hook::RpcHooks,
     suspect::Suspects,
@@ -145,6 +147,10 @@ pub(crate) struct Core {
     /// Responses that nobody waited for any more.
     pub(crate) late_responses: AtomicU64,
     producers: Mutex<BTreeMap<Arc<str>, Weak<producer::Shared>>>,
+    /// Replies that requests wait for.
+    pub(crate) replies: Arc<Replies>,
+    /// Clusters whose brokers know this client.
+    pub(crate) introductions: Introductions,
     /// Every task of this client.
     pub(crate) tasks: TaskTracker,
     /// Ends them.
@@ -200,6 +206,8 @@ impl Core {
                 month: MonthClock::new(),
                 producers: Mutex::default(),
                 late_responses: AtomicU64::new(0),
+                replies: Arc::default(),
+                introductions: Introductions::default(),
                 tasks,
                 stop,
                 suspects: Arc::new(suspects),
@@ -287,7 +295,7 @@ impl Core {
     /// Tells every known master of this client's groups. A client without consumers spares the slaves.
     ///
     /// Java: `MQClientInstance.sendHeartbeatToAllBrokerWithLock`.
-    async fn heartbeat(&self) {
+    pub(crate) async fn heartbeat(&self) {
         let producers = self.live_producers();
         if producers.iter().any(|producer| producer.checks.is_some()) {
             self.find_half_messages().await;
@@ -391,6 +399,11 @@ impl Handler for FromBrokers {
                     producer::check_transaction(&core, request, address);
                 }
             }
+            RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT => {
+                if let Some(core) = self.0.upgrade() {
+                    responder.respond(core.replies.push(request, clock::wall_ms()));
+                }
+            }
             _ => responder.unsupported(&request),
         }
     }
@@ -398,6 +411,14 @@ impl Handler for FromBrokers {
     fn unmatched(&self, responses: u64) {
         if let Some(core) = self.0.upgrade() {
             core.late_responses.fetch_add(responses, Ordering::Relaxed);
+        }
+    }
+
+    /// A broker forgets clients with their connections.
+    fn closed(&self, connection: &Connection) {
+        let Some(core) = self.0.upgrade() else { return };
+        if core.routes.is_master(connection.info().name()) {
+            core.introductions.forget();
         }
     }
 

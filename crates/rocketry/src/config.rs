@@ -228,6 +228,8 @@ pub struct ProducerConfig {
     ///
     /// Java: `DefaultMQProducer.backPressureForAsyncSendSize`, off by default there.
     pub in_flight_bytes: usize,
+    /// Most requests that wait for replies; further ones wait for their turn. Default 1024, bounds 1 ..= 1,000,000. Java has no bound.
+    pub in_flight_requests: usize,
     /// Whether brokers are avoided for a time after slow or failed attempts. Default false.
     ///
     /// Java: `DefaultMQProducer.sendLatencyFaultEnable`.
@@ -279,6 +281,7 @@ impl Default for ProducerConfig {
             vip_channel: false,
             in_flight_messages: 1024,
             in_flight_bytes: 100 * 1024 * 1024,
+            in_flight_requests: 1024,
             latency_fault_tolerance: false,
             latency_policy: LatencyPolicy::default(),
             transaction_checks: 1,
@@ -318,6 +321,7 @@ impl ProducerConfig {
         );
         faults.number("compress_level", self.compress_level, 1, 9);
         faults.number("topic_queues", self.topic_queues, 1, 65535);
+        faults.number("in_flight_requests", self.in_flight_requests, 1, 1_000_000);
         faults.number("in_flight_messages", self.in_flight_messages, 1, 1_000_000);
         // the semaphore's permits are 32-bit
         faults.number(

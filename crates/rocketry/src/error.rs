@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Selector,
     /// A [`crate::ForbiddenHook`] refused the attempt: the source is its error.
     Forbidden,
+    /// The request was stored, but no reply came in time.
+    NoReply,
     /// What was asked for does not exist.
     NotFound,
 }
@@ -266,6 +268,7 @@ impl Error {
             | ErrorKind::BrokerUnreachable
             | ErrorKind::ConnectionLost
             | ErrorKind::Timeout
+            | ErrorKind::NoReply
             | ErrorKind::Overloaded => true,
             ErrorKind::Refused => self.inner.code.is_some_and(|code| {
                 matches!(code.0, 1 | 2 | 14 | 16 | 17 | 204 | 205 | 215 | 1500)
@@ -292,6 +295,7 @@ impl Error {
             ErrorKind::BrokerUnknown => 10003,
             ErrorKind::NoNameServer => 10004,
             ErrorKind::TopicNotFound | ErrorKind::TopicNotWritable => 10005,
+            ErrorKind::NoReply => 10006,
             ErrorKind::NotFound => 208,
             _ => -1,
         }

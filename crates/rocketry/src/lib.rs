@@ -45,10 +45,12 @@ mod connect;
 mod error;
 mod guard;
 mod hint;
+mod introduce;
 mod name_server;
 mod namespace;
 mod producer;
 mod reader;
+mod replies;
 mod route;
 mod rpc_hook;
 mod static_topic;
@@ -56,8 +58,8 @@ mod suspect;
 mod transport;
 
 pub use rocketry_protocol::{
-    Group, Language, Message, MessageExt, MessageQueue, NameError, Properties, RemotingCommand,
-    RequestCode, ResponseCode, Topic,
+    Group, Language, Message, MessageExt, MessageQueue, NameError, NotARequest, Properties,
+    RemotingCommand, RequestCode, ResponseCode, Topic,
     acl::Credentials,
     body::route::{BrokerData, ClusterInfo, QueueData, TopicRouteData},
     compress::Compression,
@@ -74,13 +76,13 @@ pub use connect::Connect;
 pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{
-    AttemptOutcome, AutoBatch, Avoided, AvoidedBecause, BodyForm, Decision, EndTransactionContext,
-    EndTransactionHook, ForbiddenHook, HalfMessage, Histogram, IntoVerdict, LatencyPolicy,
-    MessageType, MetricsExporter, OneWay, PlainBecause, Producer, ProducerBuilder, ProducerMetrics,
-    QueueChoice, Reply, RouteOrigin, Selection, SendContext, SendEvent, SendFuture, SendHook,
-    SendMode, SendObserver, SendOutcome, SendRequest, SendResult, SendStage, SendStatus,
-    ShutdownReport, Ticket, Transaction, TransactionResult, Unsent, Verdict, by_hash, by_random,
-    split_batch,
+    Answer, AttemptOutcome, AutoBatch, Avoided, AvoidedBecause, BodyForm, Decision,
+    EndTransactionContext, EndTransactionHook, ForbiddenHook, HalfMessage, Histogram, IntoVerdict,
+    LatencyPolicy, MessageType, MetricsExporter, OneWay, PlainBecause, Producer, ProducerBuilder,
+    ProducerMetrics, QueueChoice, Reply, RouteOrigin, Selection, SendContext, SendEvent,
+    SendFuture, SendHook, SendMode, SendObserver, SendOutcome, SendRequest, SendResult, SendStage,
+    SendStatus, ShutdownReport, Ticket, Transaction, TransactionResult, Unsent, Verdict, by_hash,
+    by_random, split_batch,
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};
 pub use rpc_hook::RpcHook;

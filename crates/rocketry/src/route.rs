@@ -42,6 +42,8 @@ pub(crate) struct PublishRoute {
     pub(crate) queues: Vec<MessageQueue>,
     /// The broker of each queue, at the same place.
     owners: Vec<Arc<Broker>>,
+    /// The clusters that the brokers belong to: mostly one.
+    pub(crate) clusters: Vec<Arc<str>>,
     /// Every broker of the route, with or without queues to write to.
     brokers: Vec<Arc<Broker>>,
     /// Whether queues of more than one broker can be written to.
@@ -561,6 +563,12 @@ impl Routes {
                 self.broker(&data.broker_name, addresses)
             })
             .collect();
+        let mut clusters: Vec<Arc<str>> = Vec::new();
+        for data in &route.broker_datas {
+            if !clusters.iter().any(|known| **known == *data.cluster) {
+                clusters.push(data.cluster.as_str().into());
+            }
+        }
         let mut queues = Vec::new();
         let mut owners: Vec<Arc<Broker>> = Vec::new();
         for queue in writable(route) {
@@ -596,6 +604,7 @@ impl Routes {
         let new = Arc::new(PublishRoute {
             queues,
             owners,
+            clusters,
             brokers,
             has_alternatives,
             auto_create,

@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod observe;
 mod prepare;
+mod request;
 mod result;
 mod retry;
 mod select;
@@ -37,6 +38,7 @@ pub use observe::{
     SendEvent, SendObserver, SendStage,
 };
 pub use prepare::split_batch;
+pub use request::Answer;
 pub use result::{SendResult, SendStatus, ShutdownReport, Unsent};
 pub use select::{Selection, by_hash, by_random};
 pub use transaction::{HalfMessage, Transaction, TransactionResult};
@@ -57,7 +59,7 @@ use std::{
 };
 
 use rocketry_protocol::{Group, Message, MessageQueue, compress::Compression};
-use tokio::{task::JoinHandle, time::timeout_at};
+use tokio::{sync::Semaphore, task::JoinHandle, time::timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -188,6 +190,7 @@ impl ProducerBuilder {
             ),
             in_flight: InFlight::new(&self.config),
             accumulator: self.config.auto_batch.map(Accumulator::new),
+            requests: Arc::new(Semaphore::new(self.config.in_flight_requests)),
             sends: TaskTracker::new(),
             closed: false.into(),
             abort: CancellationToken::new(),

@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) prepare: PrepareConfig,
     pub(crate) faults: FaultTable,
     pub(crate) in_flight: InFlight,
+    /// Places for requests that wait for replies.
+    pub(crate) requests: Arc<Semaphore>,
     /// Questions of brokers about transactions; none for a producer that has no checker.
     pub(crate) checks: Option<Checks>,
     /// Where single sends wait for company.
@@ -183,7 +185,7 @@ impl Shared {
     }
 
     /// Refuses the send if the producer is shut down, else says until when it may take.
-    fn begin(&self, order: &Order, started: Instant) -> Result<Instant, Error> {
+    pub(super) fn begin(&self, order: &Order, started: Instant) -> Result<Instant, Error> {
         if self.closed.load(Ordering::Acquire) {
             let topic = order.outgoing.topic();
             let error = Error::new(

@@ -20,6 +20,7 @@ mod metrics;
 mod names;
 mod one_way;
 mod reading;
+mod requests;
 mod routes;
 mod security;
 mod static_topics;

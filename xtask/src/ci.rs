@@ -40,6 +40,10 @@ fn steps(options: &Options) -> Vec<Step> {
             ..step("doc", "doc --workspace --no-deps --quiet")
         },
         step("test", "test --workspace"),
+        Step {
+            env: Some(("ROCKETRY_SIM_SEEDS", "10000")),
+            ..step("simulation", "test --package rocketry --test sim every_seed")
+        },
         step(
             "quickstart",
             "run --quiet --package rocketry-cli --bin rocketry -- quickstart",

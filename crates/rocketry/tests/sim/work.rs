@@ -211,11 +211,11 @@ impl Worker {
 /// Mostly small; now and then one that is compressed, or that is written without being copied.
 fn body(label: &str, random: &mut fastrand::Rng) -> Vec<u8> {
     let mut body = format!("{label} ").into_bytes();
-    match random.u8(0..60) {
+    match random.u8(0..100) {
         0 => body.resize(5_000, b'.'),
         1 => {
             let noise = std::iter::repeat_with(|| random.u8(..));
-            body.extend(noise.take(20_000));
+            body.extend(noise.take(17_000));
         }
         _ => body.resize(body.len() + random.usize(0..100), b'.'),
     }

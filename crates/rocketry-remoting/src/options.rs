@@ -30,7 +30,8 @@ pub struct ConnectionOptions {
     /// 4 MiB for a server. A client always reads: if both sides stopped, neither would ever go on.
     /// Java: `com.rocketmq.remoting.write.buffer.high.water.mark`.
     pub response_high_water_bytes: usize,
-    /// Bytes of responses waiting for the socket at which a peer that does not read is given up. Default 64 MiB.
+    /// Bytes of responses waiting for the socket at which a peer that does not read is given up. Default 8 MiB, for a server
+    /// 64 MiB: a client has little to answer.
     pub response_limit_bytes: usize,
     /// Close after this long without a byte in either direction; `None` keeps an idle connection. Default 120 s.
     /// Java: `com.rocketmq.remoting.client.channel.maxIdleTimeSeconds`.
@@ -53,7 +54,7 @@ impl Default for ConnectionOptions {
             max_oneways: 65_535,
             max_unanswered: 65_536,
             response_high_water_bytes: usize::MAX,
-            response_limit_bytes: 64 * 1024 * 1024,
+            response_limit_bytes: 8 * 1024 * 1024,
             idle_timeout: Some(Duration::from_mins(2)),
             write_timeout: Duration::from_secs(30),
             close_when_silent: true,
@@ -68,6 +69,7 @@ impl ConnectionOptions {
     pub fn server() -> Self {
         Self {
             response_high_water_bytes: 4 * 1024 * 1024,
+            response_limit_bytes: 64 * 1024 * 1024,
             close_when_silent: false,
             ..Self::default()
         }

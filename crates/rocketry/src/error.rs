@@ -305,7 +305,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.inner;
-        write!(f, "{} failed: {}", inner.action, inner.reason)?;
+        write!(f, "{} failed: {}", Line(&inner.action), Line(&inner.reason))?;
         if let Some(last) = inner.attempts.last() {
             write!(f, " (tried ")?;
             if inner.attempts.len() > 1 {
@@ -313,9 +313,9 @@ impl fmt::Display for Error {
             }
             for (index, attempt) in inner.attempts.iter().enumerate() {
                 let separator = if index == 0 { "" } else { ", " };
-                write!(f, "{separator}{}", attempt.peer)?;
+                write!(f, "{separator}{}", Line(&attempt.peer))?;
                 if !attempt.address.is_empty() {
-                    write!(f, " at {}", attempt.address)?;
+                    write!(f, " at {}", Line(&attempt.address))?;
                 }
             }
             if let (Some(code), None) = (last.code, inner.code) {
@@ -333,7 +333,7 @@ impl fmt::Display for Error {
             f.write_str("; the message may be stored")?;
         }
         if let Some(hint) = &inner.hint {
-            write!(f, "; {hint}")?;
+            write!(f, "; {}", Line(hint))?;
         }
         if f.alternate() {
             for (index, attempt) in inner.attempts.iter().enumerate() {
@@ -344,13 +344,13 @@ impl fmt::Display for Error {
                     Millis(attempt.started).to_string(),
                     Millis(attempt.elapsed).to_string(),
                     attempt.phase,
-                    attempt.peer,
-                    attempt.address,
+                    Line(&attempt.peer),
+                    Line(&attempt.address),
                 )?;
                 if let Some(queue_id) = attempt.queue_id {
                     write!(f, " queue {queue_id}")?;
                 }
-                write!(f, "  {}", attempt.outcome)?;
+                write!(f, "  {}", Line(&attempt.outcome))?;
             }
         }
         Ok(())
@@ -370,6 +370,27 @@ impl std::error::Error for Error {
             .source
             .as_deref()
             .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// Text that may come from a peer, as it belongs into one line of a log: without control characters, and not without end.
+struct Line<'a>(&'a str);
+
+/// Bytes of one text that are shown.
+const LINE_BYTES: usize = 1000;
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.get(..self.0.floor_char_boundary(LINE_BYTES));
+        let shown = shown.unwrap_or_default();
+        for (index, part) in shown.split(char::is_control).enumerate() {
+            let separator = if index == 0 { "" } else { " " };
+            write!(f, "{separator}{part}")?;
+        }
+        if shown.len() < self.0.len() {
+            write!(f, "... ({} bytes)", self.0.len())?;
+        }
+        Ok(())
     }
 }
 
@@ -404,6 +425,19 @@ mod tests {
             code: None,
             outcome: "connection refused".into(),
         }
+    }
+
+    /// A remark may hold a stack trace, or ten megabytes.
+    #[test]
+    fn what_a_peer_says_stays_on_the_line() {
+        let remark = format!("first\nsecond\u{1b}[31m{}", "\u{e9}".repeat(5_000_000));
+        let text = Error::new(ErrorKind::Refused, "send", remark).to_string();
+        assert!(
+            text.starts_with("send failed: first second [31m\u{e9}"),
+            "{text}"
+        );
+        assert!(text.ends_with("\u{e9}... (10000017 bytes)"), "{text}");
+        assert!(text.len() < 1100);
     }
 
     #[test]

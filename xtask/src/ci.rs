@@ -42,7 +42,10 @@ fn steps(options: &Options) -> Vec<Step> {
         step("test", "test --workspace"),
         Step {
             env: Some(("ROCKETRY_SIM_SEEDS", "10000")),
-            ..step("simulation", "test --package rocketry --test sim every_seed")
+            ..step(
+                "simulation",
+                "test --package rocketry --test sim every_seed",
+            )
         },
         step(
             "quickstart",

@@ -9,6 +9,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rocketry::Decision;
 
 use crate::units::{self, QueueName, StartPoint, Wait};
 
@@ -106,6 +107,11 @@ Examples:
   rocketry send Orders '{\"id\":1}' --tag created --key order-1 --property region=eu
   rocketry send Lines --file access.log
   rocketry send Lines --file access.log --mode oneway
+  rocketry send Lines --file access.log --batch 100
+  rocketry send Reminders 'call back' --delay 10s
+  rocketry send Orders '{\"id\":1}' --shard customer-7
+  rocketry send Orders '{\"id\":1}' --transaction commit
+  rocketry send Orders '{\"id\":1}' --explain      why it went where, and where the time went
   cat e.jsonl | rocketry send Events --stdin --format jsonl --output jsonl > done.jsonl
   rocketry consume A --output jsonl | rocketry send B --stdin --format jsonl")]
     Send(Send),
@@ -201,6 +207,10 @@ pub(crate) enum Flush {
 
 /// Options of `send`.
 #[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of a command line"
+)]
 #[command(group = clap::ArgGroup::new("input").required(true).args(["body", "file", "stdin"]))]
 pub(crate) struct Send {
     /// Topic to send to
@@ -237,9 +247,33 @@ pub(crate) struct Send {
     /// Time each message has to be acknowledged, all attempts together
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
     pub(crate) timeout: Duration,
+    /// Send to the queue that the hash of this key chooses, as Java's hash selector does: messages of one key keep their order
+    #[arg(long, value_name = "KEY", conflicts_with = "queue")]
+    pub(crate) shard: Option<String>,
+    /// Deliver each message this long after it is sent, for example 10s; needs a broker of 5.0 or later (older ones deliver at once)
+    #[arg(long, value_name = "TIME", value_parser = units::duration, group = "when")]
+    pub(crate) delay: Option<Duration>,
+    /// Deliver after the broker's delay level 1 to 18 (1s 5s 10s 30s 1m .. 10m 20m 30m 1h 2h); every broker knows levels
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=18), group = "when")]
+    pub(crate) delay_level: Option<i32>,
+    /// Deliver at this time: 2026-01-31T10:00:00Z, '2026-01-31 10:00' (local), ms since 1970; needs a broker of 5.0 or later
+    #[arg(long, value_name = "TIME", value_parser = units::time_ms, group = "when")]
+    pub(crate) at: Option<i64>,
+    /// Send N messages in each request: cheaper for brokers and faster for many small messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000), conflicts_with_all = ["when", "auto_batch"])]
+    pub(crate) batch: Option<u32>,
+    /// Let the client gather what is in flight into batches, at most 10 ms and 32 KiB each (mode async)
+    #[arg(long)]
+    pub(crate) auto_batch: bool,
+    /// Send each message in a transaction that ends so: consumers get only what was committed
+    #[arg(long, value_enum, value_name = "END", conflicts_with_all = ["when", "queue", "shard", "batch", "auto_batch"])]
+    pub(crate) transaction: Option<Transaction>,
     /// Compress every body that gets smaller by it [default: zlib from 4 KiB on]
     #[arg(long, value_enum, value_name = "CODEC")]
     pub(crate) compress: Option<Codec>,
+    /// Print what each message goes through, with times: route, queue, body, attempts, answers. Sends one message after the other
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// Messages that may wait for their acknowledgement at a time (mode async)
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     pub(crate) in_flight: u32,
@@ -252,6 +286,28 @@ pub(crate) struct Send {
     /// What goes to stdout: text (the result of a single BODY), json (one array), jsonl (one result per line, as each is known)
     #[arg(long, short, value_enum, default_value_t = ResultFormat::Text)]
     pub(crate) output: ResultFormat,
+}
+
+/// How a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transaction {
+    /// Consumers get the message
+    Commit,
+    /// Nobody gets it
+    Rollback,
+    /// Left open: the broker asks the producers of the group, after some seconds and again
+    Unknown,
+}
+
+impl Transaction {
+    /// What the client calls it.
+    pub(crate) const fn decision(self) -> Decision {
+        match self {
+            Self::Commit => Decision::Commit,
+            Self::Rollback => Decision::Rollback,
+            Self::Unknown => Decision::Unknown,
+        }
+    }
 }
 
 /// How an input is cut into messages.

@@ -97,6 +97,8 @@ pub(crate) enum Delay {
     Level(i32),
     /// Any time; needs a broker of 5.0 or later.
     Time(Duration),
+    /// At this time, in milliseconds since 1970; needs a broker of 5.0 or later.
+    At(i64),
 }
 
 impl Line {

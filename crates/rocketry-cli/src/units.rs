@@ -160,6 +160,14 @@ pub(crate) fn start_point(text: &str) -> Result<StartPoint, String> {
     }
 }
 
+/// A fixed point in time as milliseconds since 1970.
+pub(crate) fn time_ms(text: &str) -> Result<i64, String> {
+    match point_in_time(text) {
+        Ok(When::Ms(ms)) if ms >= 0 => Ok(ms),
+        _ => Err("write a time as 2026-01-31T10:00:00Z, '2026-01-31 10:00' (local) or milliseconds since 1970".to_owned()),
+    }
+}
+
 fn point_in_time(text: &str) -> Result<When, String> {
     if let Some(ago) = text.strip_prefix('-') {
         return duration(ago).map(When::Ago);
@@ -279,6 +287,15 @@ mod tests {
             "first:1",
         ] {
             assert!(start_point(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(time_ms("1970-01-02T00:00:00Z"), Ok(86_400_000));
+        assert_eq!(time_ms("17"), Ok(17));
+        for wrong in ["", "-1h", "-1", "soon", "10:00"] {
+            assert!(time_ms(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -14,6 +14,7 @@ mod errors;
 mod fake_name_server;
 mod quickstart;
 mod round_trip;
+mod send_options;
 mod serve;
 mod support;
 mod topic;

@@ -1,7 +1,9 @@
 //! `rocketry send`: cut the input into messages, send them in the chosen mode, report each.
 
+mod explain;
 mod input;
 mod report;
+mod sender;
 mod template;
 
 use std::{
@@ -9,11 +11,10 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Read},
     path::Path,
-    sync::Arc,
 };
 
 use bytes::Bytes;
-use rocketry::{Compression, Message, MessageQueue, Producer, ProducerConfig, Topic};
+use rocketry::{AutoBatch, Compression, Message, MessageQueue, ProducerConfig, Topic};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -24,8 +25,10 @@ use crate::{
     output::{self, Output},
     progress::{Progress, Unit},
 };
+use explain::Explanation;
 use input::{Chunk, Content, Item};
 use report::{Outcome, Report};
+use sender::{Gathering, Sendable, Sender, Sent, Target};
 use template::Template;
 
 /// Sends what the arguments describe.
@@ -34,35 +37,48 @@ use template::Template;
 /// The input could not be read, or any message failed.
 pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure> {
     let template = Template::new(&args)?;
-    let queue = chosen_queue(&args)?;
+    let target = target(&args)?;
     let (mut source, total_bytes) = Source::open(&args)?;
     let single = args.body.is_some() && args.count.is_none_or(|count| count == 1);
+    let alone = single && !args.auto_batch;
     let mode = args
         .mode
-        .unwrap_or(if single { Mode::Sync } else { Mode::Async });
+        .unwrap_or(if alone { Mode::Sync } else { Mode::Async });
+    check_mode(&args, mode)?;
 
     let client = connect(global).await?;
-    let producer = client.producer(&args.group).config(config(&args)).await?;
+    let mut builder = client.producer(&args.group).config(config(&args));
+    if args.transaction.is_some() {
+        builder = sender::transactional(builder);
+    }
+    let explanation = args.explain.then(Explanation::default);
+    if let Some(explanation) = &explanation {
+        builder = builder.observer(explanation.clone());
+    }
     let sender = Sender {
-        producer,
-        queue,
+        producer: builder.await?,
+        target,
         mode,
+        transaction: args.transaction.map(args::Transaction::decision),
     };
-    let window = if mode == Mode::Async {
+    // Stages are told apart by their order: what is explained is sent one by one.
+    let window = if mode == Mode::Async && !args.explain {
         args.in_flight
     } else {
         1
     };
-    let mut report = Report::new(Some(Output::stdout()), args.output, mode);
+    let each = single || args.explain;
+    let mut report = Report::new(Some(Output::stdout()), args.output, mode, each);
     let mut progress = match total_bytes {
         Some(bytes) => Progress::new(Unit::Bytes, Some(bytes)),
         None if args.body.is_some() => Progress::new(Unit::Messages, args.count),
         None => Progress::new(Unit::Bytes, None),
     }
     // Results that scroll by on the same terminal show the progress themselves.
-    .shown(args.output == ResultFormat::Text || !io::stdout().is_terminal());
+    .shown(args.output == ResultFormat::Text && !args.explain || !io::stdout().is_terminal());
     let started = clock::now();
 
+    let mut gathering = Gathering::new(args.batch.unwrap_or(1) as usize);
     let mut in_flight = JoinSet::new();
     let mut ended = Ended::No;
     let mut input_error = None;
@@ -72,28 +88,42 @@ pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure
             biased;
             _ = &mut interrupt, if ended == Ended::No => ended = Ended::Interrupted,
             Some(done) = in_flight.join_next() => {
-                let Sent { line, topic, outcome } = joined(done)?;
-                report.add(line, &topic, outcome, single)?;
-                while let Some(done) = in_flight.try_join_next() {
-                    let Sent { line, topic, outcome } = joined(done)?;
-                    report.add(line, &topic, outcome, single)?;
+                let mut next = Some(done);
+                while let Some(done) = next {
+                    let mut stages = explanation.as_ref().map(Explanation::take);
+                    for Sent { line, topic, outcome } in joined(done)? {
+                        report.add(line, &topic, outcome, stages.take())?;
+                    }
+                    next = in_flight.try_join_next();
                 }
                 report.flush()?;
             }
-            item = source.next(), if ended == Ended::No && in_flight.len() < window as usize => match item {
-                Ok(None) => ended = Ended::Input,
-                Ok(Some(item)) => {
-                    let line = item.line;
-                    match message(&template, source.format, item) {
-                        Ok(message) => sender.start(line, message, &mut in_flight).await,
-                        Err(reason) => report.add(line, &args.topic, Outcome::BadInput(reason), single)?,
+            item = source.next(), if ended == Ended::No && in_flight.len() < window as usize => {
+                let ready = match item {
+                    Ok(Some(item)) => {
+                        let line = item.line;
+                        match message(&template, source.format, item) {
+                            Ok(message) => gathering.add(Sendable { line, message }),
+                            Err(reason) => {
+                                report.add(line, &args.topic, Outcome::BadInput(reason), None)?;
+                                Vec::new()
+                            }
+                        }
                     }
+                    Ok(None) => {
+                        ended = Ended::Input;
+                        gathering.rest()
+                    }
+                    Err(error) => {
+                        input_error = Some(error);
+                        ended = Ended::Input;
+                        gathering.rest()
+                    }
+                };
+                for messages in ready {
+                    sender.start(messages, &mut in_flight).await;
                 }
-                Err(error) => {
-                    input_error = Some(error);
-                    ended = Ended::Input;
-                }
-            },
+            }
             else => break,
         }
         if ended == Ended::No && !args.keep_going && report.is_hopeless(window) {
@@ -135,82 +165,8 @@ enum Ended {
     GivenUp,
 }
 
-/// A message that is through.
-struct Sent {
-    line: u64,
-    topic: Arc<str>,
-    outcome: Outcome,
-}
-
-fn joined(done: Result<Sent, tokio::task::JoinError>) -> Result<Sent, Failure> {
+fn joined(done: Result<Vec<Sent>, tokio::task::JoinError>) -> Result<Vec<Sent>, Failure> {
     done.map_err(|error| Failure::new(format!("a send ended unexpectedly: {error}")))
-}
-
-struct Sender {
-    producer: Producer,
-    queue: Option<MessageQueue>,
-    mode: Mode,
-}
-
-impl Sender {
-    /// Starts one send; its end is a task of `in_flight`.
-    async fn start(&self, line: u64, message: Message, in_flight: &mut JoinSet<Sent>) {
-        let topic = Arc::clone(message.topic_arc());
-        let queue = self.queue.clone();
-        match self.mode {
-            Mode::Sync => {
-                let producer = self.producer.clone();
-                in_flight.spawn(async move {
-                    let send = producer.send(message);
-                    let result = match queue {
-                        Some(queue) => send.queue(queue).await,
-                        None => send.await,
-                    };
-                    Sent {
-                        line,
-                        topic,
-                        outcome: stored(result),
-                    }
-                });
-            }
-            Mode::Async => {
-                // Enqueued here and not in the task, so that messages of one queue keep the order of the input.
-                let enqueue = self.producer.enqueue(message);
-                let enqueued = match queue {
-                    Some(queue) => enqueue.queue(queue).await,
-                    None => enqueue.await,
-                };
-                in_flight.spawn(async move {
-                    let outcome = match enqueued {
-                        Ok(ticket) => stored(ticket.await),
-                        Err(error) => Outcome::Failed(error),
-                    };
-                    Sent {
-                        line,
-                        topic,
-                        outcome,
-                    }
-                });
-            }
-            Mode::Oneway => {
-                let send = self.producer.send_oneway(message);
-                let result = match queue {
-                    Some(queue) => send.queue(queue).await,
-                    None => send.await,
-                };
-                let outcome = result.map_or_else(Outcome::Failed, |()| Outcome::HandedOver);
-                in_flight.spawn(std::future::ready(Sent {
-                    line,
-                    topic,
-                    outcome,
-                }));
-            }
-        }
-    }
-}
-
-fn stored(result: rocketry::Result<rocketry::SendResult>) -> Outcome {
-    result.map_or_else(Outcome::Failed, Outcome::Stored)
 }
 
 fn message(template: &Template, format: InputFormat, item: Item) -> Result<Message, String> {
@@ -223,16 +179,41 @@ fn message(template: &Template, format: InputFormat, item: Item) -> Result<Messa
     }
 }
 
-fn chosen_queue(args: &args::Send) -> Result<Option<MessageQueue>, Failure> {
+fn target(args: &args::Send) -> Result<Target, Failure> {
+    if let Some(key) = &args.shard {
+        return Ok(Target::Shard(key.as_str().into()));
+    }
     let Some(queue) = &args.queue else {
-        return Ok(None);
+        return Ok(Target::Any);
     };
     let topic = Topic::new(&args.topic).map_err(|error| Failure::new(error.to_string()))?;
-    Ok(Some(MessageQueue {
+    Ok(Target::Queue(MessageQueue {
         topic,
         broker_name: queue.broker.as_str().into(),
         queue_id: queue.id,
     }))
+}
+
+/// Not every mode goes with every option.
+fn check_mode(args: &args::Send, mode: Mode) -> Result<(), Failure> {
+    let wants_an_answer = [
+        ("--transaction", args.transaction.is_some()),
+        ("--batch", args.batch.is_some()),
+        ("--auto-batch", args.auto_batch),
+    ];
+    let option = wants_an_answer
+        .into_iter()
+        .find_map(|(option, given)| given.then_some(option));
+    match (mode, option) {
+        (Mode::Oneway, Some(option)) => Err(Failure::usage(format!(
+            "{option} does not go with --mode oneway: it needs the broker's answers"
+        ))),
+        (Mode::Sync, _) if args.auto_batch => Err(Failure::usage(
+            "--auto-batch gathers what is in flight together, and --mode sync sends one after the other",
+        )
+        .hint("use --mode async")),
+        _ => Ok(()),
+    }
 }
 
 fn config(args: &args::Send) -> ProducerConfig {
@@ -243,6 +224,7 @@ fn config(args: &args::Send) -> ProducerConfig {
         config.compression = compression(codec);
         config.compress_from_bytes = 1;
     }
+    config.auto_batch = args.auto_batch.then(AutoBatch::default);
     config
 }
 

@@ -2,9 +2,11 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use rocketry::{ErrorKind, ResponseCode, SendResult, SendStatus};
+use rocketry::{Decision, ErrorKind, ResponseCode, SendResult, SendStatus};
 use serde::Serialize;
+use serde_json::Value;
 
+use super::explain::Stages;
 use crate::{
     args::{Mode, ResultFormat},
     failure::Failure,
@@ -20,6 +22,8 @@ const MAX_CAUSES: usize = 16;
 pub(super) enum Outcome {
     /// Acknowledged.
     Stored(SendResult),
+    /// Acknowledged as half of a transaction, of whose end the broker was told.
+    Decided(SendResult, Decision),
     /// Handed to the connection; nobody answers.
     HandedOver,
     /// The client gave up.
@@ -34,6 +38,8 @@ pub(super) struct Report {
     output: Option<Output>,
     format: ResultFormat,
     mode: Mode,
+    /// Whether each message has its own lines in text.
+    each: bool,
     printed: u64,
     acknowledged: u64,
     handed_over: u64,
@@ -59,12 +65,18 @@ enum Kind {
 }
 
 impl Report {
-    /// Results go to `output` in `format`.
-    pub(super) fn new(output: Option<Output>, format: ResultFormat, mode: Mode) -> Self {
+    /// Results go to `output` in `format`; `each`: as text, too, one by one.
+    pub(super) fn new(
+        output: Option<Output>,
+        format: ResultFormat,
+        mode: Mode,
+        each: bool,
+    ) -> Self {
         Self {
             output,
             format,
             mode,
+            each,
             printed: 0,
             acknowledged: 0,
             handed_over: 0,
@@ -88,7 +100,7 @@ impl Report {
         self.in_a_row >= limit
     }
 
-    /// Takes note of one message and prints its result.
+    /// Takes note of one message and prints its result, behind the stages that led to it.
     ///
     /// # Errors
     /// Stdout failed. A reader of stdout that went away is no error: sending goes on without printing.
@@ -97,13 +109,14 @@ impl Report {
         line: u64,
         topic: &str,
         outcome: Outcome,
-        single: bool,
+        stages: Option<Stages>,
     ) -> Result<(), Failure> {
         let printed = match self.format {
-            ResultFormat::Text if single => self.print_text(topic, &outcome),
+            ResultFormat::Text if self.each => self.print_text(topic, &outcome, stages),
             ResultFormat::Text => Ok(()),
             ResultFormat::Json | ResultFormat::Jsonl => {
-                self.print_json(&Row::new(line, topic, &outcome))
+                let stages = stages.map(|stages| stages.values);
+                self.print_json(&Row::new(line, topic, &outcome, stages))
             }
         };
         self.count(line, outcome);
@@ -144,20 +157,54 @@ impl Report {
         }
     }
 
-    fn print_text(&mut self, topic: &str, outcome: &Outcome) -> Result<(), Failure> {
+    fn print_text(
+        &mut self,
+        topic: &str,
+        outcome: &Outcome,
+        stages: Option<Stages>,
+    ) -> Result<(), Failure> {
         let Some(output) = self.output.as_mut() else {
             return Ok(());
         };
+        if let Some(stages) = stages {
+            if self.printed > 0 {
+                output.line("")?;
+            }
+            for line in &stages.lines {
+                output.line(line)?;
+            }
+        }
+        self.printed += 1;
         match outcome {
-            Outcome::Stored(result) => output.line(format_args!(
-                "{}  topic={} queue={}:{} offset={} msg_id={} offset_msg_id={}",
+            Outcome::Stored(result) => {
+                output.text(&format!(
+                    "{}  topic={} queue={}:{} offset={} msg_id={} offset_msg_id={}",
+                    result.status,
+                    topic,
+                    result.queue.broker_name,
+                    result.queue.queue_id,
+                    result.queue_offset,
+                    result.msg_id,
+                    result.offset_msg_id
+                ))?;
+                if let Some(handle) = &result.recall_handle {
+                    output.text(&format!(" recall_handle={handle}"))?;
+                }
+                output.line("")
+            }
+            // Offset and queue are those of the half message, which nobody reads.
+            Outcome::Decided(result, decision) => output.line(format_args!(
+                "{}  topic={} broker={} msg_id={} offset_msg_id={} ({})",
                 result.status,
                 topic,
                 result.queue.broker_name,
-                result.queue.queue_id,
-                result.queue_offset,
                 result.msg_id,
-                result.offset_msg_id
+                result.offset_msg_id,
+                match decision {
+                    Decision::Commit => "committed: consumers get it",
+                    Decision::Rollback => "rolled back: nobody gets it",
+                    _ => "undecided: the broker asks the producers of the group",
+                }
             )),
             Outcome::HandedOver => output.line(format_args!(
                 "ONEWAY  topic={topic} (nobody confirms one-way messages)"
@@ -181,7 +228,7 @@ impl Report {
 
     fn count(&mut self, line: u64, outcome: Outcome) {
         let (kind, failure, own_fault) = match outcome {
-            Outcome::Stored(result) => {
+            Outcome::Stored(result) | Outcome::Decided(result, _) => {
                 self.acknowledged += 1;
                 self.not_durable += u64::from(result.status != SendStatus::Ok);
                 self.in_a_row = 0;
@@ -302,6 +349,9 @@ struct Row<'a> {
     topic: &'a str,
     #[serde(flatten)]
     outcome: RowOutcome<'a>,
+    /// What the send went through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Vec<Value>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -314,6 +364,11 @@ enum RowOutcome<'a> {
         broker: &'a str,
         queue_id: i32,
         queue_offset: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recall_handle: Option<&'a str>,
+        /// How the transaction ended; queue and offset are then those of the half message.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        transaction: Option<&'static str>,
     },
     HandedOver {
         status: &'static str,
@@ -336,16 +391,20 @@ struct RowError<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(line: u64, topic: &'a str, outcome: &'a Outcome) -> Self {
+    fn new(line: u64, topic: &'a str, outcome: &'a Outcome, explain: Option<Vec<Value>>) -> Self {
+        let stored = |result: &'a SendResult, decision: Option<Decision>| RowOutcome::Stored {
+            status: result.status.as_str(),
+            msg_id: &result.msg_id,
+            offset_msg_id: &result.offset_msg_id,
+            broker: &result.queue.broker_name,
+            queue_id: result.queue.queue_id,
+            queue_offset: result.queue_offset,
+            recall_handle: result.recall_handle.as_deref(),
+            transaction: decision.map(Decision::as_str),
+        };
         let outcome = match outcome {
-            Outcome::Stored(result) => RowOutcome::Stored {
-                status: result.status.as_str(),
-                msg_id: &result.msg_id,
-                offset_msg_id: &result.offset_msg_id,
-                broker: &result.queue.broker_name,
-                queue_id: result.queue.queue_id,
-                queue_offset: result.queue_offset,
-            },
+            Outcome::Stored(result) => stored(result, None),
+            Outcome::Decided(result, decision) => stored(result, Some(*decision)),
             Outcome::HandedOver => RowOutcome::HandedOver { status: "ONEWAY" },
             Outcome::Failed(error) => RowOutcome::Failed {
                 error: RowError {
@@ -372,6 +431,7 @@ impl<'a> Row<'a> {
             line,
             topic,
             outcome,
+            explain,
         }
     }
 }
@@ -381,9 +441,9 @@ mod tests {
     use super::*;
 
     fn report(outcomes: impl IntoIterator<Item = Outcome>) -> Report {
-        let mut report = Report::new(None, ResultFormat::Text, Mode::Oneway);
+        let mut report = Report::new(None, ResultFormat::Text, Mode::Oneway, false);
         for (line, outcome) in (1..).zip(outcomes) {
-            report.add(line, "T", outcome, false).unwrap();
+            report.add(line, "T", outcome, None).unwrap();
         }
         report
     }

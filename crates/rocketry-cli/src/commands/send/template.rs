@@ -17,6 +17,7 @@ use crate::{
 pub(super) struct Template {
     topic: Arc<str>,
     properties: Properties,
+    delay: Option<Delay>,
 }
 
 impl Template {
@@ -41,9 +42,12 @@ impl Template {
         if !args.keys.is_empty() {
             set(&mut properties, name::KEYS, &args.keys.join(" "))?;
         }
+        let level = args.delay_level.map(Delay::Level);
+        let (time, at) = (args.delay.map(Delay::Time), args.at.map(Delay::At));
         Ok(Self {
             topic: args.topic.as_str().into(),
             properties,
+            delay: level.or(time).or(at),
         })
     }
 
@@ -51,7 +55,7 @@ impl Template {
     pub(super) fn message(&self, body: Bytes) -> Message {
         let mut message = Message::new(Arc::clone(&self.topic), body);
         message.properties_mut().clone_from(&self.properties);
-        message
+        delayed(message, self.delay)
     }
 
     /// The message that a line of JSON describes; what the line says wins.
@@ -75,12 +79,16 @@ impl Template {
             message.properties_mut().remove(name::KEYS);
             message = message.keys(&line.keys);
         }
-        message = match line.delay {
-            None => message,
-            Some(Delay::Level(level)) => message.delay_level(level),
-            Some(Delay::Time(time)) => message.delay(time),
-        };
-        Ok(message)
+        Ok(delayed(message, line.delay.or(self.delay)))
+    }
+}
+
+fn delayed(message: Message, delay: Option<Delay>) -> Message {
+    match delay {
+        None => message,
+        Some(Delay::Level(level)) => message.delay_level(level),
+        Some(Delay::Time(time)) => message.delay(time),
+        Some(Delay::At(ms)) => message.deliver_at_ms(ms),
     }
 }
 
@@ -135,6 +143,28 @@ mod tests {
             .message_from_json(br#"{"body":"y","delay":"1500ms"}"#)
             .unwrap();
         assert_eq!(timed.properties().get(name::TIMER_DELAY_MS), Some("1500"));
+    }
+
+    #[test]
+    fn a_delay_is_for_messages_without_their_own() {
+        let delay = |line: &str, json: &[u8], property: &str| {
+            let message = template(line).unwrap().message_from_json(json).unwrap();
+            message.properties().get(property).map(str::to_owned)
+        };
+        let plain = br#"{"body":"x"}"#;
+        let own = br#"{"body":"x","delay_level":2}"#;
+        let value = |text: &str| Some(text.to_owned());
+        let line = "rocketry send T --stdin --delay 10s";
+        assert_eq!(delay(line, plain, name::TIMER_DELAY_MS), value("10000"));
+        assert_eq!(delay(line, own, name::TIMER_DELAY_MS), None);
+        assert_eq!(delay(line, own, name::DELAY), value("2"));
+        let line = "rocketry send T --stdin --delay-level 3";
+        assert_eq!(delay(line, plain, name::DELAY), value("3"));
+        let line = "rocketry send T --stdin --at 1970-01-02T00:00:00Z";
+        assert_eq!(
+            delay(line, plain, name::TIMER_DELIVER_MS),
+            value("86400000")
+        );
     }
 
     #[test]

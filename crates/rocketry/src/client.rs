@@ -114,11 +114,14 @@ impl Client {
         config: ClientConfig,
         options: ConnectOptions,
         rpc_hooks: RpcHooks,
-        name_servers: &NameServers,
+        name_servers: NameServerClient,
         ip: IpAddr,
     ) -> Self {
         let core = Core::new(config, options, rpc_hooks, name_servers, ip);
         let owner = Owner(core.stop.clone());
+        if core.name_servers.is_looked_up() {
+            core.tasks.spawn(look_up_name_servers(Arc::clone(&core)));
+        }
         core.tasks.spawn(refresh_routes(Arc::clone(&core)));
         core.tasks.spawn(heartbeat(Arc::clone(&core)));
         Self {
@@ -162,7 +165,7 @@ impl Core {
         config: ClientConfig,
         options: ConnectOptions,
         rpc_hooks: RpcHooks,
-        name_servers: &NameServers,
+        name_servers: NameServerClient,
         ip: IpAddr,
     ) -> Arc<Self> {
         let process_id = std::process::id();
@@ -187,7 +190,7 @@ impl Core {
         Arc::new_cyclic(|core: &Weak<Self>| {
             let connections = Connections::new(options, Arc::new(FromBrokers(Weak::clone(core))));
             let transport = Arc::new(Transport::new(connections, &config).with_hooks(rpc_hooks));
-            let name_servers = Arc::new(NameServerClient::new(name_servers));
+            let name_servers = Arc::new(name_servers);
             let tasks = TaskTracker::new();
             let stop = CancellationToken::new();
             let suspects = Suspects::new(Arc::clone(&transport), tasks.clone(), stop.clone());
@@ -378,6 +381,22 @@ async fn refresh_routes(core: Arc<Core>) {
         core.routes.refresh_all().await;
     }
 }
+
+async fn look_up_name_servers(core: Arc<Core>) {
+    loop {
+        let mut period = core.config.lookup_interval;
+        if core.name_servers.is_empty() {
+            period = period.min(LOOKUP_AGAIN);
+        }
+        if !core.pause(period).await {
+            return;
+        }
+        core.name_servers.look_up().await;
+    }
+}
+
+/// Time between two lookups while no name server is known.
+const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
 
 async fn heartbeat(core: Arc<Core>) {
     while core.pause(core.config.heartbeat).await {

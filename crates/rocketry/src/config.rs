@@ -30,6 +30,10 @@ pub struct ClientConfig {
     ///
     /// Java: `ClientConfig.heartbeatBrokerInterval`.
     pub heartbeat: Duration,
+    /// Time between two lookups of the name servers, where they are looked up. Default 2 min, bounds 10 ms ..= 1 day.
+    ///
+    /// Java: fixed in `MQClientInstance.startScheduledTask`.
+    pub lookup_interval: Duration,
     /// Limit of one route query, heartbeat or unregistration. Default 3 s, bounds 1 ms ..= 1 h.
     ///
     /// Java: `ClientConfig.mqClientApiTimeout`.
@@ -77,6 +81,7 @@ impl Default for ClientConfig {
             unit_name: None,
             route_refresh: Duration::from_secs(30),
             heartbeat: Duration::from_secs(30),
+            lookup_interval: Duration::from_mins(2),
             api_timeout: Duration::from_secs(3),
             admin_timeout: Duration::from_secs(6),
             connect_timeout: Duration::from_secs(3),
@@ -97,6 +102,8 @@ impl ClientConfig {
         let ms = Duration::from_millis;
         faults.duration("route_refresh", self.route_refresh, ms(10), hour);
         faults.duration("heartbeat", self.heartbeat, ms(10), hour);
+        let day = Duration::from_hours(24);
+        faults.duration("lookup_interval", self.lookup_interval, ms(10), day);
         faults.duration("api_timeout", self.api_timeout, ms(1), hour);
         faults.duration("admin_timeout", self.admin_timeout, ms(1), hour);
         faults.duration("connect_timeout", self.connect_timeout, ms(1), hour);

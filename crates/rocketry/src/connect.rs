@@ -17,7 +17,7 @@ use crate::{
     client::Client,
     config::{ClientConfig, Faults},
     error::Error,
-    name_server::NameServers,
+    name_server::{NameServerClient, NameServers},
     rpc_hook::{RpcHook, RpcHooks},
 };
 
@@ -146,6 +146,10 @@ impl Connect {
                 Err(error) => faults.add(format!("tls: {error}")),
             }
         }
+        if let (Some(lookup), Some(unit)) = (self.name_servers.lookup_mut(), &self.config.unit_name)
+        {
+            lookup.of_unit(unit);
+        }
         faults.finish("configure the client").map_err(|error| {
             if self.name_servers.faults().is_empty() {
                 error
@@ -153,16 +157,18 @@ impl Connect {
                 error.with_hint("write name servers as host:port;host:port")
             }
         })?;
+        let name_servers = NameServerClient::new(&self.name_servers);
+        name_servers.look_up().await;
         let ip = match (self.config.client_ip, &options.dialer) {
             (Some(ip), _) => ip,
-            (None, None) => local_ip(&self.name_servers).await,
+            (None, None) => local_ip(&name_servers.all()).await,
             (None, Some(_)) => Ipv4Addr::LOCALHOST.into(),
         };
         Ok(Client::start(
             self.config,
             options,
             self.rpc_hooks,
-            &self.name_servers,
+            name_servers,
             ip,
         ))
     }
@@ -186,8 +192,8 @@ impl IntoFuture for Connect {
 /// The address that this machine's packets to the name server carry: what brokers see, and distinct per host.
 ///
 /// Connecting a datagram socket sends nothing. Java takes the first suitable interface: `NetworkUtil.getLocalInetAddress`.
-async fn local_ip(name_servers: &NameServers) -> IpAddr {
-    for address in name_servers.addresses() {
+async fn local_ip(name_servers: &[Arc<str>]) -> IpAddr {
+    for address in name_servers {
         let bind = if address.starts_with('[') {
             "[::]:0"
         } else {
@@ -196,7 +202,7 @@ async fn local_ip(name_servers: &NameServers) -> IpAddr {
         let Ok(socket) = tokio::net::UdpSocket::bind(bind).await else {
             continue;
         };
-        let connected = tokio::time::timeout(RESOLVE_LIMIT, socket.connect(address)).await;
+        let connected = tokio::time::timeout(RESOLVE_LIMIT, socket.connect(&**address)).await;
         if let (Ok(Ok(())), Ok(local)) = (connected, socket.local_addr()) {
             return local.ip();
         }

@@ -46,6 +46,7 @@ mod error;
 mod guard;
 mod hint;
 mod introduce;
+mod lookup;
 mod name_server;
 mod namespace;
 mod producer;

@@ -8,12 +8,15 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rocketry_protocol::RemotingCommand;
 use rocketry_remoting::Deadline;
 
 use crate::{
     clock,
     error::{Attempt, Error, ErrorKind},
+    lookup::Lookup,
     producer::classify,
     transport::Transport,
 };
@@ -25,6 +28,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameServers {
     addresses: Vec<Arc<str>>,
+    lookup: Option<Lookup>,
     /// One text for each entry that is no address.
     faults: Vec<String>,
 }
@@ -41,7 +45,7 @@ impl NameServers {
             .filter(|entry| !entry.is_empty())
             .enumerate()
         {
-            match parse_address(entry) {
+            match parse_address(entry, DEFAULT_PORT) {
                 Ok(address) => {
                     if !servers.addresses.iter().any(|known| **known == *address) {
                         servers.addresses.push(address.into());
@@ -52,6 +56,22 @@ impl NameServers {
                     servers.faults.push(fault);
                 }
             }
+        }
+        servers
+    }
+
+    /// The list that a web server answers with, as `host:port;host:port` in the first line: asked when the client connects, and every
+    /// [`ClientConfig::lookup_interval`](crate::ClientConfig::lookup_interval) from then on. A list that cannot be had leaves the last
+    /// one; a fault of `url` is reported when the client connects.
+    ///
+    /// Java asks `http://<domain>:8080/rocketmq/<subgroup>` (`rocketmq.namesrv.domain`, `jmenv.tbsite.net`, and
+    /// `rocketmq.namesrv.domain.subgroup`, `nsaddr`) whenever no address is configured; here the URL has to be given. Plain HTTP
+    /// only, over TCP.
+    pub fn lookup(url: &str) -> Self {
+        let mut servers = Self::default();
+        match Lookup::new(url) {
+            Ok(lookup) => servers.lookup = Some(lookup),
+            Err(fault) => servers.faults.push(fault),
         }
         servers
     }
@@ -67,6 +87,11 @@ impl NameServers {
     /// The addresses in the order given, each `host:port`.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         self.addresses.iter().map(|address| &**address)
+    }
+
+    /// Where to ask for the list, if it is to be asked for.
+    pub(crate) fn lookup_mut(&mut self) -> Option<&mut Lookup> {
+        self.lookup.as_mut()
     }
 
     pub(crate) fn faults(&self) -> &[String] {
@@ -112,14 +137,41 @@ impl std::fmt::Display for NameServers {
 /// Java: `NettyRemotingClient.getAndCreateNameserverChannel`, which since 5.0 tries one server per request and lets the request fail.
 #[derive(Debug)]
 pub(crate) struct NameServerClient {
+    list: ArcSwap<List>,
+    lookup: Option<Lookup>,
+    /// Why the last lookup failed.
+    failure: Mutex<Option<String>>,
+}
+
+/// A list never changes: requests under way go on with the one that they began with.
+#[derive(Debug)]
+struct List {
     servers: Vec<Arc<str>>,
     current: AtomicUsize,
+}
+
+impl List {
+    /// Starts at a random server, so that many clients spread.
+    fn new(servers: &NameServers) -> Self {
+        let current = match servers.addresses.len() {
+            0 => 0,
+            n => fastrand::usize(..n),
+        };
+        Self {
+            servers: servers.addresses.clone(),
+            current: AtomicUsize::new(current),
+        }
+    }
+
+    fn current(&self) -> Option<&Arc<str>> {
+        self.servers.get(self.current.load(Ordering::Relaxed))
+    }
 }
 
 /// The addresses, separated by `;`.
 impl std::fmt::Display for NameServerClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (index, server) in self.servers.iter().enumerate() {
+        for (index, server) in self.list.load().servers.iter().enumerate() {
             let separator = if index == 0 { "" } else { ";" };
             write!(f, "{separator}{server}")?;
         }
@@ -135,30 +187,71 @@ pub(crate) struct Unanswered {
     budget: Duration,
     /// What TLS has to do with it.
     tls: Option<&'static str>,
+    /// Why there is no list.
+    lookup: Option<String>,
 }
 
 impl NameServerClient {
-    /// Starts at a random server, so that many clients spread.
     pub(crate) fn new(servers: &NameServers) -> Self {
-        let current = match servers.addresses.len() {
-            0 => 0,
-            n => fastrand::usize(..n),
-        };
         Self {
-            servers: servers.addresses.clone(),
-            current: AtomicUsize::new(current),
+            list: ArcSwap::from_pointee(List::new(servers)),
+            lookup: servers.lookup.clone(),
+            failure: Mutex::default(),
         }
     }
 
+    /// Whether the list is asked for.
+    pub(crate) fn is_looked_up(&self) -> bool {
+        self.lookup.is_some()
+    }
+
+    /// Whether there is nobody to ask.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.load().servers.is_empty()
+    }
+
+    /// Asks for the list, if it is to be asked for. Java: `MQClientAPIImpl.fetchNameServerAddr`.
+    pub(crate) async fn look_up(&self) {
+        let Some(lookup) = &self.lookup else { return };
+        let failure = match lookup.ask(clock::wall_ms()).await {
+            Ok(servers) => {
+                self.install(&servers);
+                None
+            }
+            Err(failure) => {
+                tracing::warn!(failure, "the list of name servers stays as it is");
+                Some(failure)
+            }
+        };
+        *self.failure.lock() = failure;
+    }
+
+    /// The same servers in another order are no news. Stays with the one that answered last, if it is still there.
+    fn install(&self, servers: &NameServers) {
+        let old = self.list.load();
+        let is_known = |address| old.servers.contains(address);
+        if old.servers.len() == servers.addresses.len() && servers.addresses.iter().all(is_known) {
+            return;
+        }
+        tracing::info!(%servers, "name servers");
+        let list = List::new(servers);
+        let kept = old
+            .current()
+            .and_then(|current| list.servers.iter().position(|address| address == current));
+        if let Some(kept) = kept {
+            list.current.store(kept, Ordering::Relaxed);
+        }
+        self.list.store(Arc::new(list));
+    }
+
     /// All addresses, for what has to reach every name server.
-    pub(crate) fn all(&self) -> &[Arc<str>] {
-        &self.servers
+    pub(crate) fn all(&self) -> Vec<Arc<str>> {
+        self.list.load().servers.clone()
     }
 
     /// The one that answered last.
     pub(crate) fn current(&self) -> Arc<str> {
-        let current = self.servers.get(self.current.load(Ordering::Relaxed));
-        current.cloned().unwrap_or_default()
+        self.list.load().current().cloned().unwrap_or_default()
     }
 
     /// Sends the request to the servers in turn until one answers, whatever the answer. A server that does not answer costs its
@@ -170,13 +263,14 @@ impl NameServerClient {
         deadline: Deadline,
     ) -> Result<RemotingCommand, Unanswered> {
         let started = clock::now();
-        let first = self.current.load(Ordering::Relaxed);
-        let count = self.servers.len();
+        let list = self.list.load_full();
+        let first = list.current.load(Ordering::Relaxed);
+        let count = list.servers.len();
         let mut attempts = Vec::new();
         let mut tls = None;
         for step in 0..count {
             let index = (first + step) % count;
-            let Some(address) = self.servers.get(index) else {
+            let Some(address) = list.servers.get(index) else {
                 break;
             };
             let begun = clock::now();
@@ -184,7 +278,7 @@ impl NameServerClient {
             let share = Deadline::at(begun + deadline.remaining() / left);
             match transport.call(address, command.clone(), share).await {
                 Ok(reply) => {
-                    self.current.store(index, Ordering::Relaxed);
+                    list.current.store(index, Ordering::Relaxed);
                     return Ok(reply);
                 }
                 Err(error) => {
@@ -211,6 +305,7 @@ impl NameServerClient {
             elapsed,
             budget: elapsed + deadline.remaining(),
             tls,
+            lookup: self.failure.lock().clone(),
         })
     }
 }
@@ -218,6 +313,11 @@ impl NameServerClient {
 impl Unanswered {
     pub(crate) fn to_error(&self, action: impl Into<std::borrow::Cow<'static, str>>) -> Error {
         let Some(last) = self.attempts.last() else {
+            if let Some(failure) = &self.lookup {
+                let reason = format!("no name server is known: {failure}");
+                return Error::new(ErrorKind::NoNameServer, action, reason)
+                    .with_hint("check the URL, and that the web server runs; it is asked again");
+            }
             return Error::new(
                 ErrorKind::NoNameServer,
                 action,
@@ -242,7 +342,7 @@ impl Unanswered {
 }
 
 /// Java: `ClientConfig.getNamesrvAddr` with `NameServerAddressUtils.NAMESRV_ENDPOINT_PATTERN`.
-fn parse_address(entry: &str) -> Result<String, &'static str> {
+pub(crate) fn parse_address(entry: &str, default_port: u16) -> Result<String, &'static str> {
     let entry = match entry.split_once("://") {
         Some(("http" | "https", rest)) => rest.trim_end_matches('/'),
         Some(_) => return Err("only http:// may stand in front of an address"),
@@ -273,7 +373,7 @@ fn parse_address(entry: &str) -> Result<String, &'static str> {
         return Err("the host is missing or malformed");
     }
     let port = match port {
-        None => DEFAULT_PORT,
+        None => default_port,
         Some(text) => match text.parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => return Err("the port must be a number from 1 to 65535"),

@@ -166,7 +166,7 @@ impl Admin {
             self.ask_broker(&action, &broker, &address, &request, deadline)
                 .await?;
         }
-        for address in self.core().name_servers.all() {
+        for address in &self.core().name_servers.all() {
             let request = DeleteTopicInNamesrvRequest {
                 topic,
                 cluster_name: None,

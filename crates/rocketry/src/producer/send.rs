@@ -368,7 +368,7 @@ async fn attempts(
                     };
                     let now = clock::now();
                     explain.attempted(mark, tries, &outcome);
-                    log::attempt(tries, &outcome, &broker_name, address.as_deref(), now);
+                    log::attempt(tries, &outcome, broker_name, address.as_deref(), now);
                     if shared.faults.is_enabled() {
                         let seen = outcome.observation(tries.elapsed(now));
                         shared.faults.record(broker_name, seen, now);

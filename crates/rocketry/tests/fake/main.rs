@@ -15,6 +15,7 @@ mod errors;
 mod explain;
 mod hooks;
 mod lifecycle;
+mod lookup;
 mod memory;
 mod metrics;
 mod names;

@@ -196,12 +196,18 @@ impl Wheel {
         let Some(file) = &self.file else {
             return Ok(false);
         };
-        let mut bytes = vec![0; size(AT_ONCE) * SLOT_BYTES];
+        let zeros = vec![0; size(AT_ONCE) * SLOT_BYTES];
+        let mut bytes = zeros.clone();
         let mut at = 0;
         while at < FILE_BYTES {
             let count = bytes.len().min(size(FILE_BYTES - at));
             let chunk = bytes.get_mut(..count).unwrap_or_default();
             file.read_exact_at(chunk, at)?;
+            at += count as u64;
+            // most of the file is a hole
+            if *chunk == *zeros.get(..count).unwrap_or_default() {
+                continue;
+            }
             let beyond = chunk
                 .chunks_exact(SLOT_BYTES)
                 .filter_map(Slot::decode)
@@ -209,7 +215,6 @@ impl Wheel {
             if beyond {
                 return Ok(true);
             }
-            at += count as u64;
         }
         Ok(false)
     }

@@ -241,8 +241,8 @@ impl ConsumeQueue {
     }
 
     /// Sets the minimum: the first message that is in the log, whose first file begins at `log_min`.
-    /// Java: `ConsumeQueue.correctMinOffset`
-    pub(crate) fn correct_min(&self, log_min: u64) -> io::Result<()> {
+    /// Returns the number of its unit. Java: `ConsumeQueue.correctMinOffset`
+    pub(crate) fn correct_min(&self, log_min: u64) -> io::Result<u64> {
         let (first, end) = (self.units.first(), self.units.end());
         let index = self.units.partition(first, end, |index, bytes| {
             Ok(self
@@ -258,7 +258,7 @@ impl ConsumeQueue {
                 .map_or_else(|| self.max(), |unit| unit.queue_offset),
         };
         self.min.store(min, Ordering::Release);
-        Ok(())
+        Ok(index)
     }
 
     /// Begins a queue without units at a queue offset.

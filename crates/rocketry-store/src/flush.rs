@@ -87,6 +87,15 @@ impl Flusher {
         self.shared.sync_log().map(crate::number::signed)
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Keeps everything else that writes behind out for the life of the returned value.
+    pub(crate) fn hold(&self) -> impl Drop + use<'_> {
+        self.state.lock()
+    }
+
     /// Writes all that waits in memory, whatever the time.
     pub(crate) fn write_now(&self) -> Result<(), WriteError> {
         let mut state = self.state.lock();

@@ -83,6 +83,11 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     fn lock(&self, path: &Path) -> Result<FileLock, LockFailure>;
     /// Bytes that can still be written below `path`, `None` when the system does not say.
     fn free_bytes(&self, path: &Path) -> Option<u64>;
+    /// Size of the disk that holds `path` in bytes, `None` when the system does not say.
+    fn total_bytes(&self, path: &Path) -> Option<u64> {
+        let _ = path;
+        None
+    }
 }
 
 /// An open file. All operations name their position, so that a file can be shared between threads.
@@ -227,6 +232,11 @@ impl FileSystem for RealFileSystem {
     fn free_bytes(&self, path: &Path) -> Option<u64> {
         let stat = rustix::fs::statvfs(path).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn total_bytes(&self, path: &Path) -> Option<u64> {
+        let stat = rustix::fs::statvfs(path).ok()?;
+        Some(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
 }
 

@@ -23,6 +23,7 @@ mod queue_table;
 mod reader;
 mod recovery;
 mod remove;
+mod retention;
 mod shared;
 mod timer;
 mod unit_files;
@@ -40,6 +41,7 @@ pub use crate::{
     query::{KeyKind, KeyQuery, QueryOutcome},
     reader::{Boundary, Filter, QueueRange, ReadLimits, ReadOutcome, ReadStatus, Reader},
     recovery::Recovery,
+    retention::{Removed, Retention},
     timer::{DueMessage, TimerOptions, Timers},
     writer::{Appended, Arrival, NewMessage, Writer},
 };

@@ -61,6 +61,8 @@ impl fmt::Debug for Shared {
 pub(crate) struct Gate {
     is_shut: AtomicBool,
     reason: Mutex<Option<WriteError>>,
+    is_low: AtomicBool,
+    low: Mutex<Option<WriteError>>,
 }
 
 impl Shared {
@@ -73,6 +75,29 @@ impl Shared {
             Some(error) => Err(error.clone()),
             None => Ok(()),
         }
+    }
+
+    /// Refuses when the store takes no messages, be it only until there is more space.
+    pub(crate) fn check_takes(&self) -> Result<(), WriteError> {
+        self.check_writable()?;
+        if self.gate.is_low.load(Ordering::Acquire)
+            && let Some(error) = &*self.gate.low.lock()
+        {
+            return Err(error.clone());
+        }
+        Ok(())
+    }
+
+    /// Refuses messages with `error` from now on, or takes them again.
+    pub(crate) fn set_space(&self, error: Option<WriteError>) {
+        let mut low = self.gate.low.lock();
+        match (&*low, &error) {
+            (None, Some(error)) => tracing::error!(%error, "the store takes no messages"),
+            (Some(_), None) => tracing::info!("there is space again; the store takes messages"),
+            _ => {}
+        }
+        self.gate.is_low.store(error.is_some(), Ordering::Release);
+        *low = error;
     }
 
     /// Ends writing for good: after a failed sync the system may have dropped the data and would report success next time.

@@ -301,6 +301,29 @@ impl UnitFiles {
         Ok(waiting)
     }
 
+    /// Removes the files that hold only units before number `keep`; the last one stays. Only the flusher calls it.
+    pub(crate) fn retire(&self, keep: u64) -> io::Result<()> {
+        let unit = self.unit_bytes();
+        loop {
+            let start = {
+                let mut inner = self.inner.lock();
+                let start = self.file_start(inner.first * unit);
+                let end = start + self.file_bytes;
+                if end > keep * unit || end >= inner.written * unit {
+                    return Ok(());
+                }
+                inner.first = end / unit;
+                inner.synced = inner.synced.max(inner.first);
+                start
+            };
+            match self.remove(start) {
+                // the whole queue was removed meanwhile
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+
     /// Writes the waiting units, using `scratch` for the copy. Only the flusher calls it; readers and the writer go on meanwhile.
     /// Returns the bytes written, and whether more units arrived in the meantime.
     pub(crate) fn write_pending(&self, scratch: &mut Vec<u8>) -> io::Result<(usize, bool)> {

@@ -120,7 +120,7 @@ impl Writer {
         message: &NewMessage<'_>,
         store_ms: i64,
     ) -> Result<Appended, AppendError> {
-        self.shared.check_writable()?;
+        self.shared.check_takes()?;
         let record = record_of(message, store_ms);
         self.check(&record)?;
         let bytes = record.encoded_len();
@@ -143,7 +143,7 @@ impl Writer {
         store_ms: i64,
         placed: &mut Vec<Appended>,
     ) -> Result<(), AppendError> {
-        self.shared.check_writable()?;
+        self.shared.check_takes()?;
         let mut bytes = 0;
         for item in items {
             let record = record_of(&item_of(common, item), store_ms);

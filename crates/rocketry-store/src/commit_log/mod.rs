@@ -105,8 +105,8 @@ impl CommitLog {
 
     /// Start of the file that holds `offset`.
     pub(crate) fn file_start(&self, offset: u64) -> u64 {
-        let first = self.min();
-        first + offset.saturating_sub(first) / self.file_bytes * self.file_bytes
+        // starts are multiples of the size, of files that were removed as well
+        offset / self.file_bytes * self.file_bytes
     }
 
     pub(crate) fn path(&self, file_start: u64) -> PathBuf {
@@ -181,6 +181,18 @@ impl CommitLog {
             };
             zero().map_err(|error| (self.path(start), error))?;
         }
+        self.fs
+            .sync_dir(&self.dir)
+            .map_err(|error| (self.dir.clone(), error))
+    }
+
+    /// Removes the oldest file, durably: the log begins with the next one.
+    pub(crate) fn retire(&self, start: u64) -> Result<(), (PathBuf, io::Error)> {
+        // readers are told first, so that who meets a missing file knows why
+        self.first.store(start + self.file_bytes, Ordering::Release);
+        self.remove(start).inspect_err(|_| {
+            self.first.store(start, Ordering::Release);
+        })?;
         self.fs
             .sync_dir(&self.dir)
             .map_err(|error| (self.dir.clone(), error))

@@ -187,6 +187,22 @@ impl Index {
         Ok(removed)
     }
 
+    /// Removes the files that only have keys of messages before `log_min`; the newest stays. Java: `IndexService.deleteExpiredFile`
+    pub(crate) fn retire(&mut self, log_min: i64) -> io::Result<()> {
+        while self.names.len() > 1
+            && let Some(name) = self.names.first()
+        {
+            let path = self.dir.join(name);
+            let file = IndexFile::open(&*self.fs, &path, self.sizes, OpenMode::Read)?;
+            if file.header.end_offset >= log_min {
+                return Ok(());
+            }
+            self.fs.remove(&path)?;
+            self.names.remove(0);
+        }
+        Ok(())
+    }
+
     /// Removes the newest file.
     pub(crate) fn remove_newest(&mut self) -> io::Result<()> {
         self.newest = None;

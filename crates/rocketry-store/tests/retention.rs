@@ -1,0 +1,326 @@
+//! Old messages go file by file, deleted topics at once; what is derived follows.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
+
+mod support;
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rocketry_store::{
+    FileSystem, KeyKind, KeyQuery, NewMessage, ReadLimits, ReadStatus, Reader, Retention, Store,
+    WriteErrorKind, Writer,
+    fs::{Entry, File, FileLock, LockFailure, OpenMode, RealFileSystem},
+};
+use support::{NOW_MS, message, open, records, small};
+
+const HOUR: i64 = 3_600_000;
+
+fn send(writer: &mut Writer, topic: &str, n: i64, store_ms: i64) {
+    let properties = format!("KEYS\x01k{n} other\x02TAGS\x01a\x02");
+    let message = NewMessage {
+        properties: properties.as_bytes(),
+        ..message(topic, (n % 2) as i32, &[b'x'; 200])
+    };
+    writer.append(&message, store_ms).expect("an append");
+    writer.commit().expect("a commit");
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn read_all(reader: &Reader, topic: &str, queue_id: i32) -> usize {
+    let Some(range) = reader.queue_range(topic, queue_id) else {
+        return 0;
+    };
+    let (mut next, mut count) = (range.min, 0);
+    while next < range.max {
+        let found = reader
+            .read(topic, queue_id, next, &ReadLimits::default(), None)
+            .unwrap();
+        assert_eq!(found.status, ReadStatus::Found);
+        count += records(&found.messages).count();
+        next = found.next_offset;
+    }
+    count
+}
+
+/// Hours of the day do not matter to these tests.
+fn any_hour() -> Retention {
+    Retention {
+        hours: (0..24).collect(),
+        ..Retention::default()
+    }
+}
+
+/// S-112: files past their time go, oldest first, never the last; consume-queue minimum and index follow; after a restart as well.
+#[test]
+fn s112_old_files_go_and_what_is_derived_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, _) = open(dir.path(), &small());
+    for n in 0..100 {
+        send(&mut writer, "t", n, NOW_MS + n * HOUR);
+    }
+    writer.flush_tick(NOW_MS + 1_000_000).unwrap();
+    let log = names(&dir.path().join("commitlog"));
+    let index = names(&dir.path().join("index"));
+    let flusher = writer.flusher();
+    // nothing is old enough, or it is not the hour
+    let clean = |retention: &Retention, hours: i64| {
+        flusher
+            .clean(retention, NOW_MS + hours * HOUR, false)
+            .unwrap()
+    };
+    assert_eq!(clean(&any_hour(), 50), []);
+    let never = Retention {
+        hours: Vec::new(),
+        ..Retention::default()
+    };
+    assert_eq!(clean(&never, 5000), []);
+    let removed = clean(&any_hour(), 120);
+    assert!(
+        removed.len() > 1 && removed.len() < log.len() - 2,
+        "{removed:?}"
+    );
+    assert!(
+        removed
+            .first()
+            .unwrap()
+            .path
+            .ends_with(log.first().unwrap())
+    );
+    assert!(removed.first().unwrap().reason.contains("kept are 72 h"));
+    assert_eq!(
+        names(&dir.path().join("commitlog")),
+        log.get(removed.len()..).unwrap()
+    );
+    assert!(names(&dir.path().join("index")).len() < index.len());
+
+    let min = reader.queue_range("t", 0).unwrap().min;
+    assert!((16..=24).contains(&min), "{min}");
+    assert!(names(&dir.path().join("consumequeue/t/0")).first().unwrap() > &"0".repeat(20));
+    let stored = read_all(&reader, "t", 0) + read_all(&reader, "t", 1);
+    let other = reader.queue_range("t", 1).unwrap().min;
+    assert_eq!(stored as i64, 100 - min - other);
+    let below = reader
+        .read("t", 0, 0, &ReadLimits::default(), None)
+        .unwrap();
+    assert_eq!(
+        (below.status, below.next_offset),
+        (ReadStatus::OffsetTooSmall, min)
+    );
+
+    // however old: the file written to stays, and so does the numbering
+    assert_eq!(
+        clean(&any_hour(), 5000).len(),
+        log.len() - removed.len() - 1
+    );
+    assert_eq!(names(&dir.path().join("commitlog")).len(), 1);
+    let max = reader.queue_range("t", 0).unwrap().max;
+    writer.close().unwrap();
+    let (mut writer, reader, recovery) = open(dir.path(), &small());
+    assert_eq!(recovery.notes, Vec::<String>::new());
+    assert_eq!(reader.queue_range("t", 0).unwrap().max, max);
+    send(&mut writer, "t", 100, NOW_MS + 5001 * HOUR);
+    assert_eq!(reader.queue_range("t", 0).unwrap().max, max + 1);
+    let key = KeyQuery {
+        topic: "t",
+        key: "k100",
+        kind: KeyKind::Key,
+        max_messages: 1,
+        max_bytes: 1,
+        begin_ms: 0,
+        end_ms: i64::MAX,
+    };
+    assert_eq!(reader.query_by_key(&key).unwrap().count, 1);
+    assert_eq!(
+        reader
+            .query_by_key(&KeyQuery { key: "k1", ..key })
+            .unwrap()
+            .count,
+        0
+    );
+}
+
+/// The system's files on a disk of 1 TiB whose free space the test sets.
+#[derive(Debug)]
+struct Measured(Arc<AtomicU64>);
+
+impl FileSystem for Measured {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        RealFileSystem.open(path, mode)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFileSystem.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        RealFileSystem.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFileSystem.create_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFileSystem.sync_dir(dir)
+    }
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.sync_all(path)
+    }
+    fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {
+        RealFileSystem.lock(path)
+    }
+    fn free_bytes(&self, _: &Path) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed))
+    }
+    fn total_bytes(&self, _: &Path) -> Option<u64> {
+        Some(1 << 40)
+    }
+}
+
+/// S-113: with little space old files go at once; with less sends are refused, naming path, free space and limit; both end when
+/// space is back. Reads go on.
+#[test]
+fn s113_free_space_decides() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(100 << 30));
+    let disk = Arc::new(Measured(Arc::clone(&free)));
+    let (mut writer, reader, _) = Store::open_on(disk, dir.path(), small(), NOW_MS).unwrap();
+    for n in 0..100 {
+        send(&mut writer, "t", n, NOW_MS);
+    }
+    let files = names(&dir.path().join("commitlog")).len();
+    let flusher = writer.flusher();
+    let few = Retention {
+        max_files: 2,
+        ..Retention::default()
+    };
+    // 90 % are in use, and 100 GiB are free: Java would remove files and refuse messages
+    assert_eq!(flusher.clean(&few, NOW_MS, false).unwrap(), []);
+
+    free.store(1 << 30, Ordering::Relaxed);
+    let removed = flusher.clean(&few, NOW_MS, false).unwrap();
+    assert_eq!(removed.len(), 2);
+    let reason = &removed.first().unwrap().reason;
+    assert_eq!(reason, "1024 MiB are free on its disk, less than 2048 MiB");
+    send(&mut writer, "t", 100, NOW_MS);
+
+    free.store(100 << 20, Ordering::Relaxed);
+    assert_eq!(flusher.clean(&few, NOW_MS, false).unwrap().len(), 2);
+    let refused = writer
+        .append(&message("t", 0, b"x"), NOW_MS)
+        .expect_err("no space")
+        .to_string();
+    for part in ["commitlog", "104857600 bytes free", "at least 268435456"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    let range = reader.queue_range("t", 0).unwrap();
+    assert_eq!(read_all(&reader, "t", 0) as i64, range.max - range.min);
+    writer.sync().expect("what was taken is synced");
+    let rest = names(&dir.path().join("commitlog")).len();
+    assert_eq!(rest, files - 4);
+    // down to the last file, which stays
+    while !flusher.clean(&few, NOW_MS, false).unwrap().is_empty() {}
+    assert_eq!(names(&dir.path().join("commitlog")).len(), 1);
+
+    free.store(3 << 30, Ordering::Relaxed);
+    assert_eq!(flusher.clean(&few, NOW_MS, false).unwrap(), []);
+    send(&mut writer, "t", 101, NOW_MS);
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_refused_message_is_refused_for_want_of_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Measured(Arc::new(AtomicU64::new(0))));
+    let (mut writer, _reader, _) = Store::open_on(disk, dir.path(), small(), NOW_MS).unwrap();
+    writer
+        .flusher()
+        .clean(&Retention::default(), NOW_MS, false)
+        .unwrap();
+    match writer.append(&message("t", 0, b"x"), NOW_MS) {
+        Err(rocketry_store::AppendError::Write(error)) => {
+            assert_eq!(error.kind(), WriteErrorKind::DiskFull);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn limits_are_shares_of_small_disks_and_bytes_of_large_ones() {
+    let retention = Retention {
+        reserved: Duration::ZERO,
+        ..Retention::default()
+    };
+    assert_eq!(retention.limits(1000), (150, 100));
+    assert_eq!(retention.limits(1 << 42), (2 << 30, 256 << 20));
+}
+
+/// S-114: a read that began before its file went away ends well, or says that the messages are gone.
+#[test]
+fn s114_reads_and_removal_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, _) = open(dir.path(), &small());
+    for n in 0..300 {
+        send(&mut writer, "t", n, NOW_MS);
+    }
+    let max = reader.queue_range("t", 0).unwrap().max;
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut statuses = Vec::new();
+            loop {
+                for offset in 0..max {
+                    let found = reader
+                        .read("t", 0, offset, &ReadLimits::default(), None)
+                        .expect("no read fails");
+                    statuses.push(found.status);
+                }
+                if reader.queue_range("t", 0).unwrap().min > max - 12 {
+                    return statuses;
+                }
+            }
+        });
+        let one = Retention {
+            reserved: Duration::ZERO,
+            max_files: 1,
+            ..any_hour()
+        };
+        while !writer
+            .flusher()
+            .clean(&one, NOW_MS + HOUR, false)
+            .unwrap()
+            .is_empty()
+        {}
+        for status in reading.join().unwrap() {
+            assert!(
+                matches!(
+                    status,
+                    ReadStatus::Found | ReadStatus::OffsetTooSmall | ReadStatus::MessageWasRemoving
+                ),
+                "{status:?}"
+            );
+        }
+    });
+}

@@ -9,6 +9,7 @@ use std::{
 use rocketry_remoting::ListenerOptions;
 #[cfg(feature = "tls")]
 use rocketry_remoting::TlsServerConfig;
+use rocketry_store::Retention;
 
 use rocketry_store::TimerOptions;
 
@@ -73,6 +74,9 @@ pub struct ServerConfig {
     pub flush: FlushMode,
     /// Largest time between two syncs of the commit log in [`FlushMode::Async`]. Default: 500 ms. Java: `flushIntervalCommitLog`.
     pub flush_interval: Duration,
+    /// When old messages are removed, and below which free space no new ones are taken. Default: after 72 h, at 4 o'clock, or when the
+    /// disk is nearly full. Java: `fileReservedTime` and others, each named at its field.
+    pub retention: Retention,
     /// Whether a send creates its topic. Default: true. Java: `autoCreateTopicEnable`.
     pub auto_create_topics: bool,
     /// Whether a consumer creates its group. Default: true. Java: `autoCreateSubscriptionGroup`.
@@ -130,6 +134,7 @@ impl Default for ServerConfig {
             broker_name: "broker-a".to_owned(),
             flush: FlushMode::Async,
             flush_interval: Duration::from_millis(500),
+            retention: Retention::default(),
             auto_create_topics: true,
             auto_create_groups: true,
             enable_property_filter: true,

@@ -1,12 +1,16 @@
 //! The thread that brings to disk what the log's thread wrote: the commit log every flush interval (unless each commit syncs), consume
-//! queues and checkpoint when the store says they are due. Java: `FlushRealTimeService`, `FlushConsumeQueueService`.
+//! queues and checkpoint when the store says they are due. It removes old messages as well. Java: `FlushRealTimeService`,
+//! `FlushConsumeQueueService`, `CleanCommitLogService`.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
-use rocketry_store::Flusher;
+use rocketry_store::{Flusher, Retention};
 
 use crate::clock;
+
+/// Time between two looks for messages to remove. Java: `cleanResourceInterval`
+const CLEAN_EVERY_MS: i64 = 10_000;
 
 /// Stops the thread.
 #[derive(Debug, Clone)]
@@ -27,6 +31,7 @@ pub(crate) fn spawn(
     flusher: Flusher,
     interval: Duration,
     sync_log: bool,
+    retention: Retention,
 ) -> io::Result<(FlushHandle, thread::JoinHandle<()>)> {
     let handle = FlushHandle {
         stop: Arc::new((Mutex::new(false), Condvar::new())),
@@ -36,6 +41,7 @@ pub(crate) fn spawn(
         .name("rocketry-flush".to_owned())
         .spawn(move || {
             let (stopped, wake) = &*stop;
+            let mut cleaned_ms = None;
             loop {
                 let mut stopped = stopped.lock();
                 if !*stopped {
@@ -50,6 +56,14 @@ pub(crate) fn spawn(
                 }
                 if let Err(error) = flusher.tick(clock::wall_ms()) {
                     tracing::error!(%error, "consume queues were not flushed");
+                }
+                let now_ms = clock::wall_ms();
+                // a clock that went back counts as passed
+                if cleaned_ms.is_none_or(|ms| !(0..CLEAN_EVERY_MS).contains(&(now_ms - ms))) {
+                    cleaned_ms = Some(now_ms);
+                    if let Err(error) = flusher.clean(&retention, now_ms, false) {
+                        tracing::error!(%error, "old messages were not removed");
+                    }
                 }
             }
         })?;

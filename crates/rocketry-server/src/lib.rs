@@ -56,4 +56,5 @@ pub use config::{DataDir, FlushMode, ServerConfig};
 pub use error::ServerError;
 #[cfg(feature = "tls")]
 pub use rocketry_remoting::{ClientAuth, TlsMode, TlsServerConfig};
+pub use rocketry_store::Retention;
 pub use serve::Server;

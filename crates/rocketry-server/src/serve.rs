@@ -498,8 +498,9 @@ fn spawn_threads(
         failed(error)
     };
     let sync_log = config.flush == FlushMode::Async;
+    let retention = config.retention.clone();
     let (stop_flush, flush) =
-        flush::spawn(flusher, config.flush_interval, sync_log).map_err(stop_metadata)?;
+        flush::spawn(flusher, config.flush_interval, sync_log, retention).map_err(stop_metadata)?;
     let arrivals: Arc<dyn ArrivalSink> = Arc::<PullHolds>::clone(holds);
     let (log, log_thread) = writer::spawn(
         writer,

@@ -142,6 +142,9 @@ pub(crate) fn config(broker: &Broker) -> Reply {
     );
     put("brokerRole", &"ASYNC_MASTER");
     put("defaultTopicQueueNums", &config.default_topic_queues);
+    let hours = config.retention.hours.iter();
+    let hours: Vec<String> = hours.map(|hour| format!("{hour:02}")).collect();
+    put("deleteWhen", &hours.join(";"));
     put("enablePropertyFilter", &config.enable_property_filter);
     put(
         "flushDiskType",
@@ -149,6 +152,10 @@ pub(crate) fn config(broker: &Broker) -> Reply {
             FlushMode::Async => "ASYNC_FLUSH",
             FlushMode::Sync => "SYNC_FLUSH",
         },
+    );
+    put(
+        "fileReservedTime",
+        &(config.retention.reserved.as_secs() / 3600),
     );
     put("flushIntervalCommitLog", &config.flush_interval.as_millis());
     put("listenPort", &broker.identity.store_host.port());

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rocketry_protocol::{
     RemotingCommand, RequestCode,
     batch::{BatchItem, encode_item},
@@ -10,7 +12,7 @@ use rocketry_protocol::{
 };
 use rocketry_server::{FlushMode, ServerConfig};
 
-use crate::common::{Wire, decode, request_to, send};
+use crate::common::{TIMEOUT, Wire, decode, request_to, send};
 
 #[tokio::test]
 async fn s020_an_unknown_topic_is_created_visible_and_persisted() {
@@ -49,6 +51,44 @@ async fn s021_without_automatic_creation_the_topic_does_not_exist() {
             .unwrap()
             .starts_with("topic[fresh] not exist, apply first please!")
     );
+}
+
+/// S-113: with less free space than required sends get code 14, which names path, free space and limit; what is stored is read.
+#[tokio::test]
+async fn s113_without_space_sends_are_refused_and_reads_go_on() {
+    let mut config = ServerConfig::temp();
+    config.flush_interval = Duration::from_millis(1);
+    // more than any disk has
+    config.retention.refuse_percent = 0;
+    config.retention.refuse_free_bytes = u64::MAX;
+    let wire = Wire::with(config).await;
+    let mut stored = 0;
+    let refused = tokio::time::timeout(TIMEOUT, async {
+        loop {
+            let response = wire.broker(send(&request_to("T"), "x")).await;
+            if response.code != 0 {
+                return response;
+            }
+            stored += 1;
+        }
+    })
+    .await
+    .expect("a refusal");
+    assert_eq!(refused.code, 14);
+    let remark = refused.remark.unwrap();
+    for part in [
+        "the broker's disk is full",
+        "commitlog",
+        "bytes free",
+        "at least",
+    ] {
+        assert!(remark.contains(part), "{remark}");
+    }
+    let mut read = 0;
+    for queue_id in 0..4 {
+        read += wire.read_all("T", queue_id).await.len();
+    }
+    assert_eq!(read, stored);
 }
 
 /// S-022, S-018 (no body), S-027 (topic of 128 characters).

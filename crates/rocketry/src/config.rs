@@ -6,7 +6,7 @@ use rocketry_protocol::{Language, ResponseCode, Topic, acl::Credentials, compres
 
 use crate::{
     error::{Error, ErrorKind},
-    producer::{AutoBatch, LatencyPolicy},
+    producer::{AutoBatch, LatencyPolicy, TraceConfig},
 };
 
 /// Options of a [`crate::Client`]: `ClientConfig { heartbeat: Duration::from_secs(10), ..Default::default() }`.
@@ -258,6 +258,10 @@ pub struct ProducerConfig {
     ///
     /// Java: `DefaultMQProducer.autoBatch`.
     pub auto_batch: Option<AutoBatch>,
+    /// Message trace in Java's format. Default none.
+    ///
+    /// Java: `DefaultMQProducer.enableMsgTrace`.
+    pub trace: Option<TraceConfig>,
     /// Topics whose routes are fetched before the producer is handed out. Default none.
     ///
     /// Java: `DefaultMQProducer.topics`.
@@ -294,6 +298,7 @@ impl Default for ProducerConfig {
             transaction_checks: 1,
             transaction_check_queue: 2000,
             auto_batch: None,
+            trace: None,
             topics: Vec::new(),
         }
     }
@@ -368,6 +373,9 @@ impl ProducerConfig {
                 u32::MAX as usize >> 3,
             );
         }
+        if let Some(trace) = &self.trace {
+            trace.check(&mut faults);
+        }
         if let Err(fault) = self.latency_policy.check() {
             faults.add(fault);
         }
@@ -383,14 +391,20 @@ impl Faults {
     pub(crate) fn add(&mut self, fault: String) {
         self.0.push(fault);
     }
-    fn duration(&mut self, name: &str, value: Duration, min: Duration, max: Duration) {
+    pub(crate) fn duration(&mut self, name: &str, value: Duration, min: Duration, max: Duration) {
         if value < min || value > max {
             self.add(format!(
                 "{name} is {value:?}, allowed are {min:?} to {max:?}"
             ));
         }
     }
-    fn number<N: PartialOrd + std::fmt::Display>(&mut self, name: &str, value: N, min: N, max: N) {
+    pub(crate) fn number<N: PartialOrd + std::fmt::Display>(
+        &mut self,
+        name: &str,
+        value: N,
+        min: N,
+        max: N,
+    ) {
         if value < min || value > max {
             self.add(format!("{name} is {value}, allowed are {min} to {max}"));
         }

@@ -82,8 +82,8 @@ pub use producer::{
     LatencyPolicy, MessageType, MetricsExporter, OneWay, PlainBecause, Producer, ProducerBuilder,
     ProducerMetrics, QueueChoice, Reply, RouteOrigin, Selection, SendContext, SendEvent,
     SendFuture, SendHook, SendMode, SendObserver, SendOutcome, SendRequest, SendResult, SendStage,
-    SendStatus, ShutdownReport, Ticket, Transaction, TransactionResult, Unsent, Verdict, by_hash,
-    by_random, split_batch,
+    SendStatus, ShutdownReport, Ticket, TraceConfig, Transaction, TransactionResult, Unsent,
+    Verdict, by_hash, by_random, split_batch,
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};
 pub use rpc_hook::RpcHook;

@@ -66,6 +66,14 @@ impl Namespace {
         }
     }
 
+    /// A topic or group as the application knows it.
+    pub(crate) fn unwrap<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        match &self.0 {
+            Some(namespace) => unwrap_from(name, namespace),
+            None => Cow::Borrowed(name),
+        }
+    }
+
     /// A topic as the application knows it.
     pub(crate) fn unwrap_topic(&self, topic: &Topic) -> Topic {
         let shown = match &self.0 {

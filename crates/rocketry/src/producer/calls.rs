@@ -153,13 +153,17 @@ impl<'a> Calls<'a> {
         outcome: Option<SendOutcome<'c>>,
     ) -> SendContext<'c> {
         let client = &self.shared.client;
+        let config = &client.core().config;
         SendContext {
             send: self.explain.send(),
             attempt: self.attempt,
             mode: self.mode.into(),
             group: self.shared.encode.group().as_str(),
             client_id: client.client_id(),
-            namespace: client.core().config.namespace_v2.as_deref(),
+            namespace: config
+                .namespace
+                .as_deref()
+                .or(config.namespace_v2.as_deref()),
             message: &self.prepared.message,
             message_type: MessageType::of(self.prepared.message.properties()),
             body_bytes: self.prepared.wire_body().len(),

@@ -63,7 +63,7 @@ pub struct SendContext<'a> {
     pub group: &'a str,
     /// Id of the client.
     pub client_id: &'a str,
-    /// Namespace of the client.
+    /// Namespace of the client; one of the older kind is in front of the names here, as on the wire.
     pub namespace: Option<&'a str>,
     /// The message with its message id; of a batch, the message that holds it.
     pub message: &'a Message,

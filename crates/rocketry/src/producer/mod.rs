@@ -19,6 +19,7 @@ mod result;
 mod retry;
 mod select;
 mod send;
+mod trace;
 mod transaction;
 mod validate;
 mod verdict;
@@ -41,6 +42,7 @@ pub use prepare::split_batch;
 pub use request::Answer;
 pub use result::{SendResult, SendStatus, ShutdownReport, Unsent};
 pub use select::{Selection, by_hash, by_random};
+pub use trace::TraceConfig;
 pub use transaction::{HalfMessage, Transaction, TransactionResult};
 pub use verdict::{IntoVerdict, Verdict};
 
@@ -59,20 +61,15 @@ use std::{
 };
 
 use rocketry_protocol::{Group, Message, MessageQueue, compress::Compression};
-use tokio::{sync::Semaphore, task::JoinHandle, time::timeout_at};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{task::JoinHandle, time::timeout_at};
 
 use self::{
     accumulate::{Accumulator, Gathered},
     check::{Checker, Checks},
-    encode::EncodeConfig,
-    fault::FaultTable,
     hooks::Hooks,
-    metrics::Counters,
-    prepare::PrepareConfig,
     select::Target,
-    send::{HandedOver, InFlight, Order},
-    validate::Limits,
+    send::{HandedOver, Order},
+    trace::{TraceHook, Tracer},
 };
 use crate::{
     client::Client,
@@ -142,6 +139,11 @@ impl ProducerBuilder {
         self.config.compression = compression.into();
         self
     }
+    /// See [`ProducerConfig::trace`].
+    pub fn trace(mut self, trace: impl Into<Option<TraceConfig>>) -> Self {
+        self.config.trace = trace.into();
+        self
+    }
     /// See [`ProducerConfig::topics`].
     pub fn topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
         self.config.topics = topics.into_iter().map(Into::into).collect();
@@ -169,37 +171,30 @@ impl ProducerBuilder {
         self
     }
 
-    async fn build(self) -> Result<Producer, Error> {
+    async fn build(mut self) -> Result<Producer, Error> {
         self.config.check()?;
         let core = Arc::clone(self.client.core());
         let group = check_group(&self.group, &core.namespace)?;
+        let tracer = match &self.config.trace {
+            None => None,
+            Some(config) => {
+                let tracer = Tracer::start(config, &self.group, &self.client)?;
+                let hook = Arc::new(TraceHook(Arc::clone(&tracer)));
+                self.hooks.send.push(Arc::clone(&hook) as _);
+                self.hooks.end_transaction.push(hook);
+                Some(tracer)
+            }
+        };
         let checks = self.checker.map(|checker| {
             let hooks = self.hooks.clone();
             Checks::start(checker, group.clone(), hooks, &self.config, &core)
         });
         let shared = Arc::new(Shared {
             checks,
-            encode: EncodeConfig::new(group, &self.config),
-            limits: Limits {
-                max_message_bytes: self.config.max_message_bytes,
-            },
-            prepare: PrepareConfig::new(&self.config),
-            faults: FaultTable::new(
-                self.config.latency_fault_tolerance,
-                self.config.latency_policy.clone(),
-            ),
-            in_flight: InFlight::new(&self.config),
-            accumulator: self.config.auto_batch.map(Accumulator::new),
-            requests: Arc::new(Semaphore::new(self.config.in_flight_requests)),
-            sends: TaskTracker::new(),
-            closed: false.into(),
-            abort: CancellationToken::new(),
-            unsent: parking_lot::Mutex::default(),
+            tracer,
             hooks: self.hooks,
             observer: self.observer,
-            counters: Counters::new(),
-            client: self.client,
-            config: self.config,
+            ..Shared::new(self.client, group, self.config)
         });
         core.register(&shared)?;
         let producer = Producer { shared };
@@ -209,6 +204,9 @@ impl ProducerBuilder {
         Ok(producer)
     }
 }
+
+/// Least time that trace records have to leave at shutdown: brokers that are there take them in no time.
+const DRAIN_GRACE: Duration = Duration::from_millis(200);
 
 /// Java: `Validators.checkGroup`, and the refusal of the default group in `DefaultMQProducerImpl.checkConfig`.
 fn check_group(name: &str, namespace: &Namespace) -> Result<Group, Error> {
@@ -365,6 +363,7 @@ impl Producer {
             in_flight_bytes: bytes as u64,
             route_age: core.routes.age(clock::now()),
             late_responses: core.late_responses.load(Ordering::Relaxed),
+            traces_dropped: shared.tracer.as_ref().map_or(0, |tracer| tracer.dropped()),
             ..shared.counters.snapshot()
         }
     }
@@ -399,6 +398,9 @@ impl Producer {
         }
         if let Some(checks) = &shared.checks {
             checks.stop();
+        }
+        if let Some(tracer) = &shared.tracer {
+            tracer.close(until.max(clock::now() + DRAIN_GRACE)).await;
         }
         shared
             .client

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rocketry_protocol::{Message, MessageQueue, Topic, properties};
+use rocketry_protocol::{Group, Message, MessageQueue, Topic, properties};
 use rocketry_remoting::Deadline;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -35,6 +35,7 @@ use super::{
     prepare::{self, Job, PrepareConfig, Prepared},
     retry::{Attempts, Policy, Step},
     select::{self, Target},
+    trace::Tracer,
     validate::{self, Limits},
     vip,
 };
@@ -51,6 +52,8 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) config: ProducerConfig,
+    /// That of the client, which trace messages are not in.
+    pub(crate) namespace: Namespace,
     pub(crate) encode: EncodeConfig,
     pub(crate) limits: Limits,
     pub(crate) prepare: PrepareConfig,
@@ -70,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) abort: CancellationToken,
     /// What `abort` has ended.
     pub(crate) unsent: parking_lot::Mutex<Vec<Unsent>>,
+    /// Where trace records go.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) hooks: Hooks,
     pub(crate) observer: Option<Arc<dyn SendObserver>>,
     pub(crate) counters: Counters,
@@ -108,6 +113,36 @@ impl HandedOver {
 }
 
 impl Shared {
+    /// A producer of `group` without hooks, observer, checks or trace.
+    pub(crate) fn new(client: Client, group: Group, config: ProducerConfig) -> Self {
+        Self {
+            checks: None,
+            tracer: None,
+            hooks: Hooks::default(),
+            observer: None,
+            namespace: client.core().namespace.clone(),
+            encode: EncodeConfig::new(group, &config),
+            limits: Limits {
+                max_message_bytes: config.max_message_bytes,
+            },
+            prepare: PrepareConfig::new(&config),
+            faults: FaultTable::new(
+                config.latency_fault_tolerance,
+                config.latency_policy.clone(),
+            ),
+            in_flight: InFlight::new(&config),
+            accumulator: config.auto_batch.map(Accumulator::new),
+            requests: Arc::new(Semaphore::new(config.in_flight_requests)),
+            sends: TaskTracker::new(),
+            closed: false.into(),
+            abort: CancellationToken::new(),
+            unsent: parking_lot::Mutex::default(),
+            counters: Counters::new(),
+            client,
+            config,
+        }
+    }
+
     /// Sends and waits for the answer; for a one-way send, until the connection has taken the request.
     pub(crate) async fn send(
         self: &Arc<Self>,
@@ -264,11 +299,11 @@ async fn stages(
 ) -> Result<Option<SendResult>, Error> {
     let core = shared.core();
     let mark = explain.mark();
-    let outgoing = core.namespace.wrap_messages(outgoing);
+    let outgoing = shared.namespace.wrap_messages(outgoing);
     let checked = validate::check(outgoing, shared.limits)?;
     let target = match target {
         Target::Queue(queue) => {
-            let queue = core.namespace.wrap_queue(queue)?;
+            let queue = shared.namespace.wrap_queue(queue)?;
             same_topic(&queue, checked.topic.as_str())?;
             Target::Queue(queue)
         }
@@ -277,7 +312,7 @@ async fn stages(
     let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
     let mut prepared = prepare::prepare(checked, shared.limits, &core.ids, since_month_start)?;
     log::prepared(&prepared);
-    prepared.result_topic = core.namespace.unwrap_topic(&prepared.topic);
+    prepared.result_topic = shared.namespace.unwrap_topic(&prepared.topic);
     explain.stage(mark, || SendStage::Prepared {
         msg_id: &prepared.msg_id,
     });
@@ -427,7 +462,7 @@ async fn attempt_queue(
     let mut route = route(shared, topic, tries.deadline()).await?;
     explain.routed(mark, &route);
     let mut mark = explain.mark();
-    choose(target, &route, &prepared.message, &shared.core().namespace)?;
+    choose(target, &route, &prepared.message, &shared.namespace)?;
     let chosen = match target {
         Target::Queue(queue) => Some(queue),
         _ => None,

@@ -27,4 +27,5 @@ mod security;
 mod static_topics;
 mod support;
 mod synchronous;
+mod trace;
 mod transactions;

@@ -1,6 +1,10 @@
 //! A message to send, and a message that was received.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 
@@ -110,6 +114,16 @@ impl Message {
             return self;
         }
         self.timed(name::TIMER_DELIVER_MS, time_ms)
+    }
+    /// Delivers the message at this time, to the millisecond. Replaces any other delay.
+    pub fn deliver_at(mut self, time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => self.deliver_at_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            Err(_) => {
+                self.fail(|| "the delivery time is before 1970".to_owned());
+                self
+            }
+        }
     }
     /// Messages with one sharding key keep their order in topics of ordered messages.
     pub fn sharding_key(self, key: impl AsRef<str>) -> Self {
@@ -468,6 +482,13 @@ mod tests {
             .delay(Duration::from_millis(1500));
         assert_eq!(message.properties().as_str(), "TIMER_DELAY_MS\x011500\x02");
         assert!(message.is_delayed());
+        let message = message.deliver_at(UNIX_EPOCH + Duration::from_millis(1_700_000_000_001));
+        assert_eq!(
+            message.properties().as_str(),
+            "TIMER_DELIVER_MS\x011700000000001\x02"
+        );
         assert!(!message.delay_level(0).is_delayed());
+        let before = Message::new("T", "b").deliver_at(UNIX_EPOCH - Duration::from_secs(1));
+        assert!(before.fault().is_some_and(|fault| fault.contains("1970")));
     }
 }

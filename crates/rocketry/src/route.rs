@@ -87,6 +87,22 @@ impl PublishRoute {
         self.owners.get(index)
     }
 
+    /// Name and address of that broker's master.
+    pub(crate) fn master(&self, broker: &str) -> Option<(Arc<str>, Arc<str>)> {
+        let broker = self.brokers.iter().find(|known| &*known.name == broker)?;
+        Some((Arc::clone(&broker.name), broker.master()?))
+    }
+
+    /// Name and address of some broker, of its master if it has one.
+    pub(crate) fn any_address(&self) -> Option<(Arc<str>, Arc<str>)> {
+        let broker = fastrand::choice(&self.brokers)?;
+        let address = broker.master().or_else(|| {
+            let (_, slave) = fastrand::choice(broker.addresses().iter())?.clone();
+            Some(slave)
+        });
+        Some((Arc::clone(&broker.name), address?))
+    }
+
     /// Names of the brokers whose queues can be written to.
     pub(crate) fn owner_names(&self) -> Vec<Arc<str>> {
         let mut names: Vec<_> = self.owners.iter().map(|o| Arc::clone(&o.name)).collect();

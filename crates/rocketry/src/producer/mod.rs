@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod observe;
 mod prepare;
+mod recall;
 mod request;
 mod result;
 mod retry;

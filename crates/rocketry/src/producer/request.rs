@@ -5,13 +5,12 @@
 
 use std::{future::IntoFuture, pin::pin, sync::Arc};
 
-use rocketry_protocol::{Message, MessageExt, NotARequest, properties::name};
+use rocketry_protocol::{Message, MessageExt, NotARequest, Topic, properties::name};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     BoxFuture, Mode, Outgoing, Producer, SendRequest, SendResult, Shared,
     send::{self, Order},
-    validate,
 };
 use crate::{
     clock,
@@ -149,7 +148,7 @@ impl Shared {
     /// Lets the brokers that may take the reply know of this client. What stands in the way of that stops the send too, which says so.
     async fn introduce(&self, message: &Message, until: Instant) {
         let core = self.client.core();
-        let Ok(topic) = validate::check_topic(message) else {
+        let Ok(topic) = Topic::new(core.namespace.wrap(message.topic())) else {
             return;
         };
         let queues = self.config.topic_queues;

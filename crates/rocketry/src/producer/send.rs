@@ -221,18 +221,21 @@ impl Shared {
 
     /// Refuses the send if the producer is shut down, else says until when it may take.
     pub(super) fn begin(&self, order: &Order, started: Instant) -> Result<Instant, Error> {
+        self.refuse_when_closed(order.outgoing.topic())
+            .inspect_err(|error| self.counters.refused(error))?;
+        Ok(started + order.timeout.unwrap_or(self.config.timeout))
+    }
+
+    pub(super) fn refuse_when_closed(&self, topic: &str) -> Result<(), Error> {
         if self.closed.load(Ordering::Acquire) {
-            let topic = order.outgoing.topic();
-            let error = Error::new(
+            return Err(Error::new(
                 ErrorKind::Closed,
                 format!("send to topic {topic:?}"),
                 "the producer is shut down (SHUTDOWN_ALREADY)",
             )
-            .with_topic(topic);
-            self.counters.refused(&error);
-            return Err(error);
+            .with_topic(topic));
         }
-        Ok(started + order.timeout.unwrap_or(self.config.timeout))
+        Ok(())
     }
 
     fn core(&self) -> &Arc<Core> {

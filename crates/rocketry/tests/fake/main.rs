@@ -11,6 +11,7 @@ mod asynchronous;
 mod auto_batch;
 mod batch;
 mod connecting;
+mod delays;
 mod errors;
 mod explain;
 mod hooks;

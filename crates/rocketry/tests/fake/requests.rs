@@ -203,6 +203,8 @@ async fn a_request_that_cannot_be_sent_fails_at_once() {
 #[tokio::test]
 async fn a_request_is_tried_again() {
     let cluster = Cluster::of(&["a", "b"]);
+    // one queue each, so that every second request goes to the first broker
+    cluster.topic("T", 1);
     cluster.broker("a").script(on(310, |_| Action::Close));
     let producer = cluster.producer().await;
     for round in 0..4 {

@@ -9,7 +9,9 @@
 
 mod administration;
 mod blocking;
+mod delays;
 mod namespaces;
+mod requests;
 mod round_trip;
 #[cfg(feature = "tls")]
 mod tls;

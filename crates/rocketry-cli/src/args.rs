@@ -115,6 +115,18 @@ Examples:
   cat e.jsonl | rocketry send Events --stdin --format jsonl --output jsonl > done.jsonl
   rocketry consume A --output jsonl | rocketry send B --stdin --format jsonl")]
     Send(Send),
+    /// Send a message and wait for the reply of a consumer
+    #[command(after_help = "\
+The message is stored like any other. A consumer of the topic replies to it through the broker, which
+passes the reply on to this command alone: `Message::reply_to` in Rust, `MessageUtil.createReplyMessage`
+in Java. What the consumer replied goes to stdout, byte for byte, with a line feed behind it.
+
+Examples:
+  rocketry request Prices '{\"item\":7}'
+  rocketry request Prices '{\"item\":7}' --timeout 20s --output json
+
+Exit code 1 if nobody replied in time; the message may be worked on all the same.")]
+    Request(Request),
     /// Read messages of a topic
     #[command(after_help = "\
 Without --group all queues are read and nothing is committed: looking changes nothing.
@@ -286,6 +298,33 @@ pub(crate) struct Send {
     /// What goes to stdout: text (the result of a single BODY), json (one array), jsonl (one result per line, as each is known)
     #[arg(long, short, value_enum, default_value_t = ResultFormat::Text)]
     pub(crate) output: ResultFormat,
+}
+
+/// Options of `request`.
+#[derive(Debug, Args)]
+pub(crate) struct Request {
+    /// Topic that the repliers consume
+    pub(crate) topic: String,
+    /// The body of the request
+    pub(crate) body: String,
+    /// Time for everything: sending, and the replier's work
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+    /// Tag of the request
+    #[arg(long, short, value_name = "T")]
+    pub(crate) tag: Option<String>,
+    /// Index key of the request; may be repeated
+    #[arg(long = "key", short, value_name = "K")]
+    pub(crate) keys: Vec<String>,
+    /// Property of the request; may be repeated
+    #[arg(long = "property", short, value_name = "K=V", value_parser = units::property)]
+    pub(crate) properties: Vec<(String, String)>,
+    /// Producer group
+    #[arg(long, short, value_name = "G", default_value = PRODUCER_GROUP)]
+    pub(crate) group: String,
+    /// What goes to stdout: text (the body of the reply), json (all of it)
+    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) output: ReportFormat,
 }
 
 /// How a transaction ends.

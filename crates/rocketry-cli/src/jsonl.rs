@@ -32,11 +32,22 @@ pub(crate) struct Received<'a> {
 
 /// The body as text where it is UTF-8, so that people can read it; exact in either form.
 #[derive(Debug, Serialize)]
-enum Body<'a> {
+pub(crate) enum Body<'a> {
+    /// UTF-8.
     #[serde(rename = "body")]
     Text(&'a str),
+    /// Anything else.
     #[serde(rename = "body_base64")]
     Base64(String),
+}
+
+impl<'a> From<&'a [u8]> for Body<'a> {
+    fn from(body: &'a [u8]) -> Self {
+        match std::str::from_utf8(body) {
+            Ok(text) => Self::Text(text),
+            Err(_) => Self::Base64(BASE64_STANDARD.encode(body)),
+        }
+    }
 }
 
 impl<'a> From<&'a MessageExt> for Received<'a> {
@@ -52,10 +63,7 @@ impl<'a> From<&'a MessageExt> for Received<'a> {
             tags: message.properties.get(name::TAGS),
             keys: message.properties.get(name::KEYS),
             properties: &message.properties,
-            body: match std::str::from_utf8(&message.body) {
-                Ok(text) => Body::Text(text),
-                Err(_) => Body::Base64(BASE64_STANDARD.encode(&message.body)),
-            },
+            body: Body::from(&message.body[..]),
             born_ms: message.born_ms,
             store_ms: message.store_ms,
             reconsume_times: message.reconsume_times,
@@ -63,7 +71,11 @@ impl<'a> From<&'a MessageExt> for Received<'a> {
     }
 }
 
-fn as_map<S: Serializer>(properties: &Properties, serializer: S) -> Result<S::Ok, S::Error> {
+/// Properties as one JSON object.
+pub(crate) fn as_map<S: Serializer>(
+    properties: &Properties,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(None)?;
     for (name, value) in properties.iter() {
         map.serialize_entry(name, value)?;

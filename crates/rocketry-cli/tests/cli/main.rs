@@ -13,6 +13,7 @@ mod crash;
 mod errors;
 mod fake_name_server;
 mod quickstart;
+mod request;
 mod round_trip;
 mod send_options;
 mod serve;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod messages;
+mod replies;
 mod timing;
 mod transactions;
 
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Case, Running};
 use crate::Result;
+use crate::interop::driver::Driver;
 use crate::interop::text::Dumped;
 use crate::interop::world::{Target, World};
 
@@ -27,6 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(timing::cases());
     cases.extend(admin::cases());
     cases.extend(transactions::cases());
+    cases.extend(replies::cases());
     cases
 }
 
@@ -63,11 +66,15 @@ async fn dump(
     wait: Duration,
 ) -> Result<Vec<Dumped>> {
     let ns = world.namesrv(target).await?;
-    let driver = match target {
-        Target::Apache4 => world.driver_4()?,
-        _ => world.driver()?,
-    };
-    driver.dump(&ns, topic, count, wait).await
+    driver(world, target)?.dump(&ns, topic, count, wait).await
+}
+
+/// The Java client of the target's release.
+fn driver(world: &mut World, target: Target) -> Result<&mut Driver> {
+    match target {
+        Target::Apache4 => world.driver_4(),
+        Target::Ours | Target::Apache => world.driver(),
+    }
 }
 
 /// The only message of `topic`.

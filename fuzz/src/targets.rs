@@ -5,18 +5,11 @@
 
 use bytes::{Bytes, BytesMut};
 use rocketry_protocol::compress::Compression;
-use rocketry_protocol::header::{
-    AckMessageRequest, ChangeInvisibleTimeRequest, CreateTopicRequest, DeleteTopicRequest,
-    GetMaxOffsetRequest, GetRouteInfoRequest, OffsetReply, PopMessageReply, PopMessageRequest,
-    PullMessageReply, PullMessageRequest, QueryConsumerOffsetRequest, QueryMessageRequest,
-    RegisterBrokerReply, RegisterBrokerRequest, SearchOffsetRequest, SendMessageReply,
-    SendMessageRequest, UnregisterBrokerRequest, UnregisterClientRequest,
-    UpdateConsumerOffsetRequest,
-};
 use rocketry_protocol::id::{RecallHandle, UniqueId, parse_offset_msg_id};
 use rocketry_protocol::record::{Record, records};
 use rocketry_protocol::{
-    Group, Properties, RemotingCommand, ResponseCode, Topic, batch, body, frame,
+    Group, MessageExt, Properties, RemotingCommand, ResponseCode, Topic, acl, batch, body, frame,
+    header, namespace, pop, topic, trace,
 };
 
 /// One decoder that faces bytes of a stranger.
@@ -46,9 +39,17 @@ pub const TARGETS: &[Target] = &[
         seeds: &[("frames.json", &["frame_hex"])],
     },
     Target {
+        name: "headers",
+        run: header_text,
+        seeds: &[("exchanges.json", &["header_text"])],
+    },
+    Target {
         name: "bodies",
         run: bodies,
-        seeds: &[("bodies.json", &["text"])],
+        seeds: &[
+            ("bodies.json", &["text"]),
+            ("exchanges.json", &["body_text"]),
+        ],
     },
     Target {
         name: "config",
@@ -64,6 +65,15 @@ pub const TARGETS: &[Target] = &[
         name: "record",
         run: record,
         seeds: &[("messages.json", &["hex"]), ("negative.json", &["hex"])],
+    },
+    Target {
+        name: "messages",
+        run: messages,
+        seeds: &[
+            ("messages.json", &["hex"]),
+            ("negative.json", &["hex"]),
+            ("exchanges.json", &["body_hex"]),
+        ],
     },
     Target {
         name: "batch",
@@ -84,6 +94,25 @@ pub const TARGETS: &[Target] = &[
         name: "ids",
         run: ids,
         seeds: &[("ids.json", &["id", "handle"])],
+    },
+    Target {
+        name: "pop",
+        run: pop_texts,
+        seeds: &[(
+            "ids.json",
+            &[
+                "text",
+                "reencoded",
+                "start_offset_info",
+                "msg_offset_info",
+                "order_count_info",
+            ],
+        )],
+    },
+    Target {
+        name: "trace",
+        run: trace_body,
+        seeds: &[("trace.json", &["text"])],
     },
     Target {
         name: "names",
@@ -118,6 +147,7 @@ fn decode(bytes: Bytes) {
         return;
     };
     headers(&command);
+    signature(&command);
     let mut out = BytesMut::new();
     if command.encode(&mut out).is_err() {
         return; // a header form may be narrower than what the other one carried
@@ -145,28 +175,142 @@ fn headers(command: &RemotingCommand) {
         )*};
     }
     read!(
-        SendMessageRequest<'_>,
-        SendMessageReply,
-        PullMessageRequest<'_>,
-        PullMessageReply,
-        UpdateConsumerOffsetRequest<'_>,
-        QueryConsumerOffsetRequest<'_>,
-        OffsetReply,
-        SearchOffsetRequest<'_>,
-        GetMaxOffsetRequest<'_>,
-        GetRouteInfoRequest<'_>,
-        RegisterBrokerRequest<'_>,
-        RegisterBrokerReply,
-        UnregisterBrokerRequest<'_>,
-        CreateTopicRequest<'_>,
-        DeleteTopicRequest<'_>,
-        PopMessageRequest<'_>,
-        PopMessageReply,
-        AckMessageRequest<'_>,
-        ChangeInvisibleTimeRequest<'_>,
-        UnregisterClientRequest<'_>,
-        QueryMessageRequest<'_>,
+        header::AckMessageRequest<'_>,
+        header::AddWritePermOfBrokerReply,
+        header::AddWritePermOfBrokerRequest<'_>,
+        header::BrokerHeartbeatRequest<'_>,
+        header::ChangeInvisibleTimeReply,
+        header::ChangeInvisibleTimeRequest<'_>,
+        header::CheckTransactionStateRequest<'_>,
+        header::CloneGroupOffsetRequest<'_>,
+        header::ConsumeMessageDirectlyRequest<'_>,
+        header::ConsumerSendMsgBackRequest<'_>,
+        header::CreateAclRequest<'_>,
+        header::CreateStaticTopicRequest<'_>,
+        header::CreateTopicListRequest,
+        header::CreateTopicRequest<'_>,
+        header::CreateUserRequest<'_>,
+        header::DeleteAclRequest<'_>,
+        header::DeleteKvConfigRequest<'_>,
+        header::DeleteSubscriptionGroupRequest<'_>,
+        header::DeleteTopicInNamesrvRequest<'_>,
+        header::DeleteTopicRequest<'_>,
+        header::DeleteUserRequest<'_>,
+        header::EndTransactionRequest<'_>,
+        header::GetAclRequest<'_>,
+        header::GetAllProducerInfoRequest,
+        header::GetAllSubscriptionGroupConfigReply,
+        header::GetAllSubscriptionGroupConfigRequest<'_>,
+        header::GetAllTopicConfigReply,
+        header::GetAllTopicConfigRequest<'_>,
+        header::GetBrokerConfigReply,
+        header::GetBrokerConfigRequest,
+        header::GetBrokerConsumeStatsRequest,
+        header::GetBrokerMemberGroupRequest<'_>,
+        header::GetConsumeStatsRequest<'_>,
+        header::GetConsumerConnectionListRequest<'_>,
+        header::GetConsumerListByGroupRequest<'_>,
+        header::GetConsumerRunningInfoRequest<'_>,
+        header::GetConsumerStatusRequest<'_>,
+        header::GetEarliestMsgStoretimeRequest<'_>,
+        header::GetKvConfigReply,
+        header::GetKvConfigRequest<'_>,
+        header::GetKvListByNamespaceRequest<'_>,
+        header::GetMaxOffsetRequest<'_>,
+        header::GetMinOffsetRequest<'_>,
+        header::GetProducerConnectionListRequest<'_>,
+        header::GetRouteInfoRequest<'_>,
+        header::GetSubscriptionGroupConfigRequest<'_>,
+        header::GetTopicConfigRequest<'_>,
+        header::GetTopicStatsInfoRequest<'_>,
+        header::GetTopicsByClusterRequest<'_>,
+        header::GetUserRequest<'_>,
+        header::HeartbeatReply,
+        header::HeartbeatRequest,
+        header::InvokeGetConsumerStatusRequest<'_>,
+        header::ListAclRequest<'_>,
+        header::ListUserRequest<'_>,
+        header::LitePullMessageRequest<'_>,
+        header::LockBatchMqRequest<'_>,
+        header::NotificationReply,
+        header::NotificationRequest<'_>,
+        header::NotifyConsumerIdsChangedRequest<'_>,
+        header::NotifyUnsubscribeLiteRequest<'_>,
+        header::OffsetReply,
+        header::PeekMessageRequest<'_>,
+        header::PollingInfoReply,
+        header::PollingInfoRequest<'_>,
+        header::PopLiteMessageRequest<'_>,
+        header::PopMessageReply,
+        header::PopMessageRequest<'_>,
+        header::PullMessageReply,
+        header::PullMessageRequest<'_>,
+        header::PushReplyMessageRequest<'_>,
+        header::PutKvConfigRequest<'_>,
+        header::QueryConsumeQueueRequest<'_>,
+        header::QueryConsumeTimeSpanRequest<'_>,
+        header::QueryConsumerOffsetRequest<'_>,
+        header::QueryCorrectionOffsetRequest<'_>,
+        header::QueryDataVersionReply,
+        header::QueryDataVersionRequest<'_>,
+        header::QueryMessageReply,
+        header::QueryMessageRequest<'_>,
+        header::QuerySubscriptionByConsumerRequest<'_>,
+        header::QueryTopicConsumeByWhoRequest<'_>,
+        header::QueryTopicsByConsumerRequest<'_>,
+        header::RecallMessageReply,
+        header::RecallMessageRequest<'_>,
+        header::RegisterBrokerReply,
+        header::RegisterBrokerRequest<'_>,
+        header::RegisterTopicRequest<'_>,
+        header::ResetConsumerClientOffsetRequest<'_>,
+        header::ResetOffsetRequest<'_>,
+        header::ResumeCheckHalfMessageRequest<'_>,
+        header::SearchOffsetRequest<'_>,
+        header::SendBatchMessageRequest<'_>,
+        header::SendMessageReply,
+        header::SendMessageRequest<'_>,
+        header::SendMessageV1Request<'_>,
+        header::SendReplyMessageRequest<'_>,
+        header::SendReplyMessageV1Request<'_>,
+        header::TimestampReply,
+        header::UnlockBatchMqRequest<'_>,
+        header::UnregisterBrokerRequest<'_>,
+        header::UnregisterClientRequest<'_>,
+        header::UpdateAclRequest<'_>,
+        header::UpdateConsumerOffsetRequest<'_>,
+        header::UpdateGroupForbiddenRequest<'_>,
+        header::UpdateUserRequest<'_>,
+        header::ViewBrokerStatsDataRequest<'_>,
+        header::ViewMessageRequest<'_>,
+        header::WipeWritePermOfBrokerReply,
+        header::WipeWritePermOfBrokerRequest<'_>,
     );
+}
+
+/// A JSON header of any operation, without the frame around it.
+fn header_text(data: &[u8]) {
+    let Ok(length) = u32::try_from(data.len()) else {
+        return;
+    };
+    // the upper byte of the header length is the header's form: 0 for JSON
+    let mut bytes = BytesMut::from(&(length & 0x00ff_ffff).to_be_bytes()[..]);
+    bytes.extend_from_slice(data);
+    decode(bytes.freeze());
+}
+
+/// What a stranger's fields are signed to is what a server verifies, whatever they are.
+fn signature(command: &RemotingCommand) {
+    let credentials = acl::Credentials {
+        access_key: "user".to_owned(),
+        secret_key: "secret".to_owned(),
+        security_token: None,
+    };
+    let _ = acl::verify(command, "secret");
+    let mut signed = command.clone();
+    signed.version = i32::MAX;
+    acl::sign(&mut signed, &credentials);
+    assert!(acl::verify(&signed, "secret") && !acl::verify(&signed, "other"));
 }
 
 /// A body that decodes can be written and read again. What Java drops (a member it does not know, an enumeration's unknown
@@ -187,18 +331,51 @@ macro_rules! stable {
 fn bodies(data: &[u8]) {
     stable!(
         data,
-        body::route::TopicRouteData,
-        body::route::ClusterInfo,
+        body::registration::RegisterBrokerBody,
         body::heartbeat::HeartbeatData,
         body::heartbeat::ConsumerConnection,
-        body::offsets::TopicStatsTable,
-        body::offsets::ConsumeStats,
-        body::topics::TopicList,
+        body::heartbeat::ProducerConnection,
+        body::heartbeat::ProducerTableInfo,
+        body::heartbeat::GetConsumerListByGroupResponseBody,
+        body::heartbeat::CheckClientRequestBody,
+        body::heartbeat::QuerySubscriptionResponseBody,
+        body::stats::BrokerStatsData,
+        body::stats::QueryConsumeQueueResponseBody,
         body::lock::LockBatchRequestBody,
         body::lock::LockBatchResponseBody,
-        body::pop::BatchAckMessageRequestBody,
         body::running_info::ConsumerRunningInfo,
+        body::running_info::ConsumeMessageDirectlyResult,
+        body::pop::BatchAckMessageRequestBody,
+        body::static_topic::TopicQueueMappingInfo,
+        body::static_topic::TopicQueueMappingDetail,
+        body::static_topic::TopicConfigAndQueueMapping,
+        body::groups::SubscriptionGroupConfig,
+        body::groups::SubscriptionGroupList,
+        body::groups::GroupForbidden,
+        body::groups::GroupList,
         body::offsets::ResetOffsetBody,
+        body::offsets::ResetOffsetBodyForC,
+        body::offsets::GetConsumerStatusBody,
+        body::offsets::QueryCorrectionOffsetBody,
+        body::offsets::ConsumeStats,
+        body::offsets::ConsumeStatsList,
+        body::offsets::TopicStatsTable,
+        body::offsets::QueryConsumeTimeSpanBody,
+        body::offsets::OffsetMovedEvent,
+        body::route::TopicRouteData,
+        body::route::ClusterInfo,
+        body::route::BrokerMemberGroup,
+        body::route::GetBrokerMemberGroupResponseBody,
+        body::route::KVTable,
+        body::assignment::QueryAssignmentRequestBody,
+        body::assignment::QueryAssignmentResponseBody,
+        body::assignment::SetMessageRequestModeRequestBody,
+        body::access::UserInfo,
+        body::access::AclInfo,
+        body::topics::TopicConfig,
+        body::topics::TopicList,
+        body::topics::CreateTopicListRequestBody,
+        body::lite::LiteSubscriptionCtlRequestBody,
     );
 }
 
@@ -210,6 +387,8 @@ fn config(data: &[u8]) {
         body::groups::SubscriptionGroupWrapper,
         body::offsets::ConsumerOffsetSerializeWrapper,
         body::offsets::DelayOffsetSerializeWrapper,
+        body::topics::TopicConfigAndMappingSerializeWrapper,
+        body::assignment::MessageRequestModeSerializeWrapper,
     );
 }
 
@@ -237,6 +416,24 @@ fn record(data: &[u8]) {
         }
     }
     assert!(seen <= data.len(), "more records than bytes");
+}
+
+/// The body of a pull reply, as a consumer gets it: bodies decompressed, inner batches expanded.
+fn messages(data: &[u8]) {
+    let body = Bytes::copy_from_slice(data);
+    let (messages, fault) = MessageExt::decode_until_fault(&body, &"broker".into());
+    assert_eq!(
+        MessageExt::decode_all(&body, &"broker".into()).is_ok(),
+        fault.is_none()
+    );
+    for message in messages {
+        let _ = (
+            message.msg_id(),
+            message.offset_msg_id(),
+            message.keys().count(),
+        );
+        let _ = rocketry_protocol::Message::reply_to(&message, "reply");
+    }
 }
 
 /// The body of a batch send.
@@ -302,6 +499,46 @@ fn ids(data: &[u8]) {
     }
 }
 
+/// What pop replies say in texts: receipts and offsets.
+fn pop_texts(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(receipt) = pop::Receipt::parse(&text) {
+        let _ = (receipt.visible_again_ms(), receipt.is_orderly());
+        assert_eq!(pop::Receipt::parse(&receipt.to_string()), Ok(receipt));
+    }
+    let _ = pop::Receipt::parse_handle(&text);
+    if let Ok(offsets) = pop::parse_start_offsets(&text) {
+        let again = pop::format_start_offsets(&offsets);
+        assert_eq!(pop::parse_start_offsets(&again), Ok(offsets));
+    }
+    if let Ok(offsets) = pop::parse_message_offsets(&text) {
+        let again = pop::format_message_offsets(&offsets);
+        assert_eq!(pop::parse_message_offsets(&again), Ok(offsets));
+    }
+    if let Ok(counts) = pop::parse_order_counts(&text) {
+        let again = pop::format_order_counts(&counts);
+        assert_eq!(pop::parse_order_counts(&again), Ok(counts));
+    }
+}
+
+/// The body of a trace message.
+fn trace_body(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(records) = trace::decode(&text) else {
+        return;
+    };
+    for record in records {
+        let mut out = String::new();
+        record.encode(&mut out);
+        let _ = record.index_keys();
+        let again = trace::decode(&out);
+        assert!(
+            again.is_ok(),
+            "our own record {out:?} does not decode: {again:?}"
+        );
+    }
+}
+
 /// Topic and group names.
 fn names(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -311,6 +548,14 @@ fn names(data: &[u8]) {
     if let Ok(group) = Group::new(&*text) {
         let _ = (Topic::retry(&group), Topic::dead_letter(&group));
     }
+    let _ = topic::parse_light_queue(&text);
+    let _ = body::topics::TopicConfig::from_text(&text);
+    let (left, right) = halves(data);
+    let _ = (namespace::unwrap(&text), namespace::namespace_of(&text));
+    let _ = namespace::unwrap_from(&left, &right);
+    let _ = pop::normal_topic(&left, &right);
+    let _ = pop::split_retry_topic(&text);
+    let _ = rocketry_protocol::address::vip_channel(&text);
 }
 
 /// Two texts out of one input.

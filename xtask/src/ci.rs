@@ -12,8 +12,8 @@ pub(crate) struct Options {
     /// Without the cases that need Java, Maven and Go
     #[arg(long)]
     without_interop: bool,
-    /// Seconds for each fuzz target
-    #[arg(long, default_value_t = 3, value_name = "N")]
+    /// Seconds for each fuzz target; as many run at once as there are processors
+    #[arg(long, default_value_t = 60, value_name = "N")]
     fuzz_seconds: u64,
 }
 

@@ -29,20 +29,23 @@ pub(crate) fn recall(broker: &Broker, request: &RemotingCommand, responder: Resp
     let peer = responder.connection().peer_addr();
     let (put, message_id) = match prepare(broker, request, peer, clock::wall_ms()) {
         Ok(prepared) => prepared,
-        Err(fault) => return responder.respond(fault.into_response()),
+        Err(fault) => return responder.respond(with_region(fault.into_response())),
     };
     put::submit(broker, put, move |outcome| {
         let reply = match outcome {
-            Ok(_) => Ok(ok()
-                .with_header(&RecallMessageReply { msg_id: message_id })
-                .with_field(name::MSG_REGION, REGION)),
+            Ok(_) => Ok(ok().with_header(&RecallMessageReply { msg_id: message_id })),
             Err(failure) => {
                 tracing::warn!(?failure, "a recall was not stored");
                 Err(Fault::system_error("recall failed, execute error"))
             }
         };
-        responder.respond(into_response(reply));
+        responder.respond(with_region(into_response(reply)));
     });
+}
+
+/// Every answer names the region.
+fn with_region(response: RemotingCommand) -> RemotingCommand {
+    response.with_field(name::MSG_REGION, REGION)
 }
 
 fn prepare(

@@ -351,14 +351,3 @@ async fn s068_a_message_is_viewed_by_its_offset_id() {
         );
     }
 }
-
-#[tokio::test]
-async fn timers_are_refused_rather_than_delivered_at_once() {
-    let wire = Wire::start().await;
-    let request = SendMessageRequest {
-        properties: "TIMER_DELAY_SEC\u{1}5\u{2}",
-        ..request_to("T")
-    };
-    assert_eq!(wire.broker(send(&request, "x")).await.code, 1);
-    assert!(wire.read_all("T", 0).await.is_empty());
-}

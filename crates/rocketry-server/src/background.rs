@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    FlushMode,
     broker::Broker,
     clock,
     name_server::NameServer,
@@ -19,6 +20,9 @@ const BROKER_SCAN: Duration = Duration::from_secs(5);
 
 /// Time between two looks for silent clients. Java: `ClientHousekeepingService`.
 const CLIENT_SCAN: Duration = Duration::from_secs(10);
+
+/// Time between two looks for sends whose sync takes too long.
+const SYNC_SCAN: Duration = Duration::from_millis(250);
 
 /// Starts the name server's task.
 pub(crate) fn spawn_name_server(
@@ -53,6 +57,13 @@ pub(crate) fn spawn_broker(
     tasks.spawn(every(stats::SAMPLE_EVERY, stop.clone(), move || {
         stats.sample(clock::wall_ms());
     }));
+
+    if broker.config.flush == FlushMode::Sync {
+        let (writer, longest) = (broker.writer.clone(), broker.config.sync_flush_timeout);
+        tasks.spawn(every(SYNC_SCAN, stop.clone(), move || {
+            writer.answer_late(longest);
+        }));
+    }
 
     tasks.spawn(schedule::run(Arc::clone(broker), stop.clone()));
 

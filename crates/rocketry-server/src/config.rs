@@ -77,6 +77,9 @@ pub struct ServerConfig {
     /// When old messages are removed, and below which free space no new ones are taken. Default: after 72 h, at 4 o'clock, or when the
     /// disk is nearly full. Java: `fileReservedTime` and others, each named at its field.
     pub retention: Retention,
+    /// Longest wait of a send for its sync in [`FlushMode::Sync`]; it is then answered `FLUSH_DISK_TIMEOUT`, which means that the
+    /// message is stored. Default: 5 s. Java: `syncFlushTimeout`.
+    pub sync_flush_timeout: Duration,
     /// Whether a send creates its topic. Default: true. Java: `autoCreateTopicEnable`.
     pub auto_create_topics: bool,
     /// Whether a consumer creates its group. Default: true. Java: `autoCreateSubscriptionGroup`.
@@ -135,6 +138,7 @@ impl Default for ServerConfig {
             flush: FlushMode::Async,
             flush_interval: Duration::from_millis(500),
             retention: Retention::default(),
+            sync_flush_timeout: Duration::from_secs(5),
             auto_create_topics: true,
             auto_create_groups: true,
             enable_property_filter: true,

@@ -145,6 +145,7 @@ impl Handler for BrokerPort {
             RequestCode::DELETE_TOPIC_IN_BROKER => {
                 return admin_topic::delete(broker, &request, responder);
             }
+            RequestCode::CLEAN_UNUSED_TOPIC => return admin_topic::clean_unused(broker, responder),
             RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => {
                 return admin_group::create(broker, &request, responder);
             }

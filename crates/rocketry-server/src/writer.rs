@@ -3,8 +3,11 @@
 //! Sends meet here: everything that waits when a round begins is appended, committed once (in sync mode: synced once) and answered.
 //! While a round runs the next one gathers, so the more there is to do the less each message costs. The queue is bounded in
 //! messages and bytes; who meets it full is told at once and nothing is lost silently.
+//!
+//! In sync mode a message that does not ask to wait for the disk is answered once it is written. One whose sync takes too long is
+//! answered so while the sync goes on.
 
-use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, thread};
+use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -13,6 +16,7 @@ use rocketry_protocol::{
     body::topics::TopicConfig,
 };
 use rocketry_store::{AppendError, Appended, Arrival, NewMessage, WriteError, Writer};
+use tokio::time::Instant;
 
 use crate::clock;
 
@@ -38,15 +42,27 @@ pub(crate) struct Put {
 }
 
 impl Put {
+    /// Whether the answer is to wait for the sync. Java: `MessageExtBrokerInner.isWaitStoreMsgOK`.
+    fn waits_for_sync(&self) -> bool {
+        let no = self.properties.match_indices(NO_WAIT);
+        !no.into_iter()
+            .any(|(at, _)| at == 0 || self.properties.as_bytes().get(at - 1) == Some(&b'\x02'))
+    }
+
     fn bytes(&self) -> usize {
         self.body.len() + self.properties.len() + 256
     }
 }
 
+/// The property of a message that does not wait for the disk.
+const NO_WAIT: &str = "WAIT\u{1}false\u{2}";
+
 /// Where the messages of a put were stored, in order.
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) records: Vec<Appended>,
+    /// The sync took too long: the messages are written, and it is not known whether they are on disk.
+    pub(crate) sync_is_late: bool,
 }
 
 /// Why a put was not stored, or not known to be.
@@ -62,8 +78,11 @@ pub(crate) enum PutError {
     Stopping,
 }
 
-/// Called on the writer's thread once the put is stored, or is not. Must be quick.
+/// Called on the writer's thread, or on that of [`WriterHandle::answer_late`], once the put is stored or is not. Must be quick.
 pub(crate) type Done = Box<dyn FnOnce(Result<Stored, PutError>) + Send>;
+
+/// Called once the queues of a topic are removed, with their number, or with the reason why not.
+pub(crate) type Removed = Box<dyn FnOnce(Result<usize, String>) + Send>;
 
 /// Told which messages became readable, on the writer's thread. Must be quick.
 pub(crate) trait ArrivalSink: Send + Sync {
@@ -80,6 +99,7 @@ pub(crate) struct WriterHandle {
 struct Inbox {
     queue: Mutex<Queue>,
     work: Condvar,
+    syncing: Mutex<Syncing>,
     max_puts: usize,
     max_bytes: usize,
 }
@@ -91,7 +111,12 @@ struct Queue {
     stopping: bool,
 }
 
-struct Job {
+enum Job {
+    Put(PutJob),
+    RemoveTopic { topic: String, done: Removed },
+}
+
+struct PutJob {
     put: Box<Put>,
     /// Written with `put`, if that can be: a crash keeps both or neither.
     companion: Option<Box<Put>>,
@@ -99,9 +124,35 @@ struct Job {
 }
 
 impl Job {
-    fn bytes(&self) -> usize {
-        self.put.bytes() + self.companion.as_ref().map_or(0, |put| put.bytes())
+    fn puts(&self) -> usize {
+        match self {
+            Self::Put(_) => 1,
+            Self::RemoveTopic { .. } => 0,
+        }
     }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Put(PutJob { put, companion, .. }) => {
+                put.bytes() + companion.as_ref().map_or(0, |put| put.bytes())
+            }
+            Self::RemoveTopic { .. } => 0,
+        }
+    }
+}
+
+/// A put that is written, and who wants to know.
+struct Written {
+    stored: Stored,
+    done: Done,
+    waits_for_sync: bool,
+}
+
+/// The puts of a round whose sync is under way.
+#[derive(Default)]
+struct Syncing {
+    since: Option<Instant>,
+    puts: Vec<Written>,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -118,11 +169,12 @@ impl WriterHandle {
     /// Queues a put, and with it a companion that is written by the same call to the disk right behind it. `done` is called once,
     /// here when the queue is full and on the writer's thread otherwise; it is told where `put` was stored.
     pub(crate) fn put(&self, put: Put, companion: Option<Put>, done: Done) {
-        let job = Job {
+        let job = PutJob {
             put: Box::new(put),
             companion: companion.map(Box::new),
             done,
         };
+        let job = Job::Put(job);
         let bytes = job.bytes();
         let mut queue = self.inbox.queue.lock();
         let refused = if queue.stopping {
@@ -136,7 +188,9 @@ impl WriterHandle {
         };
         if let Some(refused) = refused {
             drop(queue);
-            (job.done)(Err(refused));
+            if let Job::Put(job) = job {
+                (job.done)(Err(refused));
+            }
             return;
         }
         queue.puts += 1;
@@ -146,6 +200,39 @@ impl WriterHandle {
         drop(queue);
         if wake {
             self.inbox.work.notify_one();
+        }
+    }
+
+    /// Removes the queues of a topic, after everything that was put before. `done` is called once.
+    pub(crate) fn remove_topic(&self, topic: String, done: Removed) {
+        let mut queue = self.inbox.queue.lock();
+        if queue.stopping {
+            drop(queue);
+            done(Err("the server stops".to_owned()));
+            return;
+        }
+        queue.jobs.push_back(Job::RemoveTopic { topic, done });
+        drop(queue);
+        self.inbox.work.notify_one();
+    }
+
+    /// Answers what is written and whose sync has taken this long.
+    pub(crate) fn answer_late(&self, longest: Duration) {
+        let mut syncing = self.inbox.syncing.lock();
+        if syncing.since.is_none_or(|since| since.elapsed() < longest) {
+            return;
+        }
+        let late = std::mem::take(&mut syncing.puts);
+        drop(syncing);
+        if !late.is_empty() {
+            tracing::warn!(puts = late.len(), ?longest, "the disk is slow to sync");
+        }
+        for Written {
+            mut stored, done, ..
+        } in late
+        {
+            stored.sync_is_late = true;
+            done(Ok(stored));
         }
     }
 
@@ -177,6 +264,7 @@ pub(crate) fn spawn(
             stopping: false,
         }),
         work: Condvar::new(),
+        syncing: Mutex::default(),
         max_puts,
         max_bytes,
     });
@@ -219,7 +307,7 @@ impl Log {
         let take = queue.jobs.len().min(ROUND);
         round.extend(queue.jobs.drain(..take));
         for job in round.iter() {
-            queue.puts -= 1;
+            queue.puts -= job.puts();
             queue.bytes -= job.bytes();
         }
         !round.is_empty()
@@ -228,42 +316,87 @@ impl Log {
     /// Appends, commits and answers a round.
     fn carry_out(&mut self, round: &mut Vec<Job>) {
         let mut written = Vec::with_capacity(round.len());
-        for Job {
-            put,
-            companion,
-            done,
-        } in round.drain(..)
-        {
-            match append_both(&mut self.writer, &put, companion.as_deref()) {
-                Ok(stored) => written.push((stored, done)),
-                Err(error) => {
-                    // A full disk met while a file was closed takes the messages before it along.
-                    if let AppendError::Write(error) = &error {
-                        for (_, done) in written.drain(..) {
-                            done(Err(PutError::Failed(error.clone())));
-                        }
+        for job in round.drain(..) {
+            match job {
+                Job::Put(job) => self.append(job, &mut written),
+                Job::RemoveTopic { topic, done } => {
+                    self.commit(&mut written);
+                    let removed = self.writer.remove_topic(&topic);
+                    if let Err(error) = &removed {
+                        tracing::error!(%error, topic, "the queues of a topic were not removed");
                     }
-                    done(Err(PutError::Refused(error)));
+                    done(removed.map_err(|error| error.to_string()));
                 }
             }
         }
         self.commit(&mut written);
     }
 
-    fn commit(&mut self, written: &mut Vec<(Stored, Done)>) {
+    fn append(&mut self, job: PutJob, written: &mut Vec<Written>) {
+        let PutJob {
+            put,
+            companion,
+            done,
+        } = job;
+        match append_both(&mut self.writer, &put, companion.as_deref()) {
+            Ok(stored) => written.push(Written {
+                stored,
+                done,
+                waits_for_sync: put.waits_for_sync(),
+            }),
+            Err(error) => {
+                // A full disk met while a file was closed takes the messages before it along.
+                if let AppendError::Write(error) = &error {
+                    for Written { done, .. } in written.drain(..) {
+                        done(Err(PutError::Failed(error.clone())));
+                    }
+                }
+                done(Err(PutError::Refused(error)));
+            }
+        }
+    }
+
+    fn commit(&mut self, written: &mut Vec<Written>) {
         if written.is_empty() {
             return;
         }
-        let arrivals = &self.arrivals;
-        let committed = self.writer.commit_with(|arrival| arrivals.arrived(arrival));
+        let (arrivals, inbox) = (&self.arrivals, &*self.inbox);
+        let committed = self.writer.commit_in_steps(
+            || inbox.begin_sync(written),
+            |arrival| arrivals.arrived(arrival),
+        );
+        inbox.end_sync(written);
         if let Err(error) = &committed {
             tracing::error!(%error, puts = written.len(), "messages were not stored");
         }
-        for (stored, done) in written.drain(..) {
+        for Written { stored, done, .. } in written.drain(..) {
             done(match &committed {
                 Ok(()) => Ok(stored),
                 Err(error) => Err(PutError::Failed(error.clone())),
             });
+        }
+    }
+}
+
+impl Inbox {
+    /// Answers what does not wait for the sync; the rest can be answered while it goes on.
+    fn begin_sync(&self, written: &mut Vec<Written>) {
+        let (wait, answer): (Vec<_>, Vec<_>) =
+            written.drain(..).partition(|put| put.waits_for_sync);
+        let mut syncing = self.syncing.lock();
+        syncing.since = Some(Instant::now());
+        syncing.puts = wait;
+        drop(syncing);
+        for put in answer {
+            (put.done)(Ok(put.stored));
+        }
+    }
+
+    /// Takes back what was not answered meanwhile.
+    fn end_sync(&self, written: &mut Vec<Written>) {
+        let mut syncing = self.syncing.lock();
+        if syncing.since.take().is_some() {
+            *written = std::mem::take(&mut syncing.puts);
         }
     }
 }
@@ -303,6 +436,7 @@ fn append(writer: &mut Writer, put: &Put) -> Result<Stored, AppendError> {
     if !put.batch {
         return Ok(Stored {
             records: vec![writer.append(&message, now_ms)?],
+            sync_is_late: false,
         });
     }
     let items: Vec<BatchItem<'_>> =
@@ -314,5 +448,11 @@ fn append(writer: &mut Writer, put: &Put) -> Result<Stored, AppendError> {
             })?;
     let mut records = Vec::with_capacity(items.len());
     writer.append_batch(&message, &items, now_ms, &mut records)?;
-    Ok(Stored { records })
+    Ok(Stored {
+        records,
+        sync_is_late: false,
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,7 +171,19 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::commit`]; then nothing is told.
-    pub fn commit_with(&mut self, mut arrived: impl FnMut(&Arrival<'_>)) -> Result<(), WriteError> {
+    pub fn commit_with(&mut self, arrived: impl FnMut(&Arrival<'_>)) -> Result<(), WriteError> {
+        self.commit_in_steps(|| {}, arrived)
+    }
+
+    /// [`Writer::commit_with`], in [`FlushMode::Sync`] also telling that everything is written, before the sync begins.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`]; then no arrival is told.
+    pub fn commit_in_steps(
+        &mut self,
+        written: impl FnOnce(),
+        mut arrived: impl FnMut(&Arrival<'_>),
+    ) -> Result<(), WriteError> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -188,11 +200,12 @@ impl Writer {
             return Err(self.fail("append to", &path, error));
         }
         self.tail.commit();
-        if self.shared.options.flush == FlushMode::Sync
-            && let Err(error) = self.shared.sync_log()
-        {
-            self.forget_pending();
-            return Err(error);
+        if self.shared.options.flush == FlushMode::Sync {
+            written();
+            if let Err(error) = self.shared.sync_log() {
+                self.forget_pending();
+                return Err(error);
+            }
         }
         self.publish(&mut arrived);
         Ok(())

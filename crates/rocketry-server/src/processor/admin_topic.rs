@@ -26,7 +26,11 @@ use crate::{
     clock,
     fault::{Fault, Reply, into_response},
     names,
+    writer::WriterHandle,
 };
+
+/// Queues of light messages, which have no topic of their own. Java: `MixAll.LMQ_PREFIX`.
+const LMQ_PREFIX: &str = "%LMQ%";
 
 /// Code 17.
 pub(crate) fn create(broker: &Broker, request: &RemotingCommand, responder: Responder) {
@@ -69,17 +73,60 @@ pub(crate) fn delete(broker: &Broker, request: &RemotingCommand, responder: Resp
         Ok(topic) => topic,
         Err(fault) => return responder.respond(fault.into_response()),
     };
-    let now_ms = clock::wall_ms();
+    let mut names = Vec::new();
     for group in broker.offsets.committed().groups_of(&topic) {
         for retry in [
             format!("{}{group}_{topic}", names::RETRY_PREFIX),
             format!("{}{group}+{topic}", names::RETRY_PREFIX),
         ] {
-            forget(broker, &retry, now_ms);
+            if broker.topics().get(&retry).is_some() {
+                names.push(retry);
+            }
         }
     }
-    forget(broker, &topic, now_ms);
-    answer_after(broker, responder, Ok(()));
+    names.push(topic);
+    let now_ms = clock::wall_ms();
+    for name in &names {
+        forget(broker, name, now_ms);
+    }
+    remove_queues(broker, names, responder);
+}
+
+/// Code 316: removes the queues of topics that are no more.
+pub(crate) fn clean_unused(broker: &Broker, responder: Responder) {
+    let mut names: Vec<String> = Vec::new();
+    for (topic, _, _) in broker.reader.queues() {
+        let is_known = names.last().is_some_and(|last| **last == *topic)
+            || broker.topics().get(&topic).is_some()
+            || broker.system.is_system(&topic);
+        if !is_known && !topic.starts_with(LMQ_PREFIX) {
+            names.push(topic.as_ref().to_owned());
+        }
+    }
+    remove_queues(broker, names, responder);
+}
+
+/// Removes queues once it is on disk that their topics are no more, and answers then.
+fn remove_queues(broker: &Broker, names: Vec<String>, responder: Responder) {
+    let writer = broker.writer.clone();
+    broker
+        .metadata
+        .after_write(move |persisted| match persisted {
+            Ok(()) => remove_next(writer, names, responder),
+            Err(reason) => responder.respond(Fault::system_error(reason).into_response()),
+        });
+}
+
+fn remove_next(writer: WriterHandle, mut names: Vec<String>, responder: Responder) {
+    let Some(name) = names.pop() else {
+        return responder.respond(ok());
+    };
+    let next = writer.clone();
+    let done = move |removed: Result<usize, String>| match removed {
+        Ok(_) => remove_next(next, names, responder),
+        Err(reason) => responder.respond(Fault::system_error(reason).into_response()),
+    };
+    writer.remove_topic(name, Box::new(done));
 }
 
 fn deletable(broker: &Broker, request: &RemotingCommand) -> Result<String, Fault> {
@@ -99,6 +146,7 @@ fn forget(broker: &Broker, topic: &str, now_ms: i64) {
         announce::topic_removed(broker, topic);
     }
     broker.offsets.remove_topic(topic);
+    broker.reader.metadata().timer_metrics.remove(topic);
 }
 
 /// Code 21: everything, or a page in the order of the names.

@@ -95,7 +95,12 @@ impl Answer {
         let mut reply = SendMessageReply::new(msg_id, self.queue_id, first);
         reply.transaction_id = self.unique_id;
         reply.recall_handle = self.recall_handle;
-        RemotingCommand::response(ResponseCode::SUCCESS).with_header(&reply)
+        let code = if stored.sync_is_late {
+            ResponseCode::FLUSH_DISK_TIMEOUT
+        } else {
+            ResponseCode::SUCCESS
+        };
+        RemotingCommand::response(code).with_header(&reply)
     }
 }
 

@@ -10,11 +10,14 @@ use rocketry_protocol::{
         BoundaryType, CreateTopicRequest, DeleteTopicRequest, GetAllTopicConfigReply,
         GetAllTopicConfigRequest, GetConsumeStatsRequest, GetEarliestMsgStoretimeRequest,
         GetMaxOffsetRequest, GetMinOffsetRequest, GetTopicConfigRequest, GetTopicStatsInfoRequest,
-        OffsetReply, SearchOffsetRequest, TimestampReply, UpdateConsumerOffsetRequest,
+        OffsetReply, QueryConsumerOffsetRequest, SearchOffsetRequest, TimestampReply,
+        UpdateConsumerOffsetRequest,
     },
 };
 
-use crate::common::Wire;
+use rocketry_server::{DataDir, ServerConfig};
+
+use crate::common::{TIMEOUT, Wire, pull};
 
 fn create<'a>(topic: &'a str, attributes: Option<&'a str>) -> CreateTopicRequest<'a> {
     CreateTopicRequest {
@@ -114,6 +117,78 @@ async fn s069_topics_are_created_changed_and_deleted() {
             .code,
         29
     );
+}
+
+/// S-071, with a message sent to another topic before and after.
+#[tokio::test]
+async fn s071_a_deleted_topic_leaves_nothing_and_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig::temp();
+    config.data_dir = DataDir::Path(dir.path().to_owned());
+    let wire = Wire::with(config.clone()).await;
+    for topic in ["T", "U", "%RETRY%CG_T"] {
+        assert_eq!(wire.ask_broker(&create(topic, None)).await.code, 0);
+        for body in ["a", "b", "c"] {
+            wire.put(topic, 0, "", body).await;
+        }
+    }
+    // Makes the group.
+    wire.ask_broker(&pull("T", 0, 0)).await;
+    for topic in ["T", "U"] {
+        let commit = UpdateConsumerOffsetRequest {
+            consumer_group: "CG",
+            topic,
+            queue_id: 0,
+            commit_offset: 2,
+            broker_name: None,
+        };
+        assert_eq!(wire.ask_broker(&commit).await.code, 0);
+    }
+    let delete = DeleteTopicRequest { topic: "T" };
+    assert_eq!(wire.ask_broker(&delete).await.code, 0);
+    let queues = dir.path().join("consumequeue");
+    assert!(!queues.join("T").exists() && !queues.join("%RETRY%CG_T").exists());
+    assert_eq!(wire.read_all("U", 0).await.len(), 3);
+    assert_eq!(wire.ask_broker(&pull("T", 0, 0)).await.code, 17);
+    assert_eq!(wire.ask_broker(&delete).await.code, 0, "again");
+
+    assert_eq!(wire.put("T", 0, "", "new").await.queue_offset, 0);
+    let committed = |topic| QueryConsumerOffsetRequest {
+        consumer_group: "CG",
+        topic,
+        queue_id: 0,
+        set_zero_if_not_found: Some(false),
+        broker_name: None,
+    };
+    assert_eq!(wire.ask_broker(&committed("T")).await.code, 22);
+    assert_eq!(wire.ask_broker(&committed("U")).await.code, 0);
+    wire.server.shutdown(TIMEOUT).await.unwrap();
+
+    let wire = Wire::with(config).await;
+    let bodies: Vec<_> = wire.read_all("T", 0).await;
+    assert_eq!(bodies.len(), 1);
+    assert_eq!(&*bodies[0].body, b"new");
+}
+
+#[tokio::test]
+async fn queues_without_a_topic_are_cleaned_when_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig::temp();
+    config.data_dir = DataDir::Path(dir.path().to_owned());
+    let wire = Wire::with(config.clone()).await;
+    wire.put("T", 0, "", "a").await;
+    wire.put("U", 0, "", "b").await;
+    wire.server.shutdown(TIMEOUT).await.unwrap();
+    let topics = dir.path().join("config/topics.json");
+    let text = std::fs::read_to_string(&topics).unwrap();
+    std::fs::write(&topics, text.replace("\"T\"", "\"V\"")).unwrap();
+
+    let wire = Wire::with(config).await;
+    let queues = dir.path().join("consumequeue");
+    assert!(queues.join("T").exists());
+    let clean = RemotingCommand::bare_request(RequestCode::CLEAN_UNUSED_TOPIC);
+    assert_eq!(wire.broker(clean).await.code, 0);
+    assert!(!queues.join("T").exists() && queues.join("U").exists());
 }
 
 #[tokio::test]
@@ -243,7 +318,7 @@ async fn s073_topic_and_consume_stats_agree_with_what_was_sent() {
         17
     );
 
-    wire.ask_broker(&crate::common::pull("T", 1, 0)).await;
+    wire.ask_broker(&pull("T", 1, 0)).await;
     wire.ask_broker(&UpdateConsumerOffsetRequest {
         consumer_group: "CG",
         topic: "T",

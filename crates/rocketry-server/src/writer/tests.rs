@@ -1,0 +1,178 @@
+use std::{
+    path::Path,
+    sync::{Condvar as StdCondvar, Mutex as StdMutex, mpsc},
+};
+
+use rocketry_store::{
+    FileSystem, FlushMode, Reader, Store, StoreOptions,
+    fs::{Entry, File, FileLock, LockFailure, OpenMode, RealFileSystem},
+};
+
+use super::*;
+
+/// A disk whose syncs of commit-log files wait until they are let go.
+#[derive(Debug, Default)]
+struct SlowDisk {
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    is_shut: StdMutex<bool>,
+    opened: StdCondvar,
+}
+
+impl Gate {
+    fn set(&self, is_shut: bool) {
+        *self.is_shut.lock().unwrap() = is_shut;
+        self.opened.notify_all();
+    }
+    fn pass(&self) {
+        let is_shut = self.is_shut.lock().unwrap();
+        drop(self.opened.wait_while(is_shut, |is_shut| *is_shut).unwrap());
+    }
+}
+
+#[derive(Debug)]
+struct SlowFile {
+    file: Arc<dyn File>,
+    gate: Arc<Gate>,
+}
+
+impl FileSystem for SlowDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let file = RealFileSystem.open(path, mode)?;
+        let is_log = path.parent().is_some_and(|dir| dir.ends_with("commitlog"));
+        Ok(if is_log {
+            let gate = Arc::clone(&self.gate);
+            Arc::new(SlowFile { file, gate })
+        } else {
+            file
+        })
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFileSystem.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        RealFileSystem.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFileSystem.create_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFileSystem.sync_dir(dir)
+    }
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.sync_all(path)
+    }
+    fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {
+        RealFileSystem.lock(path)
+    }
+    fn free_bytes(&self, path: &Path) -> Option<u64> {
+        RealFileSystem.free_bytes(path)
+    }
+}
+
+impl File for SlowFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(buf, offset)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.zero_range(offset, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.gate.pass();
+        self.file.sync()
+    }
+}
+
+struct Nobody;
+
+impl ArrivalSink for Nobody {
+    fn arrived(&self, _: &Arrival<'_>) {}
+}
+
+fn put(properties: &str) -> Put {
+    let host = "127.0.0.1:1".parse().unwrap();
+    Put {
+        topic: Arc::new(TopicConfig::new("T", 1)),
+        queue_id: 0,
+        flag: 0,
+        sys_flag: 0,
+        born_ms: 1,
+        born_host: host,
+        store_host: host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body: Bytes::from_static(b"x"),
+        properties: properties.to_owned(),
+        batch: false,
+    }
+}
+
+fn send(handle: &WriterHandle, properties: &str) -> mpsc::Receiver<Result<Stored, PutError>> {
+    let (tell, told) = mpsc::channel();
+    let done = move |outcome| tell.send(outcome).unwrap();
+    handle.put(put(properties), None, Box::new(done));
+    told
+}
+
+fn readable(reader: &Reader) -> i64 {
+    reader.queue_range("T", 0).map_or(0, |range| range.max)
+}
+
+/// S-031: no answer before the sync, unless the message does not wait for it or the sync takes too long.
+#[test]
+fn s031_answers_wait_for_the_disk_but_not_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let disk = SlowDisk {
+        gate: Arc::clone(&gate),
+    };
+    let options = StoreOptions {
+        flush: FlushMode::Sync,
+        ..StoreOptions::default()
+    };
+    let (writer, reader, _) = Store::open_on(Arc::new(disk), dir.path(), options, 1).unwrap();
+    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody)).unwrap();
+    let stored = send(&handle, "").recv().unwrap().unwrap();
+    assert!(!stored.sync_is_late);
+
+    gate.set(true);
+    let at_once = send(&handle, "KEYS\u{1}k\u{2}WAIT\u{1}false\u{2}");
+    assert!(!at_once.recv().unwrap().unwrap().sync_is_late);
+    assert_eq!(readable(&reader), 1, "not before it is on disk");
+    gate.set(false);
+    let waits = send(&handle, "XWAIT\u{1}false\u{2}");
+    assert!(!waits.recv().unwrap().unwrap().sync_is_late);
+    assert_eq!(readable(&reader), 3);
+
+    gate.set(true);
+    let late = send(&handle, "");
+    while handle.inbox.syncing.lock().puts.is_empty() {
+        thread::yield_now();
+    }
+    handle.answer_late(Duration::from_hours(1));
+    assert!(late.try_recv().is_err());
+    handle.answer_late(Duration::ZERO);
+    let stored = late.recv().unwrap().unwrap();
+    assert!(stored.sync_is_late);
+    assert_eq!(stored.records[0].queue_offset, 3);
+    gate.set(false);
+    assert!(!send(&handle, "").recv().unwrap().unwrap().sync_is_late);
+    assert_eq!(readable(&reader), 5);
+    handle.stop();
+    thread.join().unwrap().unwrap();
+}

@@ -6,7 +6,7 @@ use rocketry_protocol::{Language, ResponseCode, Topic, acl::Credentials, compres
 
 use crate::{
     error::{Error, ErrorKind},
-    producer::{AutoBatch, LatencyPolicy, TraceConfig},
+    producer::{AutoBatch, Detector, LatencyPolicy, TraceConfig},
 };
 
 /// Options of a [`crate::Client`]: `ClientConfig { heartbeat: Duration::from_secs(10), ..Default::default() }`.
@@ -245,6 +245,10 @@ pub struct ProducerConfig {
     ///
     /// Java: `latencyMax`, `notAvailableDuration`.
     pub latency_policy: LatencyPolicy,
+    /// Asks brokers that could not be reached until they answer; needs [`ProducerConfig::latency_fault_tolerance`]. Default none.
+    ///
+    /// Java: `DefaultMQProducer.startDetectorEnable`.
+    pub detector: Option<Detector>,
     /// Checks of transactions that run at a time. Default 1, bounds 1 ..= 1000.
     ///
     /// Java: `TransactionMQProducer.checkThreadPoolMaxSize`.
@@ -295,6 +299,7 @@ impl Default for ProducerConfig {
             in_flight_requests: 1024,
             latency_fault_tolerance: false,
             latency_policy: LatencyPolicy::default(),
+            detector: None,
             transaction_checks: 1,
             transaction_check_queue: 2000,
             auto_batch: None,
@@ -375,6 +380,13 @@ impl ProducerConfig {
         }
         if let Some(trace) = &self.trace {
             trace.check(&mut faults);
+        }
+        if let Some(detector) = &self.detector {
+            faults.duration("detector.interval", detector.interval, ms, hour);
+            faults.duration("detector.timeout", detector.timeout, ms, hour);
+            if !self.latency_fault_tolerance {
+                faults.add("detector is set, but latency_fault_tolerance is off".to_owned());
+            }
         }
         if let Err(fault) = self.latency_policy.check() {
             faults.add(fault);

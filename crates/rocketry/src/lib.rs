@@ -77,13 +77,13 @@ pub use connect::Connect;
 pub use error::{Attempt, Error, ErrorKind, Phase};
 pub use name_server::NameServers;
 pub use producer::{
-    Answer, AttemptOutcome, AutoBatch, Avoided, AvoidedBecause, BodyForm, Decision,
+    Answer, AttemptOutcome, AutoBatch, Avoided, AvoidedBecause, BodyForm, Decision, Detector,
     EndTransactionContext, EndTransactionHook, ForbiddenHook, HalfMessage, Histogram, IntoVerdict,
     LatencyPolicy, MessageType, MetricsExporter, OneWay, PlainBecause, Producer, ProducerBuilder,
     ProducerMetrics, QueueChoice, Reply, RouteOrigin, Selection, SendContext, SendEvent,
     SendFuture, SendHook, SendMode, SendObserver, SendOutcome, SendRequest, SendResult, SendStage,
     SendStatus, ShutdownReport, Ticket, TraceConfig, Transaction, TransactionResult, Unsent,
-    Verdict, by_hash, by_random, split_batch,
+    Verdict, by_hash, by_machine_room, by_random, split_batch,
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};
 pub use rpc_hook::RpcHook;

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -375,13 +375,15 @@ pub(crate) struct Routes {
 struct Entry {
     topic: Topic,
     route: ArcSwap<PublishRoute>,
+    /// What keys of strict order are spread over: the queues of the first route that one was sent by, for good.
+    layout: OnceLock<Arc<[MessageQueue]>>,
     fetched: Mutex<Instant>,
 }
 
 type Fetched = Result<Arc<PublishRoute>, RouteError>;
 
 /// Least time between two refreshes of one topic that failed sends ask for.
-const SUSPICION_PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const SUSPICION_PAUSE: Duration = Duration::from_millis(500);
 /// Topics whose routes a refresh round asks for at a time.
 const REFRESH_WIDTH: usize = 16;
 
@@ -475,6 +477,15 @@ impl Routes {
         brokers.values().cloned().collect()
     }
 
+    /// Some topic that was sent to.
+    pub(crate) fn any_topic(&self) -> Option<Topic> {
+        self.topics
+            .read()
+            .values()
+            .next()
+            .map(|entry| entry.topic.clone())
+    }
+
     /// The address of that broker's master.
     pub(crate) fn master(&self, broker: &str) -> Option<Arc<str>> {
         self.brokers.lock().get(broker)?.master()
@@ -500,6 +511,22 @@ impl Routes {
             .read()
             .get(topic)
             .map(|entry| entry.route.load_full())
+    }
+
+    /// The queues that keys of strict order are spread over; `None` for a topic that does not exist yet. `route` is the topic's
+    /// present one.
+    pub(crate) fn layout(
+        &self,
+        route: &PublishRoute,
+        topic: &Topic,
+    ) -> Option<Arc<[MessageQueue]>> {
+        if route.auto_create {
+            // the first message decides which brokers have the topic
+            return None;
+        }
+        let entry = self.topics.read().get(topic.as_str()).cloned()?;
+        let layout = entry.layout.get_or_init(|| route.queues.as_slice().into());
+        Some(Arc::clone(layout))
     }
 
     async fn wait(&self, mut fetch: broadcast::Receiver<Fetched>, deadline: Instant) -> Fetched {
@@ -635,6 +662,7 @@ impl Routes {
             let entry = Entry {
                 topic: topic.clone(),
                 route: ArcSwap::new(Arc::clone(&new)),
+                layout: OnceLock::new(),
                 fetched: Mutex::new(clock::now()),
             };
             topics.insert(Arc::clone(topic.as_arc()), Arc::new(entry));

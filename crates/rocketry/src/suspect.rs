@@ -91,6 +91,16 @@ impl Suspects {
     }
 }
 
+/// A question that costs a broker nothing.
+pub(crate) fn probe_request(topic: &str) -> RemotingCommand {
+    RemotingCommand::request(&GetMaxOffsetRequest {
+        topic,
+        queue_id: 0,
+        committed: true,
+        broker_name: None,
+    })
+}
+
 async fn probe(suspects: Arc<Suspects>, name: Arc<str>, broker: Weak<Broker>, topic: String) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -111,12 +121,7 @@ async fn probe(suspects: Arc<Suspects>, name: Arc<str>, broker: Weak<Broker>, to
         let Some(address) = broker.master() else {
             continue;
         };
-        let request = RemotingCommand::request(&GetMaxOffsetRequest {
-            topic: &topic,
-            queue_id: 0,
-            committed: true,
-            broker_name: None,
-        });
+        let request = probe_request(&topic);
         let answered = suspects
             .transport
             .call(&address, request, Deadline::after(PROBE_LIMIT))

@@ -148,13 +148,14 @@ impl Transport {
 
     /// A request made by `make`, and its response; `handed` becomes true when the request is on its way.
     ///
-    /// A peer that says it is going away is asked once more, on a new connection. Java: `NettyRemotingClient`, `GO_AWAY`.
+    /// A peer that says it is going away is asked once more, on a new connection, unless `in_order`: what was handed over later could
+    /// be there first. Java: `NettyRemotingClient`, `GO_AWAY`.
     pub(crate) async fn exchange(
         &self,
         address: &str,
         make: impl Fn() -> RemotingCommand,
         deadline: Deadline,
-        handed: &AtomicBool,
+        (handed, in_order): (&AtomicBool, bool),
     ) -> Result<RemotingCommand, Error> {
         let connection = self.connections.get(address, deadline).await?;
         let reply = self
@@ -164,6 +165,9 @@ impl Transport {
             return Ok(reply);
         }
         self.connections.retire(&connection);
+        if in_order {
+            return Ok(reply);
+        }
         let replacement = self.connections.get(address, deadline).await?;
         self.exchange_on(&replacement, &make, deadline, handed)
             .await

@@ -70,8 +70,6 @@ pub(crate) struct Accumulator {
     options: AutoBatch,
     groups: Mutex<HashMap<Key, Group>>,
     room: Arc<Semaphore>,
-    /// Nothing waits any longer.
-    flush: CancellationToken,
 }
 
 /// What messages of one batch have in common.
@@ -79,6 +77,8 @@ pub(crate) struct Accumulator {
 struct Key {
     topic: Topic,
     queue: Option<MessageQueue>,
+    /// The queue is that of a key of strict order.
+    is_strict: bool,
     waits_for_store: bool,
     tags: Option<String>,
     mode: Mode,
@@ -125,13 +125,7 @@ impl Accumulator {
             options,
             groups: Mutex::default(),
             room: Arc::new(Semaphore::new(options.held_bytes)),
-            flush: CancellationToken::new(),
         }
-    }
-
-    /// Sends what waits, and lets nothing wait from now on.
-    pub(crate) fn flush(&self) {
-        self.flush.cancel();
     }
 
     /// Body bytes of messages without a result.
@@ -160,8 +154,9 @@ impl Accumulator {
         is_new
     }
 
-    /// Waits until a group is ready and takes its members, with the time at which the first one came; `None` ends the group.
-    async fn next(&self, key: &Key) -> Option<(Vec<Member>, Instant)> {
+    /// Waits until a group is ready and takes its members, with the time at which the first one came; `None` ends the group. Nothing
+    /// waits once `closing` is cancelled.
+    async fn next(&self, key: &Key, closing: &CancellationToken) -> Option<(Vec<Member>, Instant)> {
         loop {
             let (full, until) = {
                 let mut groups = self.groups.lock();
@@ -173,7 +168,7 @@ impl Accumulator {
                 let until = group.since + self.options.max_delay;
                 if group.body_bytes > self.options.max_bytes
                     || until <= clock::now()
-                    || self.flush.is_cancelled()
+                    || closing.is_cancelled()
                 {
                     group.body_bytes = 0;
                     return Some((std::mem::take(&mut group.members), group.since));
@@ -183,7 +178,7 @@ impl Accumulator {
             tokio::select! {
                 biased;
                 () = full.notified() => {}
-                () = self.flush.cancelled() => {}
+                () = closing.cancelled() => {}
                 () = sleep_until(until) => {}
             }
         }
@@ -222,7 +217,7 @@ impl Shared {
         held: Held,
     ) -> Result<Gathered, Error> {
         let core = self.client.core();
-        let outgoing = core.namespace.wrap_messages(order.outgoing);
+        let outgoing = self.namespace.wrap_messages(order.outgoing);
         let checked = validate::check(outgoing, self.limits)?;
         let (topic, outgoing) = (checked.topic, checked.outgoing);
         let (Some(accumulator), Outgoing::Single(mut message)) = (&self.accumulator, outgoing)
@@ -231,13 +226,14 @@ impl Shared {
         };
         let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
         let msg_id = ensure_id(&mut message, &core.ids, since_month_start);
-        let queue = self
-            .chosen_queue(order.target, &topic, &message, deadline)
+        let target = self
+            .known_target(order.target, &topic, &message, deadline)
             .await?;
         let (caller, result) = oneshot::channel();
         let key = Key {
             topic,
-            queue,
+            queue: target.queue().cloned(),
+            is_strict: target.is_strict(),
             waits_for_store: message.waits_for_store(),
             tags: message.tags().map(str::to_owned),
             mode,
@@ -254,16 +250,15 @@ impl Shared {
         Ok(Gathered(result))
     }
 
-    /// The queue that the application chooses, by itself or through a selector.
-    async fn chosen_queue(
+    /// The target with the queue that the application chooses, by itself, through a selector or by a key of strict order.
+    async fn known_target(
         &self,
         mut target: Target,
         topic: &Topic,
         message: &Message,
         deadline: Instant,
-    ) -> Result<Option<MessageQueue>, Error> {
-        let namespace = &self.client.core().namespace;
-        if let Target::Selector(_) = target {
+    ) -> Result<Target, Error> {
+        if target.is_chosen() && target.queue().is_none() {
             let route = tokio::select! {
                 biased;
                 route = send::route(self, topic, deadline) => route?,
@@ -271,16 +266,14 @@ impl Shared {
                     return Err(self.aborted(&Outgoing::Single(message.clone())));
                 }
             };
-            send::choose(&mut target, &route, message, namespace)?;
+            send::choose(self, &mut target, &route, message)?;
         }
-        match target {
-            Target::Queue(queue) => {
-                let queue = namespace.wrap_queue(queue)?;
-                send::same_topic(&queue, topic.as_str())?;
-                Ok(Some(queue))
-            }
-            _ => Ok(None),
+        if let Target::Queue(queue) = target {
+            let queue = self.namespace.wrap_queue(queue)?;
+            send::same_topic(&queue, topic.as_str())?;
+            return Ok(Target::Queue(queue));
         }
+        Ok(target)
     }
 }
 
@@ -289,7 +282,7 @@ async fn send_group(shared: Arc<Shared>, key: Key) {
     let Some(accumulator) = &shared.accumulator else {
         return;
     };
-    while let Some((members, since)) = accumulator.next(&key).await {
+    while let Some((members, since)) = accumulator.next(&key, &shared.closing).await {
         // What waited behind a batch that was held up has used its time: no caller waits longer than delay and timeout.
         let last = (since + accumulator.options.max_delay).min(clock::now());
         let deadline = last + shared.config.timeout;
@@ -326,7 +319,11 @@ async fn send_batch(
     };
     let order = Order {
         outgoing,
-        target: key.queue.map_or(Target::Any, Target::Queue),
+        target: match key.queue {
+            Some(queue) if key.is_strict => Target::Pinned(queue),
+            Some(queue) => Target::Queue(queue),
+            None => Target::Any,
+        },
         timeout: None,
     };
     let times = (clock::now(), deadline);

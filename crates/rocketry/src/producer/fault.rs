@@ -92,6 +92,8 @@ pub(crate) struct Observation {
 #[derive(Debug)]
 pub(crate) struct FaultTable {
     enabled: bool,
+    /// A detector asks unreachable brokers: an attempt that got no answer makes a broker one.
+    detects: bool,
     policy: LatencyPolicy,
     items: Mutex<HashMap<Arc<str>, FaultItem>>,
 }
@@ -100,15 +102,23 @@ pub(crate) struct FaultTable {
 struct FaultItem {
     available_from: Instant,
     reachable: bool,
+    /// When the detector may ask again.
+    ask_from: Instant,
 }
 
 impl FaultTable {
     pub(crate) fn new(enabled: bool, policy: LatencyPolicy) -> Self {
         Self {
             enabled,
+            detects: false,
             policy,
             items: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// With a detector.
+    pub(crate) fn detecting(self, detects: bool) -> Self {
+        Self { detects, ..self }
     }
 
     pub(crate) fn is_enabled(&self) -> bool {
@@ -126,12 +136,14 @@ impl FaultTable {
             seen.latency
         };
         let until = now + self.policy.unavailable_for(latency);
+        let reachable = seen.reachable && !(seen.isolate && self.detects);
         let mut items = self.items.lock();
         let item = items.entry(Arc::clone(broker)).or_insert(FaultItem {
             available_from: now,
-            reachable: seen.reachable,
+            reachable,
+            ask_from: now,
         });
-        item.reachable = seen.reachable;
+        item.reachable = reachable;
         if until > item.available_from || self.policy.lifted_by_success {
             item.available_from = until;
         }
@@ -155,6 +167,39 @@ impl FaultTable {
                 .lock()
                 .get(broker)
                 .is_none_or(|item| item.reachable)
+    }
+
+    /// A reachable broker of the table, at random. Java: `LatencyFaultTolerance.pickOneAtLeast`.
+    pub(crate) fn pick_one_at_least(&self) -> Option<Arc<str>> {
+        let items = self.items.lock();
+        let reachable = items.iter().filter(|(_, item)| item.reachable);
+        let names: Vec<_> = reachable.map(|(broker, _)| Arc::clone(broker)).collect();
+        fastrand::choice(names)
+    }
+
+    /// Unreachable brokers that were not asked for `interval`; they count as asked now.
+    pub(crate) fn due(&self, now: Instant, interval: Duration) -> Vec<Arc<str>> {
+        let mut items = self.items.lock();
+        let due = items
+            .iter_mut()
+            .filter(|(_, item)| !item.reachable && item.ask_from <= now);
+        due.map(|(broker, item)| {
+            item.ask_from = now + interval;
+            Arc::clone(broker)
+        })
+        .collect()
+    }
+
+    /// The broker answers; what is left of its isolation stays.
+    pub(crate) fn reachable_again(&self, broker: &str) {
+        if let Some(item) = self.items.lock().get_mut(broker) {
+            item.reachable = true;
+        }
+    }
+
+    /// Nothing is known of the broker any more.
+    pub(crate) fn forget(&self, broker: &str) {
+        self.items.lock().remove(broker);
     }
 
     /// Brokers that are isolated at `now`, and for how long yet.
@@ -240,6 +285,46 @@ mod tests {
         assert!(table.is_available("b", t0 + MS(10_000)));
         table.retain(|known| known == "other");
         assert!(table.items.lock().is_empty());
+    }
+
+    /// P-058, the table's part
+    #[test]
+    fn a_detector_asks_unreachable_brokers_in_turn() {
+        let table = FaultTable::new(true, LatencyPolicy::default()).detecting(true);
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let t0 = crate::clock::now();
+        table.record(&a, seen(5, true, true), t0);
+        table.record(&b, seen(5, false, true), t0);
+        assert!(!table.is_reachable("a") && table.is_reachable("b"));
+        assert_eq!(table.due(t0, MS(2000)), [Arc::clone(&a)]);
+        assert!(table.due(t0 + MS(1999), MS(2000)).is_empty());
+        assert_eq!(table.due(t0 + MS(2000), MS(2000)), [a]);
+        table.reachable_again("a");
+        assert!(table.is_reachable("a") && !table.is_available("a", t0 + MS(9_999)));
+        assert!(table.due(t0 + MS(9_000), MS(2000)).is_empty());
+        table.forget("a");
+        assert!(table.is_available("a", t0));
+        table.reachable_again("a");
+        assert!(table.items.lock().get("a").is_none());
+    }
+
+    /// P-060
+    #[test]
+    fn picking_one_at_least_finds_what_is_reachable() {
+        let table = FaultTable::new(true, LatencyPolicy::default());
+        assert_eq!(table.pick_one_at_least(), None);
+        let t0 = crate::clock::now();
+        for (broker, reachable) in [("a", false), ("b", true), ("c", false), ("d", true)] {
+            table.record(&broker.into(), seen(5, true, reachable), t0);
+        }
+        let picked: std::collections::BTreeSet<_> = (0..200)
+            .map(|_| table.pick_one_at_least().unwrap().to_string())
+            .collect();
+        assert_eq!(picked, ["b".to_owned(), "d".to_owned()].into());
+        for broker in ["b", "d"] {
+            table.record(&broker.into(), seen(5, true, false), t0);
+        }
+        assert_eq!(table.pick_one_at_least(), None);
     }
 
     /// P-059

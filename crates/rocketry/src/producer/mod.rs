@@ -4,6 +4,7 @@ mod accumulate;
 mod calls;
 mod check;
 mod decision;
+mod detect;
 mod encode;
 mod explain;
 mod fault;
@@ -28,6 +29,7 @@ mod vip;
 
 pub use accumulate::AutoBatch;
 pub use decision::Decision;
+pub use detect::Detector;
 pub use fault::LatencyPolicy;
 pub use histogram::Histogram;
 pub use hooks::{
@@ -42,7 +44,7 @@ pub use observe::{
 pub use prepare::split_batch;
 pub use request::Answer;
 pub use result::{SendResult, SendStatus, ShutdownReport, Unsent};
-pub use select::{Selection, by_hash, by_random};
+pub use select::{Selection, by_hash, by_machine_room, by_random};
 pub use trace::TraceConfig;
 pub use transaction::{HalfMessage, Transaction, TransactionResult};
 pub use verdict::{IntoVerdict, Verdict};
@@ -61,7 +63,9 @@ use std::{
     time::Duration,
 };
 
-use rocketry_protocol::{Group, Message, MessageQueue, compress::Compression};
+use rocketry_protocol::{
+    Group, Message, MessageQueue, compress::Compression, hash::java_string_hash,
+};
 use tokio::{task::JoinHandle, time::timeout_at};
 
 use self::{
@@ -198,6 +202,10 @@ impl ProducerBuilder {
             ..Shared::new(self.client, group, self.config)
         });
         core.register(&shared)?;
+        if let Some(detector) = shared.config.detector {
+            core.tasks
+                .spawn(detect::run(Arc::downgrade(&shared), detector));
+        }
         let producer = Producer { shared };
         for topic in &producer.shared.config.topics {
             producer.warm(topic).await?;
@@ -369,6 +377,14 @@ impl Producer {
         }
     }
 
+    /// A broker of the fault table that the last attempt reached, at random; `None` while there is none, or without
+    /// [`ProducerConfig::latency_fault_tolerance`].
+    ///
+    /// Java: `LatencyFaultTolerance.pickOneAtLeast`, which chose queues in 4.x.
+    pub fn pick_one_at_least(&self) -> Option<Arc<str>> {
+        self.shared.faults.pick_one_at_least()
+    }
+
     /// Queues that messages of `topic` can be sent to, in the order in which they are used; asked anew.
     ///
     /// # Errors
@@ -390,9 +406,7 @@ impl Producer {
         }
         let until = clock::now() + deadline;
         shared.sends.close();
-        if let Some(accumulator) = &shared.accumulator {
-            accumulator.flush();
-        }
+        shared.closing.cancel();
         if timeout_at(until, shared.sends.wait()).await.is_err() {
             shared.abort.cancel();
             shared.sends.wait().await;
@@ -487,6 +501,28 @@ impl<'a, M> SendRequest<'a, M> {
         let selector =
             move |queues: &[MessageQueue], message: &Message| selector(queues, message).into();
         self.order.target = Target::Selector(Box::new(selector));
+        self
+    }
+    /// Sends to the queue that the key's hash chooses among the topic's queues: [`by_hash`]. Messages with one key are in order as long
+    /// as the queues stay the same; when some come or go, as with a broker, keys move.
+    pub fn shard(self, key: impl AsRef<str>) -> Self {
+        self.selector(by_hash(key))
+    }
+    /// As [`SendRequest::shard`], but a key never moves: the queues that this client saw at its first such send to the topic are what
+    /// the keys of the topic are spread over, as long as the client lives.
+    ///
+    /// While the key's queue cannot be written to, because its broker is gone or read-only, the send fails: with
+    /// [`ErrorKind::TopicNotWritable`] when no route has the queue, else as a send to a chosen queue does. It never goes elsewhere. It
+    /// is tried once, also in asynchronous sends, since an attempt repeated could arrive after what was sent later. Await one
+    /// send before the next for an order that nothing breaks; messages that were enqueued behind one that fails may be stored.
+    ///
+    /// A topic that does not exist yet is refused: which brokers have it is decided by its first message. Clients that are to agree on
+    /// the queue of a key must see the same queues first: give the topic an order configuration, which lists them whether
+    /// or not their brokers are there. New queues are used by clients that are started after them.
+    ///
+    /// Java has nothing like it.
+    pub fn strict_shard(mut self, key: impl AsRef<str>) -> Self {
+        self.order.target = Target::Strict(java_string_hash(key.as_ref()));
         self
     }
     /// The time budget of this send, instead of [`ProducerConfig::timeout`].

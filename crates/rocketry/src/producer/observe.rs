@@ -166,6 +166,8 @@ pub enum QueueChoice {
     Caller,
     /// By the application's selector or by the hash of a key.
     Selector,
+    /// By the hash of a key of strict order, once and for all: [`crate::SendRequest::strict_shard`].
+    StrictShard,
 }
 
 /// A broker that was passed over.
@@ -353,6 +355,7 @@ impl fmt::Display for QueueChoice {
             Self::RoundRobin => "its turn",
             Self::Caller => "chosen by the caller",
             Self::Selector => "chosen by the selector",
+            Self::StrictShard => "where the key's order is kept",
         })
     }
 }

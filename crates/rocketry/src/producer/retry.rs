@@ -60,6 +60,14 @@ impl<'c> Policy<'c> {
         }
     }
 
+    /// The same with one attempt.
+    pub(crate) fn once(self) -> Self {
+        Self {
+            attempts: 1,
+            ..self
+        }
+    }
+
     fn retries(&self, outcome: &Failure) -> bool {
         match outcome {
             Failure::Refused { code, .. } => self.retry_codes.contains(code),

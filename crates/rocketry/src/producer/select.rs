@@ -52,6 +52,10 @@ pub(crate) enum Target {
     Queue(MessageQueue),
     /// The one the application's selector chooses, once.
     Selector(Selector),
+    /// The one that a key of strict order belongs to, by the key's hash.
+    Strict(i32),
+    /// That one, when it is known.
+    Pinned(MessageQueue),
 }
 
 impl Target {
@@ -61,12 +65,26 @@ impl Target {
             Self::Any => QueueChoice::RoundRobin,
             Self::Queue(_) => QueueChoice::Caller,
             Self::Selector(_) => QueueChoice::Selector,
+            Self::Strict(_) | Self::Pinned(_) => QueueChoice::StrictShard,
         }
     }
 
     /// Whether the application has chosen the queue.
     pub(crate) fn is_chosen(&self) -> bool {
         !matches!(self, Self::Any)
+    }
+
+    /// Whether the order of what goes there counts more than that it arrives.
+    pub(crate) fn is_strict(&self) -> bool {
+        matches!(self, Self::Strict(_) | Self::Pinned(_))
+    }
+
+    /// The queue, if it is known already.
+    pub(crate) fn queue(&self) -> Option<&MessageQueue> {
+        match self {
+            Self::Queue(queue) | Self::Pinned(queue) => Some(queue),
+            Self::Any | Self::Selector(_) | Self::Strict(_) => None,
+        }
     }
 }
 
@@ -76,6 +94,8 @@ impl std::fmt::Debug for Target {
             Self::Any => f.write_str("Any"),
             Self::Queue(queue) => f.debug_tuple("Queue").field(queue).finish(),
             Self::Selector(_) => f.write_str("Selector"),
+            Self::Strict(hash) => f.debug_tuple("Strict").field(hash).finish(),
+            Self::Pinned(queue) => f.debug_tuple("Pinned").field(queue).finish(),
         }
     }
 }
@@ -158,9 +178,35 @@ pub fn by_hash(
     key: impl AsRef<str>,
 ) -> impl FnOnce(&[MessageQueue], &Message) -> Selection + Send + 'static {
     let hash = java_string_hash(key.as_ref());
-    move |queues, _| match i32::try_from(queues.len()) {
-        Ok(n) if n > 0 => Selection::Index((hash % n).unsigned_abs() as usize),
-        _ => Selection::None,
+    move |queues, _| match place_of(hash, queues.len()) {
+        Some(place) => Selection::Index(place),
+        None => Selection::None,
+    }
+}
+
+/// The place among `count` queues of a key with that hash.
+pub(crate) fn place_of(hash: i32, count: usize) -> Option<usize> {
+    let count = i32::try_from(count).ok().filter(|count| *count > 0)?;
+    Some((hash % count).unsigned_abs() as usize)
+}
+
+/// Chooses at random among the queues of brokers in one of these rooms: the part of a broker's name before its `@`. No queue there is
+/// [`Selection::None`], which fails the send.
+///
+/// Java: `SelectMessageQueueByMachineRoom`, which always chooses nothing; the names are those of
+/// `AllocateMessageQueueByMachineRoom`.
+pub fn by_machine_room<R: Into<String>>(
+    rooms: impl IntoIterator<Item = R>,
+) -> impl FnOnce(&[MessageQueue], &Message) -> Selection + Send + 'static {
+    let rooms: Vec<String> = rooms.into_iter().map(Into::into).collect();
+    move |queues, _| {
+        let near = |queue: &MessageQueue| {
+            let room = queue.broker_name.split_once('@').map(|(room, _)| room);
+            room.is_some_and(|room| rooms.iter().any(|known| known == room))
+        };
+        let places = queues.iter().enumerate().filter(|(_, queue)| near(queue));
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
+        fastrand::choice(places).into()
     }
 }
 
@@ -331,6 +377,26 @@ mod tests {
             panicked.to_string().contains("panicked: oops"),
             "{panicked}"
         );
+    }
+
+    /// P-093
+    #[test]
+    fn machine_rooms_choose_among_their_brokers_or_nothing() {
+        let route = route_of("T", &[("hz@a", 2), ("sh@b", 1), ("nowhere", 3)]);
+        let message = Message::new("T", "x");
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let selector = by_machine_room(["hz", "bj"]);
+            let queue = run_selector(Box::new(selector), &route.queues, &message).unwrap();
+            seen.insert((queue.broker_name.to_string(), queue.queue_id));
+        }
+        let near = [("hz@a".to_owned(), 0), ("hz@a".to_owned(), 1)];
+        assert_eq!(seen, near.into());
+        for rooms in [vec!["bj"], vec!["nowhere"], vec![]] {
+            let selector = by_machine_room(rooms);
+            let error = run_selector(Box::new(selector), &route.queues, &message).unwrap_err();
+            assert_eq!((error.kind(), error.java_code()), (ErrorKind::Selector, -1));
+        }
     }
 
     #[test]

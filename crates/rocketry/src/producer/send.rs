@@ -45,7 +45,7 @@ use crate::{
     config::ProducerConfig,
     error::{Error, ErrorKind},
     namespace::Namespace,
-    route::{Broker, PublishRoute, RouteError},
+    route::{Broker, PublishRoute, RouteError, SUSPICION_PAUSE},
 };
 
 /// What the sends of one producer share.
@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) sends: TaskTracker,
     /// No new sends.
     pub(crate) closed: AtomicBool,
+    /// Ends what waits for more of them.
+    pub(crate) closing: CancellationToken,
     /// Ends the sends that have begun.
     pub(crate) abort: CancellationToken,
     /// What `abort` has ended.
@@ -129,12 +131,14 @@ impl Shared {
             faults: FaultTable::new(
                 config.latency_fault_tolerance,
                 config.latency_policy.clone(),
-            ),
+            )
+            .detecting(config.detector.is_some()),
             in_flight: InFlight::new(&config),
             accumulator: config.auto_batch.map(Accumulator::new),
             requests: Arc::new(Semaphore::new(config.in_flight_requests)),
             sends: TaskTracker::new(),
             closed: false.into(),
+            closing: CancellationToken::new(),
             abort: CancellationToken::new(),
             unsent: parking_lot::Mutex::default(),
             counters: Counters::new(),
@@ -324,7 +328,10 @@ async fn stages(
         prepared.compress_with(compress(job).await);
     }
     explain.body(mark, &prepared);
-    let policy = Policy::of(mode, target.is_chosen(), &shared.config);
+    let mut policy = Policy::of(mode, target.is_chosen(), &shared.config);
+    if target.is_strict() {
+        policy = policy.once();
+    }
     let mut tries = Attempts::new(policy, started, deadline);
     let mut calls = Calls::new(shared, &prepared, mode, explain);
     let over = tokio::select! {
@@ -393,13 +400,14 @@ async fn attempts(
                                 command
                             };
                             let (transport, until) = (&core.transport, Deadline::at(until));
+                            let handing = (handed, mode == Mode::Async && target.is_strict());
                             if mode == Mode::OneWay {
                                 match transport.oneway(address, make(), until).await {
                                     Ok(()) => Outcome::Handed,
                                     Err(error) => Outcome::Lost(error.into()),
                                 }
                             } else {
-                                let reply = transport.exchange(address, make, until, handed).await;
+                                let reply = transport.exchange(address, make, until, handing).await;
                                 interpret(reply, prepared, broker_name)
                             }
                         }
@@ -465,12 +473,24 @@ async fn attempt_queue(
     let mut route = route(shared, topic, tries.deadline()).await?;
     explain.routed(mark, &route);
     let mut mark = explain.mark();
-    choose(target, &route, &prepared.message, &shared.namespace)?;
-    let chosen = match target {
-        Target::Queue(queue) => Some(queue),
-        _ => None,
-    };
-    let mut place = place(shared, &route, chosen.as_deref(), tries)
+    choose(shared, target, &route, &prepared.message)?;
+    if let Target::Pinned(queue) = target
+        && !route.queues.contains(queue)
+    {
+        if clock::now().saturating_duration_since(route.told()) >= SUSPICION_PAUSE {
+            let routes = &shared.core().routes;
+            route = routes
+                .refresh(topic, tries.deadline())
+                .await
+                .map_err(|error| no_route(topic, error))?;
+            explain.routed(mark, &route);
+            mark = explain.mark();
+        }
+        if !route.queues.contains(queue) {
+            return Err(not_there(queue));
+        }
+    }
+    let mut place = place(shared, &route, target.queue(), tries)
         .ok_or_else(|| no_route(topic, RouteError::NotWritable))?;
     if place.address.is_none() {
         // Java looks into its own cache again, which cannot help; a name server may know more.
@@ -482,7 +502,7 @@ async fn attempt_queue(
             .map_err(|error| no_route(topic, error))?;
         explain.routed(mark, &route);
         mark = explain.mark();
-        place = self::place(shared, &route, chosen.as_deref(), tries)
+        place = self::place(shared, &route, target.queue(), tries)
             .ok_or_else(|| no_route(topic, RouteError::NotWritable))?;
     }
     explain.queue(mark, &place.queue, choice, (&route, tries.last_broker()));
@@ -508,24 +528,62 @@ fn no_route(topic: &Topic, error: RouteError) -> Error {
     )
 }
 
-/// Has the application's selector choose, if there is one: once for all attempts.
+/// Has the application's selector choose, if there is one, or the hash of a key of strict order: once for all attempts.
 pub(super) fn choose(
+    shared: &Shared,
     target: &mut Target,
     route: &PublishRoute,
     message: &Message,
-    namespace: &Namespace,
 ) -> Result<(), Error> {
+    let core = shared.core();
+    if let Target::Strict(hash) = *target {
+        let topic = validate::check_topic(message)?;
+        let layout = core.routes.layout(route, &topic);
+        let layout = layout.ok_or_else(|| not_created(message))?;
+        let place = select::place_of(hash, layout.len());
+        let queue = place.and_then(|place| layout.get(place)).cloned();
+        *target = Target::Pinned(queue.ok_or_else(|| no_route(&topic, RouteError::NotWritable))?);
+    }
     if let Target::Selector(_) = target
         && let Target::Selector(selector) = std::mem::replace(target, Target::Any)
     {
-        let queues = namespace.unwrap_queues(&route.queues);
-        let shown = namespace.unwrap_message(message);
+        let queues = shared.namespace.unwrap_queues(&route.queues);
+        let shown = shared.namespace.unwrap_message(message);
         let queue = select::run_selector(selector, &queues, &shown)?;
-        let queue = namespace.wrap_queue(queue)?;
+        let queue = shared.namespace.wrap_queue(queue)?;
         same_topic(&queue, message.topic())?;
         *target = Target::Queue(queue);
     }
     Ok(())
+}
+
+/// Strict order cannot begin.
+fn not_created(message: &Message) -> Error {
+    let topic = message.topic();
+    Error::new(
+        ErrorKind::TopicNotFound,
+        format!("send to topic {topic:?}"),
+        format!("topic {topic:?} does not exist yet, and strict order needs to know its queues"),
+    )
+    .with_topic(Arc::clone(message.topic_arc()))
+    .with_hint(format!("create it: rocketry topic create {topic}"))
+}
+
+/// Strict order cannot go on.
+fn not_there(queue: &MessageQueue) -> Error {
+    let topic = queue.topic.as_str();
+    Error::new(
+        ErrorKind::TopicNotWritable,
+        format!("send to topic {topic:?}"),
+        format!(
+            "queue {} of broker {:?} cannot be written to now, and the key's order is kept there",
+            queue.queue_id, queue.broker_name
+        ),
+    )
+    .with_topic(topic)
+    .with_hint(
+        "send again when the broker is back; strict_shard never moves to another queue, shard does",
+    )
 }
 
 fn place(

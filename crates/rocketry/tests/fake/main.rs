@@ -21,6 +21,7 @@ mod memory;
 mod metrics;
 mod names;
 mod one_way;
+mod order;
 mod reading;
 mod requests;
 mod routes;

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use rocketry::{Compression, ErrorKind, Message, Phase, ProducerConfig, SendStatus, by_hash};
+use rocketry::{
+    Compression, Detector, ErrorKind, Message, Phase, ProducerConfig, SendStatus, by_hash,
+};
+
+use rocketry_protocol::header::OffsetReply;
 
 use crate::support::*;
 
@@ -593,6 +597,68 @@ async fn the_only_broker_is_never_avoided() {
     assert_eq!(error.attempts().len(), 3);
     cluster.broker("a").script(storing());
     producer.send(message()).await.unwrap();
+}
+
+/// P-058, P-060
+#[tokio::test(start_paused = true)]
+async fn the_detector_finds_a_broker_that_is_back() {
+    let cluster = Cluster::in_memory(&["a", "b"]);
+    let down = |_: &_| Action::Silent;
+    cluster.broker("a").script(down);
+    cluster.broker("b").script(down);
+    let config = ProducerConfig {
+        latency_fault_tolerance: true,
+        detector: Some(Detector::default()),
+        timeout: ms(100),
+        retries: 0,
+        ..ProducerConfig::java_exact()
+    };
+    let client = cluster.client().await;
+    let producer = client.producer("PG").config(config).await.unwrap();
+    let started = now();
+    let fail_eight = async || {
+        for _ in 0..8 {
+            producer.send(message()).await.unwrap_err();
+        }
+    };
+    fail_eight().await;
+    assert_eq!(producer.pick_one_at_least(), None);
+    // both unreachable: they take turns
+    assert_eq!(cluster.broker("a").received(310).len(), 4);
+    cluster.broker("a").wait_for(30, 2).await;
+    for (n, probe) in cluster.broker("a").received(30).iter().enumerate() {
+        let at = probe.at.saturating_duration_since(started);
+        let expected = ms(3000) * u32::try_from(n + 1).unwrap();
+        assert!(expected <= at && at < expected + ms(300), "{at:?}");
+    }
+    fail_eight().await;
+    cluster.broker("a").script(on(30, |_| {
+        Action::Reply(ok().with_header(&OffsetReply { offset: 7 }))
+    }));
+    tokio::time::sleep(ms(3500)).await;
+    assert_eq!(producer.pick_one_at_least().as_deref(), Some("a"));
+    let at_b = cluster.broker("b").received(310).len();
+    for _ in 0..8 {
+        let result = producer.send(message()).await.unwrap();
+        assert_eq!(&*result.queue.broker_name, "a");
+    }
+    assert_eq!(cluster.broker("b").received(310).len(), at_b);
+    // one that is back in time, but answers with an error, is not asked for messages
+    let asked = cluster.broker("b").received(30).len();
+    cluster
+        .broker("b")
+        .script(|_| Action::Reply(refuse(1, "not yet")));
+    cluster.broker("b").wait_for(30, asked + 1).await;
+    assert_eq!(producer.pick_one_at_least().as_deref(), Some("a"));
+    producer.shutdown(PATIENCE).await;
+    let asked = cluster.broker("b").received(30).len();
+    tokio::time::sleep(ms(10_000)).await;
+    assert_eq!(
+        cluster.broker("b").received(30).len(),
+        asked,
+        "the detector ends with its producer"
+    );
+    client.shutdown(PATIENCE).await;
 }
 
 /// P-144

@@ -117,13 +117,11 @@ impl Message {
     }
     /// Delivers the message at this time, to the millisecond. Replaces any other delay.
     pub fn deliver_at(mut self, time: SystemTime) -> Self {
-        match time.duration_since(UNIX_EPOCH) {
-            Ok(since) => self.deliver_at_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
-            Err(_) => {
-                self.fail(|| "the delivery time is before 1970".to_owned());
-                self
-            }
-        }
+        let Ok(since) = time.duration_since(UNIX_EPOCH) else {
+            self.fail(|| "the delivery time is before 1970".to_owned());
+            return self;
+        };
+        self.deliver_at_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
     /// Messages with one sharding key keep their order in topics of ordered messages.
     pub fn sharding_key(self, key: impl AsRef<str>) -> Self {

@@ -15,12 +15,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rocketry_protocol::{Message, MessageQueue};
+use rocketry_protocol::{Message, MessageExt, MessageQueue};
 
 use crate::{
     connect::Connect,
     error::{Error, ErrorKind},
-    producer::{ProducerBuilder, SendResult, ShutdownReport},
+    producer::{
+        Decision, HalfMessage, ProducerBuilder, SendResult, ShutdownReport, TransactionResult,
+    },
 };
 
 /// [`crate::Client`] with a runtime of its own.
@@ -109,6 +111,27 @@ impl Producer {
                 .block_on(self.producer.enqueue(message).into_future())??,
             runtime: self.runtime.clone(),
         })
+    }
+    /// [`crate::Producer::send_in_transaction`]. `local` runs on the calling thread and may block, but not in calls of this client.
+    ///
+    /// The checker of [`ProducerBuilder::transaction_checker`] runs on the client's own thread and must not block: one that does belongs
+    /// into `tokio::task::spawn_blocking`.
+    pub fn send_in_transaction(
+        &self,
+        message: Message,
+        local: impl FnOnce(HalfMessage) -> Decision + Send,
+    ) -> Result<TransactionResult, Error> {
+        let transaction = self.producer.send_in_transaction(message, local);
+        self.runtime.block_on(transaction.into_future())?
+    }
+    /// [`crate::Producer::request`]: sends and waits for the reply, for `timeout` at most.
+    pub fn request(&self, message: Message, timeout: Duration) -> Result<MessageExt, Error> {
+        let request = self.producer.request(message).timeout(timeout);
+        self.runtime.block_on(request.into_future())?
+    }
+    /// [`crate::Producer::recall`].
+    pub fn recall(&self, topic: &str, handle: &str) -> Result<String, Error> {
+        self.runtime.block_on(self.producer.recall(topic, handle))?
     }
     /// The async producer underneath.
     pub fn inner(&self) -> &crate::Producer {

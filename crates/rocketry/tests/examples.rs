@@ -19,7 +19,16 @@ fn binary(name: &str) -> PathBuf {
 fn every_example_runs() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(Server::start_temp()).unwrap();
-    for name in ["send", "send_async", "send_oneway", "batch", "blocking"] {
+    for name in [
+        "send",
+        "send_async",
+        "send_oneway",
+        "batch",
+        "blocking",
+        "transaction",
+        "request_reply",
+        "delayed",
+    ] {
         let path = binary(name);
         let output = Command::new(&path)
             .arg(format!("examples-{name}"))
@@ -44,6 +53,9 @@ fn every_example_runs() {
             ("send_async", 1001),
             ("send_oneway", 1000),
             ("batch", 20_010),
+            ("transaction", 2),
+            ("request_reply", 3),
+            ("delayed", 3),
         ] {
             let mut reader = client.reader(format!("examples-{name}")).await.unwrap();
             let mut read = 0;

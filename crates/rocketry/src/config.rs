@@ -4,6 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use rocketry_protocol::{Language, ResponseCode, Topic, acl::Credentials, compress::Compression};
 
+use rocketry_remoting::ConnectOptions;
+
 use crate::{
     error::{Error, ErrorKind},
     producer::{AutoBatch, Detector, LatencyPolicy, TraceConfig},
@@ -46,6 +48,26 @@ pub struct ClientConfig {
     ///
     /// Java: `com.rocketmq.remoting.client.connect.timeout`.
     pub connect_timeout: Duration,
+    /// A connection without a byte in either direction for this long is closed; the next request opens another. Default 2 min, bounds
+    /// 10 ms ..= 1 day.
+    ///
+    /// Java: `com.rocketmq.remoting.client.channel.maxIdleTimeSeconds`.
+    pub idle_timeout: Duration,
+    /// Whether a connection is closed when a request times out and nothing at all arrived since it was sent: the peer, or the way to it,
+    /// is gone. Default true.
+    ///
+    /// Java: `com.rocketmq.remoting.client.closeSocketIfTimeout`, which also closes connections that are alive.
+    pub close_silent_connections: bool,
+    /// Requests of one connection that may await their answers at once; further ones wait within their time. Default 65,535, bounds 1
+    /// ..= 1,000,000.
+    ///
+    /// Java: `com.rocketmq.remoting.clientAsyncSemaphoreValue`, there for all connections together.
+    pub max_pending_requests: usize,
+    /// One-way requests of one connection that may wait to be written at once; further ones wait within their time. Default 65,535,
+    /// bounds 1 ..= 1,000,000.
+    ///
+    /// Java: `com.rocketmq.remoting.clientOnewaySemaphoreValue`, there for all connections together.
+    pub max_pending_oneways: usize,
     /// Namespace of the older kind, put in front of topics and groups on the wire: `<namespace>%<name>`. The application's names stay as
     /// they are, in results and received messages as well; errors name what brokers know. Default none.
     ///
@@ -85,6 +107,10 @@ impl Default for ClientConfig {
             api_timeout: Duration::from_secs(3),
             admin_timeout: Duration::from_secs(6),
             connect_timeout: Duration::from_secs(3),
+            idle_timeout: Duration::from_mins(2),
+            close_silent_connections: true,
+            max_pending_requests: 65_535,
+            max_pending_oneways: 65_535,
             namespace: None,
             namespace_v2: None,
             credentials: None,
@@ -97,6 +123,17 @@ impl Default for ClientConfig {
 }
 
 impl ClientConfig {
+    /// What concerns connections.
+    pub(crate) fn connect_options(&self) -> ConnectOptions {
+        let mut options = ConnectOptions::default();
+        options.connect_timeout = self.connect_timeout;
+        options.connection.idle_timeout = Some(self.idle_timeout);
+        options.connection.close_when_silent = self.close_silent_connections;
+        options.connection.max_calls = self.max_pending_requests;
+        options.connection.max_oneways = self.max_pending_oneways;
+        options
+    }
+
     pub(crate) fn check(&self, faults: &mut Faults) {
         let hour = Duration::from_hours(1);
         let ms = Duration::from_millis;
@@ -107,6 +144,13 @@ impl ClientConfig {
         faults.duration("api_timeout", self.api_timeout, ms(1), hour);
         faults.duration("admin_timeout", self.admin_timeout, ms(1), hour);
         faults.duration("connect_timeout", self.connect_timeout, ms(1), hour);
+        faults.duration("idle_timeout", self.idle_timeout, ms(10), day);
+        for (name, value) in [
+            ("max_pending_requests", self.max_pending_requests),
+            ("max_pending_oneways", self.max_pending_oneways),
+        ] {
+            faults.number(name, value, 1, 1_000_000);
+        }
         if let Some(name) = &self.instance_name {
             faults.client_id_part("instance_name", name);
         }
@@ -461,6 +505,10 @@ mod tests {
         assert_eq!(client.heartbeat, Duration::from_secs(30));
         assert_eq!(client.api_timeout, Duration::from_secs(3));
         assert_eq!(client.connect_timeout, Duration::from_secs(3));
+        assert_eq!(client.idle_timeout, Duration::from_mins(2));
+        assert_eq!(client.max_pending_requests, 65_535);
+        assert_eq!(client.max_pending_oneways, 65_535);
+        assert!(client.close_silent_connections);
         let producer = ProducerConfig::default();
         assert_eq!(producer.timeout, Duration::from_secs(3));
         assert_eq!(producer.retries, 2);

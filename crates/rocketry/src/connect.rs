@@ -9,9 +9,9 @@ use std::{
 };
 
 use rocketry_protocol::acl::Credentials;
+use rocketry_remoting::Dial;
 #[cfg(feature = "tls")]
 use rocketry_remoting::TlsConfig;
-use rocketry_remoting::{ConnectOptions, Dial};
 
 use crate::{
     client::Client,
@@ -132,8 +132,7 @@ impl Connect {
             }
         }
         self.config.check(&mut faults);
-        let mut options = ConnectOptions::default();
-        options.connect_timeout = self.config.connect_timeout;
+        let mut options = self.config.connect_options();
         options.dialer = self.dialer;
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls {

@@ -55,7 +55,7 @@ impl WebServer {
         *self.state.answer.lock() = format!("HTTP/1.1 200 OK\r\nServer: test\r\n\r\n{list}");
     }
     fn break_down(&self) {
-        *self.state.answer.lock() = "HTTP/1.1 500 Oops\r\n\r\n".to_owned();
+        "HTTP/1.1 500 Oops\r\n\r\n".clone_into(&mut self.state.answer.lock());
     }
     /// Waits for that many requests from now on.
     async fn asked(&self, more: usize) {

@@ -12,6 +12,7 @@ mod auto_batch;
 mod batch;
 mod connecting;
 mod delays;
+mod connections;
 mod errors;
 mod explain;
 mod hooks;

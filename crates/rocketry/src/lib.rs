@@ -32,6 +32,8 @@
 //! - [`Producer::metrics`]: sends by outcome, their durations, what is in flight; [`MetricsExporter`] takes them to a monitoring system.
 //! - [`SendHook`], [`ForbiddenHook`] and [`EndTransactionHook`] see, and may forbid, attempts to send; [`RpcHook`] sees every request.
 //! - [`SendObserver`] is told what each stage of a send decides, and how long it took.
+//! - [`TraceConfig`]: message trace as Java's clients leave it, for `mqadmin QueryMsgTraceById` and the dashboard.
+//! - with the feature `trace-context`, messages carry W3C's `traceparent` and `tracestate`: see `ProducerBuilder::trace_context`.
 //! - `tracing`, target `rocketry::send`: at level debug a span `send` per send (`group`, `topic`, `mode`, `msg_id`) and an event per
 //!   attempt that failed; at level trace an event per other attempt. Above debug a send logs nothing: its caller has the error. What
 //!   repeats is logged at most every 10 s, with the number of those held back in the field `held_back`.
@@ -56,6 +58,8 @@ mod route;
 mod rpc_hook;
 mod static_topic;
 mod suspect;
+#[cfg(feature = "trace-context")]
+mod trace_context;
 mod transport;
 
 pub use rocketry_protocol::{
@@ -87,6 +91,8 @@ pub use producer::{
 };
 pub use reader::{Reader, ReaderBuilder, StartAt};
 pub use rpc_hook::RpcHook;
+#[cfg(feature = "trace-context")]
+pub use trace_context::{TraceContext, TraceContextError, TraceParent};
 
 /// What the operations of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -76,6 +76,8 @@ use self::{
     send::{HandedOver, Order},
     trace::{TraceHook, Tracer},
 };
+#[cfg(feature = "trace-context")]
+use crate::trace_context::Propagator;
 use crate::{
     client::Client,
     clock,
@@ -110,6 +112,8 @@ pub struct ProducerBuilder {
     config: ProducerConfig,
     hooks: Hooks,
     observer: Option<Arc<dyn SendObserver>>,
+    #[cfg(feature = "trace-context")]
+    propagator: Option<Propagator>,
     checker: Option<Checker>,
 }
 
@@ -121,6 +125,8 @@ impl ProducerBuilder {
             config: ProducerConfig::default(),
             hooks: Hooks::default(),
             observer: None,
+            #[cfg(feature = "trace-context")]
+            propagator: None,
             checker: None,
         }
     }
@@ -176,6 +182,32 @@ impl ProducerBuilder {
         self
     }
 
+    /// Has every message carry the W3C trace context that `context` returns for it, in the properties `traceparent` and `tracestate`.
+    /// A message that has a `traceparent` keeps it.
+    ///
+    /// `context` runs on the task that sends, when it begins to: there it finds the current span of whatever tracing library the
+    /// application uses. With `opentelemetry`:
+    ///
+    /// ```text
+    /// .trace_context(|_message| {
+    ///     let context = opentelemetry::Context::current();
+    ///     let span = context.span().span_context().clone();
+    ///     let (trace_id, span_id) = (span.trace_id().to_bytes(), span.span_id().to_bytes());
+    ///     let parent = TraceParent::new(trace_id, span_id, span.is_sampled())?;
+    ///     TraceContext::new(parent).with_state(span.trace_state().header()).ok()
+    /// })
+    /// ```
+    ///
+    /// Whoever receives the message reads it with [`crate::TraceContext::of`].
+    #[cfg(feature = "trace-context")]
+    pub fn trace_context(
+        mut self,
+        context: impl Fn(&Message) -> Option<crate::TraceContext> + Send + Sync + 'static,
+    ) -> Self {
+        self.propagator = Some(Propagator::new(context));
+        self
+    }
+
     async fn build(mut self) -> Result<Producer, Error> {
         self.config.check()?;
         let core = Arc::clone(self.client.core());
@@ -199,6 +231,8 @@ impl ProducerBuilder {
             tracer,
             hooks: self.hooks,
             observer: self.observer,
+            #[cfg(feature = "trace-context")]
+            propagator: self.propagator,
             ..Shared::new(self.client, group, self.config)
         });
         core.register(&shared)?;

@@ -39,6 +39,8 @@ use super::{
     validate::{self, Limits},
     vip,
 };
+#[cfg(feature = "trace-context")]
+use crate::trace_context::Propagator;
 use crate::{
     client::{Client, Core},
     clock,
@@ -79,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) hooks: Hooks,
     pub(crate) observer: Option<Arc<dyn SendObserver>>,
+    #[cfg(feature = "trace-context")]
+    pub(crate) propagator: Option<Propagator>,
     pub(crate) counters: Counters,
 }
 
@@ -122,6 +126,8 @@ impl Shared {
             tracer: None,
             hooks: Hooks::default(),
             observer: None,
+            #[cfg(feature = "trace-context")]
+            propagator: None,
             namespace: client.core().namespace.clone(),
             encode: EncodeConfig::new(group, &config),
             limits: Limits {
@@ -153,6 +159,8 @@ impl Shared {
         order: Order,
         mode: Mode,
     ) -> Result<Option<SendResult>, Error> {
+        #[cfg(feature = "trace-context")]
+        let order = self.propagate(order);
         let _counted = self.sends.token();
         let started = clock::now();
         let deadline = self.begin(&order, started)?;
@@ -178,6 +186,8 @@ impl Shared {
     ///
     /// The first part runs here, not on a task of its own: that keeps the order, and nothing is spawned for what fails at once.
     pub(crate) async fn hand_over(self: &Arc<Self>, order: Order) -> Result<HandedOver, Error> {
+        #[cfg(feature = "trace-context")]
+        let order = self.propagate(order);
         let counted = self.sends.token();
         let started = clock::now();
         let deadline = self.begin(&order, started)?;
@@ -751,6 +761,25 @@ impl InFlight {
             self.max_messages - self.messages.available_permits(),
             self.max_bytes - self.bytes.available_permits(),
         )
+    }
+}
+
+#[cfg(feature = "trace-context")]
+impl Shared {
+    /// Gives every message its trace context. Where the send begins: later it may be in other hands.
+    fn propagate(&self, mut order: Order) -> Order {
+        let Some(propagator) = &self.propagator else {
+            return order;
+        };
+        match &mut order.outgoing {
+            Outgoing::Single(message) => propagator.propagate(message),
+            Outgoing::Batch(messages) | Outgoing::Gathered(messages) => {
+                for message in messages {
+                    propagator.propagate(message);
+                }
+            }
+        }
+        order
     }
 }
 

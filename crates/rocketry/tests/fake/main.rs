@@ -31,4 +31,6 @@ mod static_topics;
 mod support;
 mod synchronous;
 mod trace;
+#[cfg(feature = "trace-context")]
+mod trace_context;
 mod transactions;

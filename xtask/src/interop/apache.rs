@@ -34,6 +34,11 @@ pub(crate) struct NameServer {
 impl NameServer {
     /// Starts it with its files below `dir`, and waits until it serves.
     pub(crate) async fn start(class_path: &str, dir: &Path) -> Result<Self> {
+        Self::start_with(class_path, dir, &[]).await
+    }
+
+    /// As [`NameServer::start`], with further options of the JVM.
+    pub(crate) async fn start_with(class_path: &str, dir: &Path, jvm: &[String]) -> Result<Self> {
         home(dir, "logback_namesrv.xml")?;
         let port = free_port()?;
         let conf = dir.join("namesrv.conf");
@@ -44,7 +49,9 @@ impl NameServer {
                 "listenPort={port}\nkvConfigPath={shown}/kvConfig.json\nconfigStorePath={shown}/namesrv.properties\n"
             ),
         )?;
-        let mut command = java(class_path, dir, &["-Xms64m", "-Xmx128m"]);
+        let mut options = vec!["-Xms64m", "-Xmx128m"];
+        options.extend(jvm.iter().map(String::as_str));
+        let mut command = java(class_path, dir, &options);
         command
             .arg("org.apache.rocketmq.namesrv.NamesrvStartup")
             .arg("-c")
@@ -88,6 +95,8 @@ pub(crate) struct BrokerConfig {
     pub(crate) port: Option<u16>,
     /// Further lines of the configuration.
     pub(crate) more: Vec<String>,
+    /// Further options of the JVM.
+    pub(crate) jvm: Vec<String>,
 }
 
 impl BrokerConfig {
@@ -102,6 +111,7 @@ impl BrokerConfig {
             heap_mib: 384,
             port: None,
             more: Vec::new(),
+            jvm: Vec::new(),
         }
     }
 }
@@ -126,8 +136,12 @@ impl Broker {
             format!("-Xmx{heap}m"),
             format!("-XX:MaxDirectMemorySize={}m", heap.max(256)),
         ];
-        let memory: Vec<_> = memory.iter().map(String::as_str).collect();
-        let mut command = java(class_path, dir, &memory);
+        let options: Vec<_> = memory
+            .iter()
+            .chain(&config.jvm)
+            .map(String::as_str)
+            .collect();
+        let mut command = java(class_path, dir, &options);
         command
             .arg("org.apache.rocketmq.broker.BrokerStartup")
             .arg("-c")
@@ -196,11 +210,11 @@ fn home(dir: &Path, logger: &str) -> Result {
     Ok(())
 }
 
-fn java(class_path: &str, home: &Path, memory: &[&str]) -> Command {
+fn java(class_path: &str, home: &Path, options: &[&str]) -> Command {
     let mut command = Command::new("java");
     command
         .env("ROCKETMQ_HOME", home)
-        .args(memory)
+        .args(options)
         .args(OPENS)
         .args(["-XX:+UseSerialGC", "-XX:-UsePerfData"]);
     command

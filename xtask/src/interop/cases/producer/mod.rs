@@ -4,7 +4,9 @@
 
 mod admin;
 mod messages;
+mod names;
 mod replies;
+mod secured;
 mod timing;
 mod transactions;
 
@@ -30,6 +32,8 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(admin::cases());
     cases.extend(transactions::cases());
     cases.extend(replies::cases());
+    cases.extend(names::cases());
+    cases.extend(secured::cases());
     cases
 }
 

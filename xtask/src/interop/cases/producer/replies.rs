@@ -36,18 +36,14 @@ async fn ours_asks_ours(world: &mut World, target: Target) -> Result {
     let reply = crate::process::run_ok(&mut command, SOON * 2).await?;
     let reply: serde_json::Value = serde_json::from_slice(&reply.stdout)?;
     let asked = replier.end().await?;
-    same(
-        "body",
-        &Some("how much? answered by us"),
-        &reply["body"].as_str(),
-    )?;
-    let property = |name: &str| reply["properties"][name].as_str();
+    let text = |path| reply.pointer(path).and_then(serde_json::Value::as_str);
+    same("body", &Some("how much? answered by us"), &text("/body"))?;
     same(
         "correlation id",
         &asked.as_deref(),
-        &property(property::CORRELATION_ID),
+        &text("/properties/CORRELATION_ID"),
     )?;
-    if property(property::ARRIVE_TIME).is_none_or(|time| time.parse::<u64>().is_err()) {
+    if text("/properties/ARRIVE_TIME").is_none_or(|time| time.parse::<u64>().is_err()) {
         return Err(format!("no time of arrival in {reply}").into());
     }
     Ok(())

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use rocketry_protocol::{body::Queue, id::IdSource};
 use rocketry_remoting::Connection;
 use rocketry_store::{
-    Reader,
+    Flusher, Reader,
     metadata::{Groups, Topics},
 };
 use tokio::sync::{Notify, Semaphore};
@@ -50,6 +50,10 @@ pub(crate) struct Broker {
     pub(crate) started_ms: i64,
     /// perm bits of the broker as a whole. Java: `brokerPermission`.
     pub(crate) permission: AtomicI32,
+    /// Whether a consumer creates its group.
+    pub(crate) auto_create_groups: AtomicBool,
+    /// Removes old messages when asked for.
+    pub(crate) flusher: Flusher,
 
     pub(crate) offsets: Offsets,
     pub(crate) metadata: MetadataHandle,

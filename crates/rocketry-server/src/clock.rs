@@ -25,6 +25,27 @@ pub(crate) fn ms_since_month_start(now_ms: i64) -> u32 {
     })
 }
 
+/// Local time as Java's tools show it, `yyyy-MM-dd#HH:mm:ss:SSS`. Java: `QueueTimeSpan`.
+pub(crate) fn local_text(ms: i64) -> String {
+    let zoned = jiff::Timestamp::from_millisecond(ms)
+        .map(|time| time.to_zoned(jiff::tz::TimeZone::system()));
+    zoned.map_or_else(
+        |_| ms.to_string(),
+        |time| {
+            format!(
+                "{:04}-{:02}-{:02}#{:02}:{:02}:{:02}:{:03}",
+                time.year(),
+                time.month(),
+                time.day(),
+                time.hour(),
+                time.minute(),
+                time.second(),
+                time.millisecond()
+            )
+        },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

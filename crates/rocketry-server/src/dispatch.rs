@@ -17,8 +17,9 @@ use crate::{
     kv_config::KvConfig,
     name_server::NameServer,
     processor::{
-        admin_broker, admin_client, admin_group, admin_offset, admin_topic, end_transaction,
-        heartbeat, name_server as ns, offset, pull, query, recall, reply, send, send_back,
+        admin_broker, admin_client, admin_group, admin_offset, admin_stats, admin_topic,
+        end_transaction, heartbeat, name_server as ns, offset, pull, query, recall, reply, send,
+        send_back,
     },
 };
 
@@ -31,7 +32,8 @@ pub(crate) struct NameServerPort {
     pub(crate) tables: Arc<NameServer>,
     pub(crate) kv: Arc<KvConfig>,
     /// Whether routes carry their topic's order configuration.
-    pub(crate) with_order: bool,
+    pub(crate) with_order: AtomicBool,
+    pub(crate) port: u16,
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: Arc<AtomicBool>,
 }
@@ -60,7 +62,9 @@ impl NameServerPort {
         let (tables, kv) = (&*self.tables, &*self.kv);
         let now_ms = clock::wall_ms();
         Some(match request.request_code() {
-            RequestCode::GET_ROUTEINFO_BY_TOPIC => ns::route(tables, kv, self.with_order, request),
+            RequestCode::GET_ROUTEINFO_BY_TOPIC => {
+                ns::route(tables, kv, self.with_order.load(Ordering::Relaxed), request)
+            }
             RequestCode::REGISTER_BROKER => {
                 ns::register(tables, kv, request, responder.connection().id(), now_ms)
             }
@@ -85,6 +89,8 @@ impl NameServerPort {
             RequestCode::ADD_WRITE_PERM_OF_BROKER => ns::add_write_perm(tables, request),
             RequestCode::GET_KV_CONFIG => ns::get_kv(kv, request),
             RequestCode::GET_KVLIST_BY_NAMESPACE => ns::kv_list(kv, request),
+            RequestCode::GET_NAMESRV_CONFIG => ns::config(&self.with_order, self.port),
+            RequestCode::UPDATE_NAMESRV_CONFIG => ns::update_config(&self.with_order, request),
             RequestCode::PUT_KV_CONFIG | RequestCode::DELETE_KV_CONFIG => return None,
             _ => unsupported(request),
         })
@@ -144,6 +150,12 @@ impl Handler for BrokerPort {
             }
             RequestCode::DELETE_TOPIC_IN_BROKER => {
                 return admin_topic::delete(broker, &request, responder);
+            }
+            RequestCode::UPDATE_AND_GET_GROUP_FORBIDDEN => {
+                return admin_group::forbid(broker, &request, responder);
+            }
+            RequestCode::DELETE_EXPIRED_COMMITLOG => {
+                return admin_broker::delete_expired(broker, responder);
             }
             RequestCode::CLEAN_UNUSED_TOPIC => return admin_topic::clean_unused(broker, responder),
             RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => {
@@ -208,6 +220,21 @@ impl Handler for BrokerPort {
             }
             RequestCode::CLONE_GROUP_OFFSET => admin_offset::copy(broker, &request, now_ms),
 
+            RequestCode::QUERY_CONSUME_TIME_SPAN => {
+                admin_stats::time_span(broker, &request, now_ms)
+            }
+            RequestCode::QUERY_CORRECTION_OFFSET => admin_stats::correction(broker, &request),
+            RequestCode::GET_BROKER_CONSUME_STATS => admin_stats::of_broker(broker, &request),
+            RequestCode::QUERY_CONSUME_QUEUE => admin_stats::queue(broker, &request),
+
+            RequestCode::UPDATE_BROKER_CONFIG => admin_broker::update(broker, &request, now_ms),
+            RequestCode::GET_ALL_CONSUMER_OFFSET => admin_broker::consumer_offsets(broker),
+            RequestCode::GET_ALL_DELAY_OFFSET => admin_broker::delay_offsets(broker),
+            RequestCode::GET_TIMER_METRICS => admin_broker::timer_metrics(broker),
+            // Queues end with the log that they point to, and keep their numbers.
+            RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE => {
+                Ok(RemotingCommand::response(ResponseCode::SUCCESS))
+            }
             RequestCode::GET_BROKER_RUNTIME_INFO => admin_broker::runtime_info(broker, now_ms),
             RequestCode::GET_BROKER_CONFIG => admin_broker::config(broker),
             _ => unsupported(&request),

@@ -1,6 +1,6 @@
 //! Topics and groups as requests need them: found, or made and announced.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use rocketry_protocol::body::{groups::SubscriptionGroupConfig, topics::TopicConfig};
 
@@ -20,7 +20,7 @@ pub(crate) fn group(
     let found = groups::find_or_create(
         broker.groups(),
         group,
-        broker.config.auto_create_groups,
+        broker.auto_create_groups.load(Ordering::Relaxed),
         now_ms,
     )?;
     if found.is_new {

@@ -180,6 +180,12 @@ fn illegal_time(max_delay_ms: i64) -> Fault {
     )
 }
 
+/// Whether a message asks to be delivered later, however legibly.
+pub(crate) fn asks_to_wait(properties: &Properties) -> bool {
+    let asks = |property: &&str| properties.contains(property);
+    asks(&name::DELAY) || TIMER_PROPERTIES.iter().any(asks)
+}
+
 /// The delay level a message asks for; 0 = none.
 pub(crate) fn delay_level(properties: &Properties) -> i32 {
     properties

@@ -339,10 +339,13 @@ fn start_with(
     };
     let (holds, woken) = PullHolds::new(config.max_waiting_pulls);
     let holds = Arc::new(holds);
+    let flusher = writer.flusher();
     let (log, metadata, threads) = spawn_threads(writer, &reader, &config, &holds)?;
     let broker = Arc::new(Broker {
         started_ms: now_ms,
         permission: AtomicI32::new(perm::READ | perm::WRITE),
+        auto_create_groups: AtomicBool::new(config.auto_create_groups),
+        flusher,
         offsets: Offsets::new(Arc::clone(reader.metadata())),
         metadata,
         reader,
@@ -386,7 +389,8 @@ fn start_with(
         let handler = NameServerPort {
             tables,
             kv,
-            with_order: config.order_message_enable,
+            with_order: AtomicBool::new(config.order_message_enable),
+            port: local.port(),
             tasks: tasks.clone(),
             stopping: Arc::clone(&stopping),
         };

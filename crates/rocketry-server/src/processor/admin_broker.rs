@@ -1,18 +1,27 @@
-//! State and configuration of the broker (26, 28). Java: `AdminBrokerProcessor`.
+//! State and configuration of the broker (25, 26, 28, 43, 45, 61, 329). Java: `AdminBrokerProcessor`.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering};
 
 use rocketry_protocol::{
-    body::{DataVersion, route::KVTable},
+    RemotingCommand, ResponseCode,
+    body::{
+        DataVersion,
+        route::KVTable,
+        topics::{TopicConfig, perm},
+    },
     header::GetBrokerConfigReply,
 };
 
-use super::{encoded, ok, ok_body};
+use rocketry_remoting::Responder;
+
+use super::{body_of, encoded, ok, ok_body};
 use crate::{
+    announce,
     broker::Broker,
+    clock,
     config::FlushMode,
-    fault::{Fault, Reply},
-    names::TIMER_TOPIC,
+    fault::{Fault, Reply, into_response},
+    names::{DEFAULT_TOPIC, TIMER_TOPIC},
 };
 
 /// Code 28. `mqadmin` prints blanks or fails where a key is missing: those that have no meaning here are there with a resting value.
@@ -123,6 +132,114 @@ fn timer_waiting(broker: &Broker) -> i64 {
     counts.timing_count.values().map(|topic| topic.count).sum()
 }
 
+/// Code 25, in effect until the server stops: what an operator may want to change on a running broker. Other keys of Java's are ignored,
+/// as Java ignores those it does not know; what would contradict the files or the addresses in use is refused.
+pub(crate) fn update(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Reply {
+    let text = std::str::from_utf8(body_of(request)?)
+        .map_err(|_| Fault::system_error("the settings are not UTF-8"))?;
+    let settings: Vec<(&str, &str)> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .collect();
+    for (key, value) in &settings {
+        check_setting(key, value)?;
+    }
+    for (key, value) in settings {
+        apply_setting(broker, key, value, now_ms);
+    }
+    Ok(ok())
+}
+
+/// Keys that must not change while the broker runs. Java: `configBlackList`.
+const FIXED_SETTINGS: [&str; 12] = [
+    "brokerClusterName",
+    "brokerConfigPath",
+    "brokerId",
+    "brokerIP1",
+    "brokerName",
+    "brokerRole",
+    "configBlackList",
+    "flushDiskType",
+    "listenPort",
+    "namesrvAddr",
+    "rocketmqHome",
+    "storePathRootDir",
+];
+
+fn check_setting(key: &str, value: &str) -> Result<(), Fault> {
+    if FIXED_SETTINGS.contains(&key) {
+        return Err(Fault::new(
+            ResponseCode::NO_PERMISSION,
+            "Can not update config in black list.",
+        ));
+    }
+    let is_legible = match key {
+        "brokerPermission" => value.parse::<i32>().is_ok(),
+        "autoCreateTopicEnable" | "autoCreateSubscriptionGroup" => value.parse::<bool>().is_ok(),
+        _ => true,
+    };
+    if is_legible {
+        Ok(())
+    } else {
+        Err(Fault::system_error(format!("{key} cannot be {value:?}")))
+    }
+}
+
+fn apply_setting(broker: &Broker, key: &str, value: &str, now_ms: i64) {
+    match (key, value.parse::<i32>(), value.parse::<bool>()) {
+        ("brokerPermission", Ok(bits), _) => {
+            broker.permission.store(bits, Ordering::Relaxed);
+            broker.topics_changed.notify_one();
+        }
+        ("autoCreateSubscriptionGroup", _, Ok(enabled)) => {
+            broker.auto_create_groups.store(enabled, Ordering::Relaxed);
+        }
+        ("autoCreateTopicEnable", _, Ok(enabled)) => {
+            let inherit = if enabled { perm::INHERIT } else { 0 };
+            let template = TopicConfig {
+                perm: perm::READ | perm::WRITE | inherit,
+                ..TopicConfig::new(DEFAULT_TOPIC, broker.config.default_topic_queues)
+            };
+            broker.topics().put(template.clone(), now_ms);
+            announce::topic_changed(broker, &template);
+        }
+        _ => return,
+    }
+    tracing::info!(key, value, "a setting was changed by a request");
+}
+
+/// Code 329: removes old messages now, whatever the hour.
+pub(crate) fn delete_expired(broker: &Broker, responder: Responder) {
+    let (flusher, retention) = (broker.flusher.clone(), broker.config.retention.clone());
+    broker.tasks.spawn_blocking(move || {
+        let cleaned = flusher
+            .clean(&retention, clock::wall_ms(), true)
+            .map(|_| ok())
+            .map_err(|error| Fault::system_error(error.to_string()));
+        responder.respond(into_response(cleaned));
+    });
+}
+
+/// Code 43: all committed offsets, for who replicates them.
+pub(crate) fn consumer_offsets(broker: &Broker) -> Reply {
+    Ok(ok_body(encoded(&broker.offsets.committed().snapshot())?))
+}
+
+/// Code 45.
+pub(crate) fn delay_offsets(broker: &Broker) -> Reply {
+    let offsets = &broker.reader.metadata().delay_offsets;
+    Ok(ok_body(encoded(&offsets.snapshot())?))
+}
+
+/// Code 61: how many messages of each topic wait for their time.
+pub(crate) fn timer_metrics(broker: &Broker) -> Reply {
+    let metrics = &broker.reader.metadata().timer_metrics;
+    Ok(ok_body(encoded(&metrics.snapshot())?))
+}
+
 /// Code 26: the keys of Java's configuration that this broker has.
 pub(crate) fn config(broker: &Broker) -> Reply {
     let config = &broker.config;
@@ -130,8 +247,11 @@ pub(crate) fn config(broker: &Broker) -> Reply {
     let mut put = |key: &str, value: &dyn std::fmt::Display| {
         let _ = writeln!(text, "{key}={value}");
     };
-    put("autoCreateSubscriptionGroup", &config.auto_create_groups);
-    put("autoCreateTopicEnable", &config.auto_create_topics);
+    let groups = broker.auto_create_groups.load(Ordering::Relaxed);
+    put("autoCreateSubscriptionGroup", &groups);
+    let template = broker.topics().get(DEFAULT_TOPIC);
+    let creates_topics = template.is_some_and(|topic| topic.perm & perm::INHERIT != 0);
+    put("autoCreateTopicEnable", &creates_topics);
     put("brokerClusterName", &config.cluster_name);
     put("brokerIP1", &broker.identity.store_host.ip());
     put("brokerId", &0);

@@ -1,4 +1,4 @@
-//! Administration of consumer groups, and who is connected (200, 201, 203, 204, 207, 208, 225, 300, 343, 352).
+//! Administration of consumer groups, and who is connected (200, 201, 203, 204, 207, 208, 225, 300, 343, 352, 353).
 //! Java: `AdminBrokerProcessor`.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,8 @@ use rocketry_protocol::{
     body::{
         Queue,
         groups::{
-            GroupList, SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper,
+            GroupForbidden, GroupList, SubscriptionGroupConfig, SubscriptionGroupList,
+            SubscriptionGroupWrapper,
         },
         heartbeat::{Connection as ClientConnection, ConsumerConnection, ProducerConnection},
         offsets::{ConsumeStats, OffsetWrapper},
@@ -19,7 +20,7 @@ use rocketry_protocol::{
         GetAllSubscriptionGroupConfigRequest, GetConsumeStatsRequest,
         GetConsumerConnectionListRequest, GetProducerConnectionListRequest,
         GetSubscriptionGroupConfigRequest, QueryTopicConsumeByWhoRequest,
-        QueryTopicsByConsumerRequest,
+        QueryTopicsByConsumerRequest, UpdateGroupForbiddenRequest,
     },
 };
 use rocketry_remoting::{Connection, Responder};
@@ -33,8 +34,10 @@ use crate::{
     broker::Broker,
     clients::Member,
     clock,
-    fault::{Fault, Reply},
-    find, names,
+    fault::{Fault, Reply, into_response},
+    find,
+    groups::FORBIDDEN_READ,
+    names,
 };
 
 /// Code 200.
@@ -122,6 +125,43 @@ pub(crate) fn all(broker: &Broker, request: &RemotingCommand) -> Reply {
             total_group_num: Some(i32::try_from(total).unwrap_or(i32::MAX)),
         })
         .with_body(encoded(&body)?))
+}
+
+/// Code 353: whether a group may read a topic. Differs from Java: allowing one topic does not allow all others.
+pub(crate) fn forbid(broker: &Broker, request: &RemotingCommand, responder: Responder) {
+    let (group, topic) = match change_forbidden(broker, request) {
+        Ok(changed) => changed,
+        Err(fault) => return responder.respond(fault.into_response()),
+    };
+    let bits = broker.groups().forbidden(&group, &topic);
+    let body = GroupForbidden {
+        group,
+        readable: Some(bits & FORBIDDEN_READ == 0),
+        topic,
+    };
+    broker.metadata.after_write(move |persisted| {
+        let reply = persisted
+            .map_err(Fault::system_error)
+            .and_then(|()| Ok(ok_body(encoded(&body)?).with_remark("")));
+        responder.respond(into_response(reply));
+    });
+}
+
+fn change_forbidden(broker: &Broker, request: &RemotingCommand) -> Result<(String, String), Fault> {
+    let header: UpdateGroupForbiddenRequest<'_> = request.header()?;
+    if let Some(readable) = header.readable {
+        let bits = broker.groups().forbidden(header.group, header.topic);
+        let bits = if readable {
+            bits & !FORBIDDEN_READ
+        } else {
+            bits | FORBIDDEN_READ
+        };
+        broker
+            .groups()
+            .set_forbidden(header.group, header.topic, bits, clock::wall_ms());
+        broker.metadata.changed();
+    }
+    Ok((header.group.to_owned(), header.topic.to_owned()))
 }
 
 /// Code 352. The look-up creates the group where that is allowed, as in Java.

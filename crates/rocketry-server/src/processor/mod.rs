@@ -5,6 +5,7 @@ pub(crate) mod admin_broker;
 pub(crate) mod admin_client;
 pub(crate) mod admin_group;
 pub(crate) mod admin_offset;
+pub(crate) mod admin_stats;
 pub(crate) mod admin_topic;
 pub(crate) mod end_transaction;
 pub(crate) mod heartbeat;

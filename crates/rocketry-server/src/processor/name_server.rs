@@ -1,5 +1,7 @@
 //! The name server's requests. Java: `DefaultRequestProcessor`, `ClientRequestProcessor`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rocketry_protocol::{
     RemotingCommand, ResponseCode, body,
     body::{
@@ -269,4 +271,37 @@ fn topic_list(topic_list: Vec<String>, broker_addr: Option<String>) -> Reply {
 fn not_written(error: std::io::Error) -> Fault {
     tracing::error!(%error, "key-value configuration was not written");
     Fault::system_error(format!("kvConfig.json was not written: {error}"))
+}
+
+/// Code 319: the keys of Java's configuration that this name server has.
+pub(crate) fn config(with_order: &AtomicBool, port: u16) -> Reply {
+    let text = format!(
+        "listenPort={port}\norderMessageEnable={}\n",
+        with_order.load(Ordering::Relaxed)
+    );
+    Ok(ok_body(text))
+}
+
+/// Code 318, in effect until the server stops. Keys of Java's that this name server does not have are ignored.
+pub(crate) fn update_config(with_order: &AtomicBool, request: &RemotingCommand) -> Reply {
+    let text = std::str::from_utf8(body_of(request)?)
+        .map_err(|_| Fault::system_error("the settings are not UTF-8"))?;
+    let mut enable = None;
+    for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        match key.trim() {
+            "configBlackList" | "configStorePath" | "kvConfigPath" | "listenPort"
+            | "rocketmqHome" => {
+                return Err(Fault::new(
+                    ResponseCode::NO_PERMISSION,
+                    "Can not update config in black list.",
+                ));
+            }
+            "orderMessageEnable" => enable = value.trim().parse::<bool>().ok(),
+            _ => {}
+        }
+    }
+    if let Some(enable) = enable {
+        with_order.store(enable, Ordering::Relaxed);
+    }
+    Ok(ok())
 }

@@ -240,8 +240,9 @@ fn check_single(
     mut put: Put,
     now_ms: i64,
 ) -> Result<Checked, Fault> {
-    let queue_id = put.queue_id;
     let mut properties = Properties::parse(header.properties);
+    choose_by_priority(&mut put, &mut properties);
+    let queue_id = put.queue_id;
     if header.topic.starts_with(RETRY_PREFIX) {
         retry_or_dead_letter(broker, header, &mut put, &mut properties, now_ms)?;
     }
@@ -288,6 +289,25 @@ fn check_single(
         },
         put,
     })
+}
+
+/// A message with a priority goes to the queue of that number, or to the last one; one that is also something else has none.
+/// Java: `SendMessageProcessor.sendMessage`, `TopicMessageType.parseFromMessageProperty`.
+fn choose_by_priority(put: &mut Put, properties: &mut Properties) {
+    let priority = properties
+        .get(name::PRIORITY)
+        .and_then(|p| p.parse::<i32>().ok());
+    let Some(priority) = priority.filter(|priority| *priority >= 0) else {
+        return;
+    };
+    let is_other = properties.get(name::TRAN_MSG) == Some("true")
+        || put::asks_to_wait(properties)
+        || properties.contains(name::SHARDING_KEY);
+    if is_other {
+        properties.remove(name::PRIORITY);
+    } else {
+        put.queue_id = priority.min(put.topic.write_queue_nums - 1).max(0);
+    }
 }
 
 /// What takes a timed message back; nothing for one that is tried again. Java: `SendMessageProcessor.attachRecallHandle`.

@@ -8,6 +8,7 @@
 
 mod common;
 
+mod admin;
 mod clients;
 mod delay;
 mod exchanges;

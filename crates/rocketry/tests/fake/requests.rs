@@ -120,6 +120,36 @@ async fn brokers_know_the_client_before_it_asks() {
     assert!(known.is_ok());
 }
 
+/// P-018, P-113: the topic is in the namespace, the replies of the cluster are not.
+#[tokio::test]
+async fn a_request_in_a_namespace_is_replied_to() {
+    let cluster = Cluster::of(&["a", "b"]);
+    cluster.topic("C_REPLY_TOPIC", 1);
+    let mut route = rocketry::TopicRouteData::default();
+    add_broker(&mut route, "a", &cluster.broker("a").addr(), 4, 6);
+    cluster.set_route("ns%T", route);
+    let client = cluster.connect().namespace("ns").await.unwrap();
+    let producer = client.producer("PG").await.unwrap();
+    let request = spawn_request(&producer, PATIENCE);
+    let sent = cluster.broker("a").wait_for(310, 1).await.remove(0);
+    assert_eq!(sent.field("b"), "ns%T");
+    assert!(cluster.broker("b").received(34)[0].at <= sent.at);
+    let mut question = {
+        let id = sent.property("CORRELATION_ID").unwrap();
+        answer_of_client(cluster.broker("b"), push(&id, b"yes", 0)).await;
+        request.await.unwrap().unwrap()
+    };
+    question.properties = rocketry::Properties::parse(sent.field("i"));
+    question.properties.set("CLUSTER", "C");
+    let reply = Message::reply_to(&question, "answer").unwrap();
+    cluster.script_all(325, || Action::Reply(refuse(1, "nobody is here")));
+    let error = producer.send(reply).await.unwrap_err();
+    assert_eq!(error.java_code(), 1);
+    for (_, sent) in cluster.received(325) {
+        assert_eq!(sent.field("b"), "C_REPLY_TOPIC");
+    }
+}
+
 /// P-114
 #[tokio::test]
 async fn a_request_that_nobody_replies_to_fails_at_its_timeout() {
@@ -361,8 +391,8 @@ async fn a_request_may_be_dropped_at_any_time() {
         let replying = Arc::clone(&replying);
         move |request| {
             let sent = rocketry::Properties::parse(request.field("i").unwrap());
-            let id = sent.get("CORRELATION_ID").unwrap().to_owned();
-            if let Some(connection) = replying.lock().clone() {
+            let id = sent.get("CORRELATION_ID").map(str::to_owned);
+            if let (Some(id), Some(connection)) = (id, replying.lock().clone()) {
                 tokio::spawn(async move {
                     let connection: rocketry_remoting::Connection = connection;
                     let deadline = Deadline::after(PATIENCE);
@@ -372,6 +402,16 @@ async fn a_request_may_be_dropped_at_any_time() {
             Action::Reply(stored(request))
         }
     }));
+    // sends on the same connection do not notice
+    let others = tokio::spawn({
+        let producer = producer.clone();
+        async move {
+            for _ in 0..200 {
+                let other = message();
+                producer.send(other).timeout(PATIENCE).await.unwrap();
+            }
+        }
+    });
     let polls = polls_until_done(|| {
         *replying.lock() = Some(cluster.broker("a").a_connection());
         assert_eq!(producer.requests_in_flight(), 0);
@@ -380,6 +420,7 @@ async fn a_request_may_be_dropped_at_any_time() {
     .await;
     assert!(polls >= 3, "{polls}");
     assert_eq!(producer.requests_in_flight(), 0);
+    others.await.unwrap();
     let started = now();
     assert!(producer.shutdown(PATIENCE).await.is_clean());
     on_time(started.elapsed(), ms(0));

@@ -300,8 +300,20 @@ async fn a_transaction_may_be_dropped_at_any_time() {
         };
         producer.send_in_transaction(message(), local)
     };
+    // sends on the same connection do not notice
+    let others = tokio::spawn({
+        let producer = producer.clone();
+        async move {
+            for _ in 0..200 {
+                let other = message();
+                producer.send(other).timeout(PATIENCE).await.unwrap();
+            }
+        }
+    });
     let polls = polls_until_done(transaction).await;
     assert!(polls >= 3, "{polls}");
+    others.await.unwrap();
+    assert_eq!(cluster.broker("a").opened(), 1);
     // what was dropped counts no longer: a shutdown does not wait for it
     let started = now();
     assert!(producer.shutdown(PATIENCE).await.is_clean());

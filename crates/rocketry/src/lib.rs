@@ -74,7 +74,7 @@ pub use rocketry_protocol::{
 pub use rocketry_remoting::TlsConfig;
 pub use rocketry_remoting::{Dial, DialFuture, Dialed};
 
-pub use admin::{Admin, Boundary, QueueStats, TopicOptions};
+pub use admin::{Admin, Boundary, QueryOptions, QueryResult, QueueStats, TopicOptions};
 pub use client::Client;
 pub use config::{AttemptBudget, ClientConfig, ProducerConfig};
 pub use connect::Connect;

@@ -5,6 +5,7 @@ mod messages;
 mod offsets;
 mod topics;
 
+pub use messages::{QueryOptions, QueryResult};
 pub use offsets::Boundary;
 pub use topics::{QueueStats, TopicOptions};
 

@@ -23,6 +23,7 @@ mod metrics;
 mod names;
 mod one_way;
 mod order;
+mod query;
 mod reading;
 mod requests;
 mod routes;

@@ -1,6 +1,6 @@
 //! Administration of the embedded server.
 
-use rocketry::{Boundary, ErrorKind, Message, TopicOptions};
+use rocketry::{Boundary, ErrorKind, Message, QueryOptions, TopicOptions};
 
 use crate::{PATIENCE, read, start, start_without_auto_creation};
 
@@ -56,7 +56,6 @@ async fn topics_are_created_listed_described_and_deleted() {
     assert_eq!(of_queue.last_update_ms, messages[9].store_ms);
     assert_eq!(stats.iter().map(|stats| stats.max_offset).sum::<i64>(), 10);
 
-    // P-126
     let viewed = admin
         .view_message("orders", &sent[4].offset_msg_id)
         .await
@@ -66,7 +65,10 @@ async fn topics_are_created_listed_described_and_deleted() {
         (&b"4"[..], sent[4].msg_id.clone())
     );
     let error = admin.view_message("orders", "nonsense").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert_eq!(
+        (error.kind(), error.java_code()),
+        (ErrorKind::NotFound, 208)
+    );
 
     assert_eq!(
         admin
@@ -134,4 +136,32 @@ async fn a_server_that_stops_is_reported_and_one_that_returns_is_used() {
     let error = producer.send(Message::new("T", "x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BrokerUnreachable, "{error:#}");
     assert!(error.to_string().contains("refused"), "{error}");
+}
+
+/// P-029, P-126, P-127
+#[tokio::test]
+async fn messages_are_found_by_each_of_their_keys_and_ids() {
+    let (server, client) = start().await;
+    let producer = client.producer("PG").await.unwrap();
+    let message = Message::new("orders", "x").keys(["o-1", "customer-7", "paid"]);
+    let sent = producer.send(message).await.unwrap();
+    let other = Message::new("orders", "y").key("o-2").key("paid");
+    producer.send(other).await.unwrap();
+    let admin = client.admin();
+    let options = QueryOptions::default();
+    for (key, count) in [("o-1", 1), ("customer-7", 1), ("paid", 2)] {
+        let found = admin.query_messages("orders", key, options).await.unwrap();
+        assert_eq!(found.messages.len(), count, "{key}");
+        assert_eq!(found.messages[0].msg_id(), sent.msg_id);
+    }
+    let error = admin
+        .query_messages("orders", "o-3", options)
+        .await
+        .unwrap_err();
+    assert_eq!(error.java_code(), 208);
+    for id in [&sent.msg_id, &sent.offset_msg_id] {
+        let viewed = admin.view_message("orders", id).await.unwrap();
+        assert_eq!(&*viewed.body, b"x");
+    }
+    drop(server);
 }

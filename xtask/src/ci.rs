@@ -40,6 +40,10 @@ fn steps(options: &Options) -> Vec<Step> {
             ..step("doc", "doc --workspace --no-deps --quiet")
         },
         step("test", "test --workspace"),
+        step(
+            "features",
+            "test --package rocketry --features trace-context --lib --test fake trace_context",
+        ),
         Step {
             env: Some(("ROCKETRY_SIM_SEEDS", "10000")),
             ..step(

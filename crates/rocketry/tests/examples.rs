@@ -28,6 +28,7 @@ fn every_example_runs() {
         "transaction",
         "request_reply",
         "delayed",
+        "hooks_and_metrics",
     ] {
         let path = binary(name);
         let output = Command::new(&path)
@@ -56,6 +57,7 @@ fn every_example_runs() {
             ("transaction", 2),
             ("request_reply", 3),
             ("delayed", 3),
+            ("hooks_and_metrics", 10),
         ] {
             let mut reader = client.reader(format!("examples-{name}")).await.unwrap();
             let mut read = 0;

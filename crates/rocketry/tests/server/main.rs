@@ -15,6 +15,7 @@ mod requests;
 mod round_trip;
 #[cfg(feature = "tls")]
 mod tls;
+mod trace;
 mod transactions;
 
 use std::time::Duration;

@@ -117,9 +117,10 @@ Examples:
     Send(Send),
     /// Send a message and wait for the reply of a consumer
     #[command(after_help = "\
-The message is stored like any other. A consumer of the topic replies to it through the broker, which
-passes the reply on to this command alone: `Message::reply_to` in Rust, `MessageUtil.createReplyMessage`
-in Java. What the consumer replied goes to stdout, byte for byte, with a line feed behind it.
+The message is stored like any other. A consumer of the topic replies through the broker, which
+passes the reply on to this command alone: `Message::reply_to` in Rust,
+`MessageUtil.createReplyMessage` in Java. The body of the reply goes to stdout, byte for byte,
+with a line feed behind it.
 
 Examples:
   rocketry request Prices '{\"item\":7}'
@@ -127,6 +128,17 @@ Examples:
 
 Exit code 1 if nobody replied in time; the message may be worked on all the same.")]
     Request(Request),
+    /// Take back a message that waits for its time
+    #[command(after_help = "\
+Sends with --delay or --at print a recall_handle. As long as the message is not delivered,
+the broker gives it up for that handle. Messages of delay levels have none.
+
+Examples:
+  rocketry send Reminders 'call back' --delay 1h
+  rocketry recall Reminders djEgUmVtaW5kZXJzIGJyb2tlci1hIC4uLg==
+
+Apache's brokers refuse unless configured with recallMessageEnable=true.")]
+    Recall(Recall),
     /// Read messages of a topic
     #[command(after_help = "\
 Without --group all queues are read and nothing is committed: looking changes nothing.
@@ -262,6 +274,9 @@ pub(crate) struct Send {
     /// Send to the queue that the hash of this key chooses, as Java's hash selector does: messages of one key keep their order
     #[arg(long, value_name = "KEY", conflicts_with = "queue")]
     pub(crate) shard: Option<String>,
+    /// As --shard, but fail rather than let the key move to another queue when brokers come or go; the topic must exist
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["queue", "shard"])]
+    pub(crate) strict_shard: Option<String>,
     /// Deliver each message this long after it is sent, for example 10s; needs a broker of 5.0 or later (older ones deliver at once)
     #[arg(long, value_name = "TIME", value_parser = units::duration, group = "when")]
     pub(crate) delay: Option<Duration>,
@@ -278,11 +293,14 @@ pub(crate) struct Send {
     #[arg(long)]
     pub(crate) auto_batch: bool,
     /// Send each message in a transaction that ends so: consumers get only what was committed
-    #[arg(long, value_enum, value_name = "END", conflicts_with_all = ["when", "queue", "shard", "batch", "auto_batch"])]
+    #[arg(long, value_enum, value_name = "END", conflicts_with_all = ["when", "queue", "shard", "strict_shard", "batch", "auto_batch"])]
     pub(crate) transaction: Option<Transaction>,
     /// Compress every body that gets smaller by it [default: zlib from 4 KiB on]
     #[arg(long, value_enum, value_name = "CODEC")]
     pub(crate) compress: Option<Codec>,
+    /// Leave a trace record of each message that is stored, which `mqadmin QueryMsgTraceById` and the dashboard show
+    #[arg(long)]
+    pub(crate) trace: bool,
     /// Print what each message goes through, with times: route, queue, body, attempts, answers. Sends one message after the other
     #[arg(long)]
     pub(crate) explain: bool,
@@ -325,6 +343,20 @@ pub(crate) struct Request {
     /// What goes to stdout: text (the body of the reply), json (all of it)
     #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) output: ReportFormat,
+}
+
+/// Options of `recall`.
+#[derive(Debug, Args)]
+pub(crate) struct Recall {
+    /// Topic that the message was sent to
+    pub(crate) topic: String,
+    /// What its send printed as recall_handle
+    pub(crate) handle: String,
+    /// Producer group
+    #[arg(long, short, value_name = "G", default_value = PRODUCER_GROUP)]
+    pub(crate) group: String,
+    #[command(flatten)]
+    pub(crate) format: Report,
 }
 
 /// How a transaction ends.

@@ -3,6 +3,7 @@
 mod bench;
 mod consume;
 mod quickstart;
+mod recall;
 mod request;
 mod send;
 mod serve;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli, entered: MainEntered) -> Result<(), Failure> {
         Command::Serve(args) => runtime(0)?.block_on(serve::run(args, global, entered)),
         Command::Send(args) => block_on(runtime(1)?, send::run(args, global)),
         Command::Request(args) => block_on(runtime(1)?, request::run(args, global)),
+        Command::Recall(args) => block_on(runtime(1)?, recall::run(args, global)),
         Command::Consume(args) => block_on(runtime(1)?, consume::run(args, global)),
         Command::Topic(args) => block_on(runtime(1)?, topic::run(args, global)),
         Command::Bench(Bench::Produce(args)) => block_on(

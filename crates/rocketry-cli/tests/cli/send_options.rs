@@ -205,6 +205,74 @@ async fn a_delayed_message_comes_after_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_timed_message_comes_unless_it_is_recalled() {
+    let server = Served::temp().await;
+    let mut handles = Vec::new();
+    for (body, delay) in [("recalled", "1h"), ("kept", "2s")] {
+        let args = ["send", "T", body, "--delay", delay, "--output", "jsonl"];
+        let row = server.run(&args).await.ok().jsonl().remove(0);
+        handles.push((row["recall_handle"].as_str().unwrap().to_owned(), row));
+    }
+    let (handle, sent) = &handles[0];
+    let args = ["recall", "T", handle, "--output", "json"];
+    let recalled = server.run(&args).await.ok().json();
+    assert_eq!(recalled["msg_id"], sent["msg_id"]);
+    let args = [
+        "consume", "T", "--output", "raw", "--count", "1", "--wait", "20s",
+    ];
+    assert_eq!(server.run(&args).await.ok().text(), "kept\n");
+
+    let text = server
+        .run(&["send", "T", "x", "--at", "2099-01-01T00:00:00Z"])
+        .await
+        .fails_with(1, &["the delay time should not be bigger"]);
+    assert!(text.stdout.is_empty());
+    server
+        .run(&["recall", "T", "nonsense"])
+        .await
+        .fails_with(1, &["the recall handle is invalid"]);
+}
+
+#[tokio::test]
+async fn a_traced_message_leaves_a_record() {
+    let server = Served::temp().await;
+    let args = ["send", "T", "x", "--trace", "--output", "jsonl"];
+    let row = server.run(&args).await.ok().jsonl().remove(0);
+    let args = [
+        "consume",
+        "RMQ_SYS_TRACE_TOPIC",
+        "--count",
+        "1",
+        "--output",
+        "jsonl",
+    ];
+    let trace = server.run(&args).await.ok().jsonl().remove(0);
+    assert_eq!(trace["keys"], row["msg_id"]);
+    let record = trace["body"].as_str().unwrap();
+    assert!(record.starts_with("Pub\u{1}"), "{record:?}");
+    assert!(
+        record.contains(row["offset_msg_id"].as_str().unwrap()),
+        "{record:?}"
+    );
+}
+
+#[tokio::test]
+async fn strict_order_needs_a_topic_whose_queues_are_known() {
+    let server = Served::temp().await;
+    server
+        .run(&["send", "T", "x", "--strict-shard", "k"])
+        .await
+        .fails_with(1, &["rocketry topic create T"]);
+    server.run(&["topic", "create", "T"]).await.ok();
+    let mut queues = Vec::new();
+    for option in ["--shard", "--strict-shard"] {
+        let args = ["send", "T", "x", option, "k", "--output", "jsonl"];
+        queues.extend(numbers(&server.run(&args).await.ok().jsonl(), "queue_id"));
+    }
+    assert_eq!(queues[0], queues[1]);
+}
+
+#[tokio::test]
 async fn one_sharding_key_is_one_queue() {
     let server = Served::temp().await;
     let input = b"1\n2\n3\n4\n5\n";
@@ -246,6 +314,14 @@ async fn options_that_exclude_each_other_are_wrong_usage() {
         ),
         (&["--auto-batch", "--mode", "sync"], "use --mode async"),
         (&["--shard", "k", "--queue", "b:0"], "cannot be used with"),
+        (
+            &["--shard", "k", "--strict-shard", "k"],
+            "cannot be used with",
+        ),
+        (
+            &["--trace", "--mode", "oneway"],
+            "needs the broker's answers",
+        ),
     ] {
         run(&[&["send", "T", "x"], args].concat())
             .await

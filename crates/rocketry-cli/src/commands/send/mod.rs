@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rocketry::{AutoBatch, Compression, Message, MessageQueue, ProducerConfig, Topic};
+use rocketry::{AutoBatch, Compression, Message, MessageQueue, ProducerConfig, Topic, TraceConfig};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -183,6 +183,9 @@ fn target(args: &args::Send) -> Result<Target, Failure> {
     if let Some(key) = &args.shard {
         return Ok(Target::Shard(key.as_str().into()));
     }
+    if let Some(key) = &args.strict_shard {
+        return Ok(Target::StrictShard(key.as_str().into()));
+    }
     let Some(queue) = &args.queue else {
         return Ok(Target::Any);
     };
@@ -200,6 +203,7 @@ fn check_mode(args: &args::Send, mode: Mode) -> Result<(), Failure> {
         ("--transaction", args.transaction.is_some()),
         ("--batch", args.batch.is_some()),
         ("--auto-batch", args.auto_batch),
+        ("--trace", args.trace),
     ];
     let option = wants_an_answer
         .into_iter()
@@ -225,6 +229,7 @@ fn config(args: &args::Send) -> ProducerConfig {
         config.compress_from_bytes = 1;
     }
     config.auto_batch = args.auto_batch.then(AutoBatch::default);
+    config.trace = args.trace.then(TraceConfig::default);
     config
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rocketry::{
     Decision, Message, MessageExt, MessageQueue, Producer, ProducerBuilder, ProducerConfig,
-    SendResult, by_hash, split_batch,
+    SendResult, split_batch,
 };
 use tokio::task::JoinSet;
 
@@ -20,6 +20,8 @@ pub(super) enum Target {
     Queue(MessageQueue),
     /// To the queue of this sharding key.
     Shard(Arc<str>),
+    /// The same, and never to another one.
+    StrictShard(Arc<str>),
 }
 
 /// A message and where it is from.
@@ -128,7 +130,8 @@ impl Sender {
         match &self.target {
             Target::Any => send,
             Target::Queue(queue) => send.queue(queue.clone()),
-            Target::Shard(key) => send.selector(by_hash(key)),
+            Target::Shard(key) => send.shard(key),
+            Target::StrictShard(key) => send.strict_shard(key),
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rocketry::Decision;
 
+use crate::access::{Access, TlsMode};
 use crate::units::{self, QueueName, StartPoint, Wait};
 
 /// The producer group of every command that does not let the user choose one.
@@ -55,6 +56,8 @@ pub(crate) struct Global {
     /// Say more on stderr: attempts of a failed send, and log events (-vv, -vvv)
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub(crate) verbose: u8,
+    #[command(flatten)]
+    pub(crate) access: Access,
 }
 
 /// What to do.
@@ -82,6 +85,8 @@ Examples:
                                             for a test: free ports, no data left
   rocketry serve --namesrv 10.0.0.1:9876 --broker-name broker-b
                                             join a cluster that runs elsewhere
+  rocketry serve --tls-cert cert.pem --tls-key key.pem --tls-mode enforcing
+                                            over TLS only
 
 SIGINT (Ctrl-C) and SIGTERM stop it gracefully: nothing acknowledged is lost.")]
     Serve(Serve),
@@ -206,6 +211,9 @@ pub(crate) struct Serve {
     /// Port of the broker; 0 = any free port
     #[arg(long, value_name = "PORT", default_value_t = 10911)]
     pub(crate) broker_port: u16,
+    /// Serve over TLS, with --tls-cert and --tls-key: beside plain connections (default) or instead of them
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub(crate) tls_mode: Option<TlsMode>,
     /// When a message is acknowledged: written to the file (async), or on disk (sync)
     #[arg(long, value_enum, default_value_t = Flush::Async)]
     pub(crate) flush: Flush,

@@ -1,5 +1,6 @@
 //! The `rocketry` command.
 
+mod access;
 mod args;
 mod clock;
 mod commands;

@@ -62,7 +62,7 @@ pub(crate) fn refused(code: ResponseCode, remark: Option<&str>, topic: &str) -> 
 /// these are.
 fn unauthenticated(remark: &str) -> Option<&'static str> {
     if remark.contains("username cannot be null") {
-        Some("the broker wants to know who asks: give credentials")
+        Some("the broker wants to know who asks: give credentials (--access-key, --secret-key)")
     } else if remark.contains("check signature failed") {
         Some("the secret key is not the one that the broker has for this user")
     } else if remark.contains("is not found") {

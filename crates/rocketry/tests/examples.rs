@@ -75,3 +75,32 @@ fn every_example_runs() {
     });
     assert!(read.iter().all(|(_, more)| *more == 0), "{read:?}");
 }
+
+/// The one that needs a server over TLS.
+#[cfg(feature = "tls")]
+#[test]
+fn the_example_over_tls_runs() {
+    use rocketry_server::{ServerConfig, TlsMode, TlsServerConfig};
+
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("cert.pem");
+    std::fs::write(&ca, &certificate).unwrap();
+    let mut config = ServerConfig::temp();
+    let tls = TlsServerConfig::from_pem(certificate, key.serialize_pem());
+    config.tls = Some(tls.mode(TlsMode::Enforcing));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start(config)).unwrap();
+    let output = Command::new(binary("tls_acl"))
+        .arg("examples-tls_acl")
+        .env("NAMESRV_ADDR", server.namesrv_addr())
+        .env("TLS_CA", &ca)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("SEND_OK").count(), 3, "{said}");
+    assert!(said.contains("server_name"), "{said}");
+}

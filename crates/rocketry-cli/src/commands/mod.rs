@@ -78,7 +78,7 @@ async fn connect(global: &Global) -> Result<Client, Failure> {
         .namesrv
         .as_deref()
         .map_or_else(NameServers::from_env, NameServers::new);
-    Ok(Client::connect(name_servers).await?)
+    Ok(global.access.apply(Client::connect(name_servers))?.await?)
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

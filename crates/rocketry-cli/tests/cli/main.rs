@@ -7,6 +7,7 @@
 )]
 #![allow(unreachable_pub, reason = "helpers of one test crate")]
 
+mod access;
 mod bench;
 mod corpus;
 mod crash;

@@ -79,16 +79,16 @@ impl TlsFailure {
                 "the port seems not to speak TLS: switch TLS off here, or on at the server (tls.server.mode of Apache RocketMQ)"
             }
             Self::UntrustedCertificate => {
-                "name the certificate authority that signed the server's certificate (ca_file), or the server's own certificate \
+                "name the certificate authority that signed the server's certificate (ca_file, --tls-ca), or the server's own certificate \
                  if it is self-signed"
             }
             Self::WrongHostName => {
-                "connect by a name in the server's certificate, or name the one to expect (server_name): brokers are often \
+                "connect by a name in the server's certificate, or name the one to expect (server_name, --tls-server-name): brokers are often \
                  reached by address while their certificates hold names"
             }
             Self::Expired => "renew the server's certificate, or correct this machine's clock",
             Self::ClientCertificateRequired => {
-                "the server wants a certificate of the client: give one and its key (client_certificate_files)"
+                "the server wants a certificate of the client: give one and its key (client_certificate_files, --tls-cert and --tls-key)"
             }
             Self::ClientCertificateRefused => {
                 "the server does not trust this client's certificate: use one that its authority has signed"

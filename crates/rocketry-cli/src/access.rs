@@ -1,0 +1,197 @@
+//! How one gets in: TLS, accounts and namespaces, in the options of every command.
+
+use std::{fmt, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use rocketry::{Connect, TlsConfig};
+use rocketry_server::{ClientAuth, TlsServerConfig};
+
+use crate::failure::Failure;
+
+/// Options of every command that connects; `serve` takes its certificate from here as well.
+#[derive(Clone, Default, Args)]
+#[command(next_help_heading = "Access options")]
+#[group(skip)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "fields have the names of their options"
+)]
+pub(crate) struct Access {
+    /// Connect over TLS, and trust servers whose certificate an authority of this system has signed
+    #[arg(long, global = true, hide_short_help = true)]
+    tls: bool,
+    /// PEM file of the authority to trust instead, or of the server's own certificate; implies --tls. For `serve`: clients
+    /// need a certificate that it has signed
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ROCKETRY_TLS_CA",
+        hide_short_help = true
+    )]
+    tls_ca: Option<PathBuf>,
+    /// PEM file of the certificate to show to servers that ask for one. For `serve`: of the server's certificate
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of the key of --tls-cert, without a password
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    tls_key: Option<PathBuf>,
+    /// The name that certificates of servers must be for. Default: the host that was connected to
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    tls_server_name: Option<String>,
+    /// Connect over TLS and trust everybody: anybody on the way can read and change what is sent
+    #[arg(long, global = true, hide_short_help = true)]
+    tls_insecure: bool,
+    /// User that requests are signed as
+    #[arg(
+        long,
+        global = true,
+        value_name = "USER",
+        env = "ROCKETRY_ACCESS_KEY",
+        hide_short_help = true
+    )]
+    access_key: Option<String>,
+    /// The user's secret; better in the variable than here, where others on this machine can read it
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECRET",
+        env = "ROCKETRY_SECRET_KEY",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    secret_key: Option<String>,
+    /// Token that belongs to temporary credentials
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "ROCKETRY_SECURITY_TOKEN",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    security_token: Option<String>,
+    /// Put this namespace in front of topics and groups on the wire
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "ROCKETRY_NAMESPACE",
+        hide_short_help = true
+    )]
+    namespace: Option<String>,
+}
+
+/// Secrets are not for logs.
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("tls", &self.tls)
+            .field("access_key", &self.access_key)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which connections `serve` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsMode {
+    /// Plain and TLS connections on the same ports
+    Permissive,
+    /// TLS connections only
+    Enforcing,
+}
+
+impl Access {
+    /// A client that gets in like this.
+    ///
+    /// # Errors
+    /// Options that do not go together.
+    pub(crate) fn apply(&self, mut connect: Connect) -> Result<Connect, Failure> {
+        if let Some(tls) = self.client_tls()? {
+            connect = connect.tls(tls);
+        }
+        match (&self.access_key, &self.secret_key) {
+            (Some(user), Some(secret)) => connect = connect.credentials(user, secret),
+            (None, None) => {}
+            (Some(_), None) => return Err(alone("--access-key", "--secret-key")),
+            (None, Some(_)) => return Err(alone("--secret-key", "--access-key")),
+        }
+        if let Some(token) = &self.security_token {
+            connect = connect.security_token(token);
+        }
+        if let Some(namespace) = &self.namespace {
+            connect = connect.namespace(namespace);
+        }
+        Ok(connect)
+    }
+
+    fn client_tls(&self) -> Result<Option<TlsConfig>, Failure> {
+        let identity = self.identity()?;
+        let is_on = self.tls
+            || self.tls_insecure
+            || self.tls_ca.is_some()
+            || self.tls_server_name.is_some()
+            || identity.is_some();
+        if !is_on {
+            return Ok(None);
+        }
+        if self.tls_insecure && self.tls_ca.is_some() {
+            return Err(Failure::usage(
+                "--tls-insecure and --tls-ca exclude each other",
+            ));
+        }
+        let mut tls = TlsConfig::new();
+        if let Some(ca) = &self.tls_ca {
+            tls = tls.ca_file(ca);
+        }
+        if let Some((certificate, key)) = identity {
+            tls = tls.client_certificate_files(certificate, key);
+        }
+        if let Some(name) = &self.tls_server_name {
+            tls = tls.server_name(name);
+        }
+        if self.tls_insecure {
+            tls = tls.dangerous_accept_any_certificate();
+        }
+        Ok(Some(tls))
+    }
+
+    /// What `serve` secures its ports with.
+    ///
+    /// # Errors
+    /// Options that do not go together.
+    pub(crate) fn server_tls(
+        &self,
+        mode: Option<TlsMode>,
+    ) -> Result<Option<TlsServerConfig>, Failure> {
+        let Some((certificate, key)) = self.identity()? else {
+            if self.tls || mode.is_some() {
+                return Err(Failure::usage("a server over TLS needs a certificate")
+                    .hint("give --tls-cert FILE and --tls-key FILE"));
+            }
+            return Ok(None);
+        };
+        let mut tls = TlsServerConfig::from_files(certificate, key).mode(match mode {
+            Some(TlsMode::Enforcing) => rocketry_server::TlsMode::Enforcing,
+            Some(TlsMode::Permissive) | None => rocketry_server::TlsMode::Permissive,
+        });
+        if let Some(ca) = &self.tls_ca {
+            tls = tls.client_ca_file(ca, ClientAuth::Required);
+        }
+        Ok(Some(tls))
+    }
+
+    fn identity(&self) -> Result<Option<(&PathBuf, &PathBuf)>, Failure> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(alone("--tls-cert", "--tls-key")),
+            (None, Some(_)) => Err(alone("--tls-key", "--tls-cert")),
+        }
+    }
+}
+
+fn alone(given: &str, missing: &str) -> Failure {
+    Failure::usage(format!("{given} without {missing}"))
+}

@@ -1,0 +1,129 @@
+//! TLS, accounts and namespaces from the shell.
+
+use crate::support::{Served, command, run, run_command};
+
+/// A certificate for 127.0.0.1, and its key.
+const CERT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../rocketry-remoting/tests/keys/ec.pem"
+);
+const KEY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../rocketry-remoting/tests/keys/ec-pkcs8.key"
+);
+
+async fn secured(mode: &str) -> Served {
+    Served::start(&[
+        "--temp",
+        "--tls-cert",
+        CERT,
+        "--tls-key",
+        KEY,
+        "--tls-mode",
+        mode,
+    ])
+    .await
+}
+
+/// P-148
+#[tokio::test]
+async fn a_server_over_tls_is_reached_by_who_trusts_it() {
+    let server = secured("enforcing").await;
+    let send = ["send", "T", "hello"];
+    server
+        .run(&[&send[..], &["--tls-ca", CERT]].concat())
+        .await
+        .ok();
+    server
+        .run(&[&send[..], &["--tls-insecure"]].concat())
+        .await
+        .ok();
+    let read = [
+        "consume", "T", "--count", "2", "--output", "raw", "--tls-ca", CERT,
+    ];
+    assert_eq!(server.run(&read).await.ok().text(), "hello\nhello\n");
+
+    let plain = server.run(&send).await;
+    plain.fails_with(1, &["TLS"]);
+    let wary = server.run(&[&send[..], &["--tls"]].concat()).await;
+    wary.fails_with(1, &["TLS", "ca_file"]);
+    let wrong = ["--tls-ca", CERT, "--tls-server-name", "other.example"];
+    let wrong = server.run(&[&send[..], &wrong].concat()).await;
+    wrong.fails_with(1, &["server_name"]);
+
+    // the variable does as well, and a plain client needs nothing where both are served
+    let both = secured("permissive").await;
+    let mut trusting = command(&["send", "T", "hello", "--namesrv", &both.namesrv]);
+    trusting.env("ROCKETRY_TLS_CA", CERT);
+    run_command(trusting, b"").await.ok();
+    both.run(&send).await.ok();
+}
+
+#[tokio::test]
+async fn options_that_do_not_go_together_are_refused() {
+    for (args, texts) in [
+        (
+            &["serve", "--temp", "--tls-mode", "enforcing"][..],
+            &["--tls-cert"][..],
+        ),
+        (
+            &["serve", "--temp", "--tls-cert", CERT],
+            &["--tls-cert without --tls-key"],
+        ),
+        (
+            &["send", "T", "x", "--tls-key", KEY],
+            &["--tls-key without --tls-cert"],
+        ),
+        (
+            &["send", "T", "x", "--access-key", "me"],
+            &["--access-key without --secret-key"],
+        ),
+    ] {
+        run(args).await.fails_with(2, texts);
+    }
+    let unreadable = [
+        "serve",
+        "--temp",
+        "--tls-cert",
+        "/nonexistent",
+        "--tls-key",
+        KEY,
+    ];
+    run(&unreadable).await.fails_with(1, &["/nonexistent"]);
+    let insecure = ["send", "T", "x", "--tls-insecure", "--tls-ca", CERT];
+    run(&insecure).await.fails_with(2, &["exclude each other"]);
+}
+
+/// P-020
+#[tokio::test]
+async fn a_namespace_separates_topics_of_one_name() {
+    let server = Served::temp().await;
+    let args = [
+        "--namespace",
+        "one",
+        "--access-key",
+        "me",
+        "--secret-key",
+        "secret",
+    ];
+    server
+        .run(&[&["send", "T", "hello"], &args[..]].concat())
+        .await
+        .ok();
+    let topics = server.run(&["topic", "list"]).await.ok().text();
+    assert!(topics.contains("one%T"), "{topics}");
+    let read = ["consume", "T", "--count", "1", "--output", "raw"];
+    let read = server.run(&[&read[..], &args].concat()).await.ok();
+    assert_eq!(read.text(), "hello\n");
+}
+
+#[tokio::test]
+async fn secrets_are_not_shown_in_help() {
+    let mut help = command(&["send", "--help"]);
+    help.env("ROCKETRY_SECRET_KEY", "s3cr3t");
+    let help = run_command(help, b"").await.ok().text();
+    assert!(
+        help.contains("ROCKETRY_SECRET_KEY") && !help.contains("s3cr3t"),
+        "{help}"
+    );
+}

@@ -4,6 +4,7 @@ use rocketry_protocol::{
     RemotingCommand, ResponseCode, Topic,
     header::{RecallMessageReply, RecallMessageRequest},
     id::RecallHandle,
+    properties::name,
     topic,
 };
 use rocketry_remoting::Deadline;
@@ -82,6 +83,10 @@ impl Shared {
                 "the producer was shut down before the broker answered",
             )),
         };
+        if let Some(tracer) = &self.tracer {
+            let (group, region) = (self.encode.group().as_str(), reply.field(name::MSG_REGION));
+            tracer.recalled(group, &topic, &kept.message_id, region);
+        }
         let reply: RecallMessageReply = reply
             .header()
             .map_err(|error| admin::unreadable(action, &error))?;

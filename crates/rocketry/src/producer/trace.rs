@@ -13,7 +13,7 @@ use std::{
 };
 
 use rocketry_protocol::{
-    Group, Message,
+    Group, Message, Topic,
     properties::name,
     topic,
     trace::{TraceMessageType, TraceRecord},
@@ -74,6 +74,10 @@ pub struct TraceConfig {
     ///
     /// Java: `maxMsgSize` of `AsyncTraceDispatcher`.
     pub message_chars: usize,
+    /// Whether recalls that a broker carried out leave a record too. Default false.
+    ///
+    /// Java: `com.rocketmq.recall.default.trace.enable`.
+    pub recalls: bool,
 }
 
 impl Default for TraceConfig {
@@ -84,13 +88,14 @@ impl Default for TraceConfig {
             queue: 2048,
             flush_interval: Duration::from_secs(5),
             message_chars: 128_000,
+            recalls: false,
         }
     }
 }
 
 impl TraceConfig {
     pub(crate) fn check(&self, faults: &mut Faults) {
-        if let Err(error) = rocketry_protocol::Topic::new(&self.topic) {
+        if let Err(error) = Topic::new(&self.topic) {
             faults.add(format!("trace.topic: {error}"));
         }
         faults.number("trace.batch", self.batch, 1, 20);
@@ -110,6 +115,7 @@ impl TraceConfig {
 pub(crate) struct Tracer {
     topic: String,
     namespace: Namespace,
+    recalls: bool,
     queue: mpsc::Sender<Traced>,
     /// Records that will never reach a broker.
     dropped: Arc<AtomicU64>,
@@ -158,6 +164,7 @@ impl Tracer {
         let tracer = Arc::new(Self {
             topic: config.topic.clone(),
             namespace: client.core().namespace.clone(),
+            recalls: config.recalls,
             queue,
             dropped: Arc::default(),
             closing: CancellationToken::new(),
@@ -177,6 +184,22 @@ impl Tracer {
         client.core().tasks.spawn(running);
         tracer.dispatcher.close();
         Ok(tracer)
+    }
+
+    /// A timed message was taken back. Java: `DefaultRecallMessageTraceHook`, which needs the region as well.
+    pub(crate) fn recalled(&self, group: &str, topic: &Topic, msg_id: &str, region: Option<&str>) {
+        let (Some(region), true) = (region, self.recalls) else {
+            return;
+        };
+        let shown = |name| self.namespace.unwrap(name).into_owned();
+        self.trace(topic.as_arc(), || TraceRecord::Recall {
+            time_ms: clock::wall_ms(),
+            region: region.to_owned(),
+            group: shown(group),
+            topic: shown(topic.as_str()),
+            msg_id: msg_id.to_owned(),
+            success: true,
+        });
     }
 
     fn trace(&self, topic: &Arc<str>, record: impl FnOnce() -> TraceRecord) {

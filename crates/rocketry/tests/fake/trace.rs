@@ -296,6 +296,7 @@ async fn a_trace_out_of_bounds_is_refused_by_name() {
             queue: 0,
             flush_interval: ms(1),
             message_chars: 1,
+            recalls: false,
         }),
         ..ProducerConfig::default()
     };

@@ -1,5 +1,7 @@
 //! Message trace, read back from the trace topic.
 
+use std::time::Duration;
+
 use rocketry::{Decision, Message, TraceConfig};
 use rocketry_protocol::trace::{TraceRecord, decode};
 
@@ -62,6 +64,46 @@ async fn traces_of_messages_and_transactions_are_stored_and_found_by_key() {
         ("ended", orders(), transaction.sent.msg_id),
     ];
     assert_eq!(seen, expected);
+    client.shutdown(PATIENCE).await;
+    server.shutdown(PATIENCE).await.unwrap();
+}
+
+/// P-132: recalls leave records where that is switched on.
+#[tokio::test]
+async fn recalls_are_traced_if_asked_for() {
+    let (server, client) = start().await;
+    for (group, recalls, records) in [("silent", false, 1), ("talking", true, 2)] {
+        let trace = TraceConfig {
+            topic: format!("traces-of-{group}"),
+            recalls,
+            ..TraceConfig::default()
+        };
+        let producer = client.producer(group).trace(trace).await.unwrap();
+        let late = Message::new("orders", "x").delay(Duration::from_secs(600));
+        let sent = producer.send(late).await.unwrap();
+        let handle = sent.recall_handle.unwrap();
+        producer.recall("orders", &handle).await.unwrap();
+        producer.shutdown(PATIENCE).await;
+        let reader = client.reader(format!("traces-of-{group}"));
+        let traces = read(&mut reader.await.unwrap(), 1).await;
+        let body = std::str::from_utf8(&traces[0].body).unwrap();
+        let seen = decode(body).unwrap();
+        assert_eq!(seen.len(), records);
+        match seen.get(1) {
+            Some(TraceRecord::Recall {
+                group,
+                topic,
+                msg_id,
+                success,
+                ..
+            }) => {
+                assert_eq!((&**group, &**topic, *success), ("talking", "orders", true));
+                assert_eq!(*msg_id, sent.msg_id);
+            }
+            None if !recalls => {}
+            other => panic!("{other:?}"),
+        }
+    }
     client.shutdown(PATIENCE).await;
     server.shutdown(PATIENCE).await.unwrap();
 }

@@ -274,6 +274,25 @@ mod tests {
         assert_eq!((v6.len(), v6.capacity()), (56, 56));
     }
 
+    /// P-026
+    #[test]
+    fn ids_of_many_threads_are_all_different() {
+        let source = IdSource::new([192, 168, 1, 10].into(), 7, 7);
+        let made = AtomicU32::new(0);
+        // 50,000 per millisecond: the counter has 65,536 values
+        let next = |_| source.next(made.fetch_add(1, Ordering::Relaxed) / 50_000);
+        let ids: std::collections::HashSet<String> = std::thread::scope(|scope| {
+            let make = || (0..12_500).map(next).collect::<Vec<_>>();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+            let made = threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap());
+            made.collect()
+        });
+        assert_eq!(ids.len(), 100_000);
+    }
+
+    /// P-027
     #[test]
     fn an_id_of_this_millisecond_is_of_this_month() {
         let id = UniqueId::parse("0A000001000100000002000003E80003").unwrap();

@@ -25,6 +25,7 @@ use support::{for_each_case, hex, same, text_or_empty, vectors};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
+/// P-025, P-027: ids of IPv4 and IPv6 hosts, and their times on both sides of a month's end.
 #[test]
 fn unique_ids() {
     let Some(file) = vectors("ids.json") else {
@@ -75,6 +76,7 @@ fn unique_ids() {
     });
 }
 
+/// P-022, the offset ids.
 #[test]
 fn offset_ids() {
     let Some(file) = vectors("ids.json") else {
@@ -96,6 +98,7 @@ fn offset_ids() {
     });
 }
 
+/// P-121
 #[test]
 fn recall_handles() {
     let Some(file) = vectors("ids.json") else {
@@ -314,6 +317,7 @@ fn pop_replies() {
     });
 }
 
+/// P-092
 #[test]
 fn hashes() {
     let Some(file) = vectors("ids.json") else {

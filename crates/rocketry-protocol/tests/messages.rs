@@ -146,6 +146,7 @@ fn a_reply_body_is_all_its_messages() {
     assert_eq!(messages.len(), expected);
 }
 
+/// P-022, the batch items.
 #[test]
 fn client_batches() {
     let Some(file) = vectors("messages.json") else {
@@ -172,6 +173,7 @@ fn client_batches() {
     });
 }
 
+/// P-022, the property texts.
 #[test]
 fn properties() {
     let Some(file) = vectors("messages.json") else {

@@ -91,6 +91,7 @@ proptest! {
         prop_assert_eq!(messages[0].tags(), Some("a"));
     }
 
+    /// P-022
     #[test]
     fn properties_behave_as_a_map(changes in vec((0u8..6, word(), word()), 0..40)) {
         let mut properties = Properties::default();

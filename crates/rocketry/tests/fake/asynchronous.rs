@@ -230,6 +230,31 @@ async fn no_more_than_the_limit_is_in_flight() {
     assert_eq!(producer.in_flight(), (0, 0));
 }
 
+/// P-084: whatever is asked for, the messages in flight are bounded, and the rest waits for its turn.
+#[tokio::test(start_paused = true)]
+async fn a_flood_to_a_slow_broker_waits_outside() {
+    let cluster = Cluster::in_memory(&["a"]);
+    cluster
+        .broker("a")
+        .script(on(310, |request| Action::Later(ms(50), stored(request))));
+    let producer = cluster.producer().await;
+    let mut sends = tokio::task::JoinSet::new();
+    for _ in 0..5_000 {
+        let producer = producer.clone();
+        sends.spawn(async move {
+            let send = producer.enqueue(message()).timeout(PATIENCE);
+            send.await.unwrap().await.unwrap();
+        });
+    }
+    let mut most = 0;
+    while sends.join_next().await.transpose().unwrap().is_some() {
+        most = most.max(producer.in_flight().0);
+    }
+    assert!((1000..=1024).contains(&most), "{most}");
+    assert_eq!(cluster.broker("a").received(310).len(), 5_000);
+    assert_eq!(producer.in_flight(), (0, 0));
+}
+
 /// P-086
 #[tokio::test]
 async fn bytes_in_flight_are_bounded_as_well() {

@@ -364,8 +364,7 @@ impl ProducerConfig {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let mut faults = Faults::default();
+    pub(crate) fn check(&self, faults: &mut Faults) {
         let hour = Duration::from_hours(1);
         let ms = Duration::from_millis(1);
         faults.duration("timeout", self.timeout, ms, hour);
@@ -423,7 +422,7 @@ impl ProducerConfig {
             );
         }
         if let Some(trace) = &self.trace {
-            trace.check(&mut faults);
+            trace.check(faults);
         }
         if let Some(detector) = &self.detector {
             faults.duration("detector.interval", detector.interval, ms, hour);
@@ -435,7 +434,6 @@ impl ProducerConfig {
         if let Err(fault) = self.latency_policy.check() {
             faults.add(fault);
         }
-        faults.finish("configure the producer")
     }
 }
 
@@ -531,7 +529,8 @@ mod tests {
         assert_eq!(producer.transaction_check_queue, 2000);
         let mut faults = Faults::default();
         client.check(&mut faults);
-        assert!(faults.finish("test").is_ok() && producer.check().is_ok());
+        producer.check(&mut faults);
+        assert!(faults.finish("test").is_ok());
     }
 
     #[test]
@@ -543,7 +542,9 @@ mod tests {
             create_topic_key: "a b".to_owned(),
             ..ProducerConfig::default()
         };
-        let text = producer.check().unwrap_err().to_string();
+        let mut faults = Faults::default();
+        producer.check(&mut faults);
+        let text = faults.finish("test").unwrap_err().to_string();
         for name in [
             "timeout is 0ns",
             "retries is 101",

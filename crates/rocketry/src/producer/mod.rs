@@ -64,7 +64,7 @@ use std::{
 };
 
 use rocketry_protocol::{
-    Group, Message, MessageQueue, compress::Compression, hash::java_string_hash,
+    Group, Message, MessageQueue, Topic, compress::Compression, hash::java_string_hash,
 };
 use tokio::{task::JoinHandle, time::timeout_at};
 
@@ -81,7 +81,7 @@ use crate::trace_context::Propagator;
 use crate::{
     client::Client,
     clock,
-    config::ProducerConfig,
+    config::{Faults, ProducerConfig},
     error::{Error, ErrorKind},
     namespace::Namespace,
 };
@@ -209,9 +209,21 @@ impl ProducerBuilder {
     }
 
     async fn build(mut self) -> Result<Producer, Error> {
-        self.config.check()?;
         let core = Arc::clone(self.client.core());
-        let group = check_group(&self.group, &core.namespace)?;
+        let mut faults = Faults::default();
+        self.config.check(&mut faults);
+        for topic in &self.config.topics {
+            if let Err(error) = Topic::new(core.namespace.wrap(topic)) {
+                faults.add(format!("topics: {error}"));
+            }
+        }
+        let group = check_group(&self.group, &core.namespace);
+        if let Err(fault) = &group {
+            faults.add(fault.clone());
+        }
+        let action = "start the producer";
+        faults.finish(action)?;
+        let group = group.map_err(|fault| Error::new(ErrorKind::InvalidArgument, action, fault))?;
         let tracer = match &self.config.trace {
             None => None,
             Some(config) => {
@@ -252,18 +264,17 @@ impl ProducerBuilder {
 const DRAIN_GRACE: Duration = Duration::from_millis(200);
 
 /// Java: `Validators.checkGroup`, and the refusal of the default group in `DefaultMQProducerImpl.checkConfig`.
-fn check_group(name: &str, namespace: &Namespace) -> Result<Group, Error> {
-    let refuse = |reason: String| {
-        Error::new(ErrorKind::InvalidArgument, "start the producer", reason)
-            .with_hint("name the application's own producer group")
-    };
-    // a blank name stays blank within a namespace
-    Group::new(name).map_err(|error| refuse(error.to_string()))?;
-    let group = Group::new(namespace.wrap(name)).map_err(|error| refuse(error.to_string()))?;
+fn check_group(name: &str, namespace: &Namespace) -> Result<Group, String> {
     if name == "DEFAULT_PRODUCER" {
-        return Err(refuse("the group DEFAULT_PRODUCER is reserved".to_owned()));
+        return Err(
+            "the producer group DEFAULT_PRODUCER is reserved: name the application's own"
+                .to_owned(),
+        );
     }
-    Ok(group)
+    // a blank name stays blank within a namespace
+    Group::new(name)
+        .and_then(|_| Group::new(namespace.wrap(name)))
+        .map_err(|error| format!("producer group: {error}"))
 }
 
 impl fmt::Debug for ProducerBuilder {

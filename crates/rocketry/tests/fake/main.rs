@@ -20,6 +20,7 @@ mod lifecycle;
 mod lookup;
 mod memory;
 mod metrics;
+mod misuse;
 mod names;
 mod one_way;
 mod order;

@@ -18,6 +18,8 @@ const CAPACITY: usize = 384;
 #[derive(Debug)]
 pub(crate) struct FileCache {
     fs: Arc<dyn FileSystem>,
+    /// How files that exist are opened.
+    mode: OpenMode,
     state: Mutex<State>,
 }
 
@@ -40,11 +42,20 @@ impl FileCache {
     pub(crate) fn new(fs: Arc<dyn FileSystem>) -> Self {
         Self {
             fs,
+            mode: OpenMode::Write,
             state: Mutex::default(),
         }
     }
 
-    /// The file `start` of `owner`, opened for writing when it is not open yet.
+    /// Files that are only read.
+    pub(crate) fn read_only(fs: Arc<dyn FileSystem>) -> Self {
+        Self {
+            mode: OpenMode::Read,
+            ..Self::new(fs)
+        }
+    }
+
+    /// The file `start` of `owner`, opened when it is not open yet.
     pub(crate) fn get(
         &self,
         owner: u32,
@@ -54,7 +65,7 @@ impl FileCache {
         if let Some(file) = self.find(owner, start) {
             return Ok(file);
         }
-        let file = self.fs.open(&path(), OpenMode::Write)?;
+        let file = self.fs.open(&path(), self.mode)?;
         self.put(owner, start, Arc::clone(&file));
         Ok(file)
     }

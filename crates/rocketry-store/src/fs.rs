@@ -14,7 +14,7 @@
 use std::{
     fmt::Debug,
     fs, io,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -81,6 +81,19 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`LockFailure::Held`] when another process, or another value in this process, has it.
     fn lock(&self, path: &Path) -> Result<FileLock, LockFailure>;
+    /// Whether the lock of a file could be taken, without taking it or making the file.
+    ///
+    /// # Errors
+    /// As [`FileSystem::lock`].
+    fn probe_lock(&self, path: &Path) -> Result<(), LockFailure> {
+        let _ = path;
+        Ok(())
+    }
+    /// Bytes that a file takes on the disk, holes left out; `None` when the system does not say.
+    fn allocated_bytes(&self, path: &Path) -> Option<u64> {
+        let _ = path;
+        None
+    }
     /// Bytes that can still be written below `path`, `None` when the system does not say.
     fn free_bytes(&self, path: &Path) -> Option<u64>;
     /// Size of the disk that holds `path` in bytes, `None` when the system does not say.
@@ -229,6 +242,15 @@ impl FileSystem for RealFileSystem {
         process_lock::take(path)
     }
 
+    fn probe_lock(&self, path: &Path) -> Result<(), LockFailure> {
+        process_lock::probe(path)
+    }
+
+    fn allocated_bytes(&self, path: &Path) -> Option<u64> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(metadata.blocks().saturating_mul(512))
+    }
+
     fn free_bytes(&self, path: &Path) -> Option<u64> {
         let stat = rustix::fs::statvfs(path).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
@@ -332,10 +354,7 @@ mod process_lock {
     }
 
     pub(super) fn take(path: &Path) -> Result<FileLock, LockFailure> {
-        let canonical = match (path.parent(), path.file_name()) {
-            (Some(dir), Some(name)) => dir.canonicalize().map_err(LockFailure::Io)?.join(name),
-            _ => path.to_path_buf(),
-        };
+        let canonical = canonical(path).map_err(LockFailure::Io)?;
         let mut held = HELD.lock();
         if held.contains(&canonical) {
             return Err(LockFailure::Held(Some(std::process::id())));
@@ -358,6 +377,48 @@ mod process_lock {
         }))
     }
 
+    fn canonical(path: &Path) -> std::io::Result<PathBuf> {
+        match (path.parent(), path.file_name()) {
+            (Some(dir), Some(name)) => Ok(dir.canonicalize()?.join(name)),
+            _ => Ok(path.to_path_buf()),
+        }
+    }
+
+    pub(super) fn probe(path: &Path) -> Result<(), LockFailure> {
+        let canonical = canonical(path).map_err(LockFailure::Io)?;
+        // kept while the file is open: closing it would end a lock that this process takes meanwhile
+        let held = HELD.lock();
+        if held.contains(&canonical) {
+            return Err(LockFailure::Held(Some(std::process::id())));
+        }
+        let file = match fs::File::open(&canonical) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(LockFailure::Io(error)),
+        };
+        match in_the_way(&file).map_err(|error| LockFailure::Io(error.into()))? {
+            Some(lock) => Err(LockFailure::Held(holder(&lock))),
+            None => Ok(()),
+        }
+    }
+
+    /// The lock that is in the way of taking it, if any.
+    fn in_the_way(file: &fs::File) -> Result<Option<Flock>, rustix::io::Errno> {
+        let wanted = Flock {
+            start: 0,
+            length: 1,
+            pid: None,
+            typ: FlockType::WriteLock,
+            offset_type: FlockOffsetType::Set,
+        };
+        rustix::process::fcntl_getlk(file, &wanted)
+    }
+
+    fn holder(lock: &Flock) -> Option<u32> {
+        let pid = lock.pid?;
+        u32::try_from(pid.as_raw_nonzero().get()).ok()
+    }
+
     fn lock_file(file: &fs::File) -> Result<(), LockFailure> {
         use rustix::{
             fs::{FlockOperation, fcntl_lock},
@@ -366,18 +427,8 @@ mod process_lock {
         match fcntl_lock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(()),
             Err(Errno::ACCESS | Errno::AGAIN) => {
-                let wanted = Flock {
-                    start: 0,
-                    length: 1,
-                    pid: None,
-                    typ: FlockType::WriteLock,
-                    offset_type: FlockOffsetType::Set,
-                };
-                let holder = rustix::process::fcntl_getlk(file, &wanted).ok().flatten();
-                let pid = holder.and_then(|lock| lock.pid);
-                Err(LockFailure::Held(pid.and_then(|pid| {
-                    u32::try_from(pid.as_raw_nonzero().get()).ok()
-                })))
+                let lock = in_the_way(file).ok().flatten();
+                Err(LockFailure::Held(lock.as_ref().and_then(holder)))
             }
             Err(error) => Err(LockFailure::Io(error.into())),
         }

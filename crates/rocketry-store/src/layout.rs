@@ -133,6 +133,19 @@ impl Layout {
         Ok(())
     }
 
+    /// Refuses what [`Layout::claim`] refuses, and what is not there, without writing anything.
+    pub(crate) fn recognise(&self, fs: &dyn FileSystem) -> Result<(), StoreError> {
+        match fs.list(&self.root) {
+            Ok(entries) => self.check_content(&entries),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                Err(StoreError::NotADirectory {
+                    path: self.root.clone(),
+                })
+            }
+            Err(error) => Err(StoreError::io("read data directory", &self.root)(error)),
+        }
+    }
+
     fn check_content(&self, entries: &[Entry]) -> Result<(), StoreError> {
         let known = |entry: &Entry| {
             ROOT_NAMES.contains(&entry.name.as_str()) || entry.name.starts_with("timerwheel.")

@@ -14,6 +14,7 @@ mod file_cache;
 mod flush;
 pub mod fs;
 mod index;
+pub mod inspect;
 mod layout;
 pub mod metadata;
 mod number;

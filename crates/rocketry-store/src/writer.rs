@@ -10,6 +10,7 @@ use crate::{
     dispatch::{Dispatch, Dispatcher, Marks, belongs_in_queue},
     error::WriteErrorKind,
     index::{IndexKey, keys_of},
+    metadata::{Ends, Range},
     number::{signed, size},
     shared::{Newest, Shared},
 };
@@ -246,6 +247,24 @@ impl Writer {
         self.commit()?;
         self.shared.check_writable()?;
         self.flusher.sync_now()?;
+        let mut ends = Ends::new();
+        for queue in self.shared.queues.all() {
+            let topic = ends.entry(queue.topic.to_string()).or_default();
+            let range = Range {
+                begin: queue.min(),
+                end: queue.max(),
+            };
+            topic.insert(queue.queue_id, range);
+        }
+        let config = self.shared.layout.config();
+        self.shared
+            .metadata
+            .queue_ends
+            .save(self.shared.log.min(), ends)
+            .map_err(|error| {
+                let error = std::io::Error::other(error);
+                self.shared.write_error("write to", &config, error)
+            })?;
         let abort = self.shared.layout.abort();
         self.shared
             .layout

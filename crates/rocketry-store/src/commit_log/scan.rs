@@ -22,6 +22,8 @@ pub(crate) enum Step<'a> {
         record: Record<'a>,
         /// Its bytes, TOTALSIZE.
         len: u32,
+        /// 1 or 2: how long its topic length is.
+        version: u8,
     },
     /// Nothing valid: the log ends here. All zeros, or the reason why the bytes are no record.
     End(Option<String>),
@@ -64,7 +66,7 @@ impl<'a> Scanner<'a> {
 
     /// The next record, or the end.
     pub(crate) fn step(&mut self) -> io::Result<Step<'_>> {
-        let (len, left) = loop {
+        let (len, left, magic) = loop {
             if self.at >= self.files_end {
                 return Ok(Step::End(None));
             }
@@ -80,7 +82,7 @@ impl<'a> Scanner<'a> {
             );
             match magic {
                 MAGIC_BLANK => self.at = file_end,
-                MAGIC_V1 | MAGIC_V2 => break (len, left),
+                MAGIC_V1 | MAGIC_V2 => break (len, left, magic),
                 0 if len == 0 => return Ok(Step::End(None)),
                 _ => return Ok(Step::End(Some(format!("magic word {magic:#010x}")))),
             }
@@ -95,7 +97,12 @@ impl<'a> Scanner<'a> {
         match check(bytes, at) {
             Ok(record) => {
                 // the record borrows the buffer, not the position
-                Ok(Step::Record { record, len })
+                let version = if magic == MAGIC_V1 { 1 } else { 2 };
+                Ok(Step::Record {
+                    record,
+                    len,
+                    version,
+                })
             }
             Err(reason) => Ok(Step::End(Some(reason))),
         }

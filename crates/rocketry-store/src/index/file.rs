@@ -163,6 +163,22 @@ impl IndexFile {
         })
     }
 
+    /// Hash and log offset of at most `count` units in use, from the one after the first `from`, oldest first.
+    pub(super) fn units(&self, from: u32, count: u32) -> io::Result<Vec<(i32, i64)>> {
+        let used = self.header.count.clamp(1, self.sizes.units) - 1;
+        let from = from.min(used);
+        let mut bytes = vec![0; count.min(used - from) as usize * size(UNIT_BYTES)];
+        // unit 0 is never used
+        let at =
+            HEADER_BYTES + 4 * u64::from(self.sizes.slots) + UNIT_BYTES * (u64::from(from) + 1);
+        self.file.read_exact_at(&mut bytes, at)?;
+        let unit = |unit: &[u8]| Some((i32_at(unit, 0)?, i64_at(unit, 4)?));
+        Ok(bytes
+            .chunks_exact(size(UNIT_BYTES))
+            .filter_map(unit)
+            .collect())
+    }
+
     /// Writes keys, which must fit, and syncs them. While it runs the header on disk has an end time above `confirmed_ms`.
     pub(super) fn write(&mut self, keys: &[IndexKey], confirmed_ms: i64) -> io::Result<()> {
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else {

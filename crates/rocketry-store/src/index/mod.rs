@@ -78,6 +78,20 @@ impl Index {
             let path = dir.join(empty.name);
             fs.remove(&path).map_err(fault(&path))?;
         }
+        // a file of another length among files of the right one is damaged: the keys are taken from the log again
+        let wrong = |entry: &&Entry| entry.len != sizes.file_bytes();
+        if let Some(damaged) = found.iter().find(wrong)
+            && !found.iter().all(|entry| wrong(&entry))
+        {
+            notes.push(format!(
+                "index/{} has {} bytes; the index is built again",
+                damaged.name, damaged.len
+            ));
+            for entry in found.drain(..) {
+                let path = dir.join(entry.name);
+                fs.remove(&path).map_err(fault(&path))?;
+            }
+        }
         let lens: Vec<u64> = found.iter().map(|entry| entry.len).collect();
         let newest_first = found.iter().rev().map(|entry| dir.join(&entry.name));
         let sizes = if lens.iter().all(|len| *len == sizes.file_bytes()) {
@@ -187,6 +201,37 @@ impl Index {
         Ok(removed)
     }
 
+    /// The files in `dir`, for reading only. `None` when their sizes cannot be told.
+    pub(crate) fn inspect(
+        fs: &Arc<dyn FileSystem>,
+        dir: &Path,
+        sizes: Sizes,
+    ) -> io::Result<Option<Vec<IndexView>>> {
+        let mut found = match fs.list(dir) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        found.retain(|entry| !entry.is_dir && entry.len > 0);
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let lens: Vec<u64> = found.iter().map(|entry| entry.len).collect();
+        let newest_first = found.iter().rev().map(|entry| dir.join(&entry.name));
+        let sizes = if lens.iter().all(|len| *len == sizes.file_bytes()) {
+            sizes
+        } else {
+            match file::find_sizes(&**fs, newest_first, &lens)? {
+                Some(sizes) => sizes,
+                None => return Ok(None),
+            }
+        };
+        let view = |entry: &Entry| {
+            let path = dir.join(&entry.name);
+            let file = IndexFile::open(&**fs, &path, sizes, OpenMode::Read)?;
+            Ok(IndexView { path, sizes, file })
+        };
+        found.iter().map(view).collect::<io::Result<_>>().map(Some)
+    }
+
     /// Removes the files that only have keys of messages before `log_min`; the newest stays. Java: `IndexService.deleteExpiredFile`
     pub(crate) fn retire(&mut self, log_min: i64) -> io::Result<()> {
         while self.names.len() > 1
@@ -258,6 +303,32 @@ impl Index {
             self.fs.sync_dir(parent)?;
         }
         Ok(file)
+    }
+}
+
+/// One file that is only read.
+#[derive(Debug)]
+pub(crate) struct IndexView {
+    pub(crate) path: PathBuf,
+    pub(crate) sizes: Sizes,
+    file: IndexFile,
+}
+
+impl IndexView {
+    /// Times of the oldest and the newest message, ms, and the log offset of the newest; `None` without any.
+    pub(crate) fn range(&self) -> Option<(i64, i64, i64)> {
+        let header = &self.file.header;
+        (header.count > 1).then_some((header.begin_ms, header.end_ms, header.end_offset))
+    }
+
+    /// Number of keys.
+    pub(crate) fn keys(&self) -> u32 {
+        self.file.header.count.saturating_sub(1)
+    }
+
+    /// Hash and log offset of at most `count` keys from number `from` on, oldest first; none behind the last.
+    pub(crate) fn units(&self, from: u32, count: u32) -> io::Result<Vec<(i32, i64)>> {
+        self.file.units(from, count)
     }
 }
 

@@ -7,6 +7,7 @@ mod delay;
 mod file;
 mod groups;
 mod offsets;
+mod queue_ends;
 mod timer_metrics;
 mod topics;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub(crate) use self::queue_ends::{Ends, QueueEnds, Range};
 pub use self::{
     delay::DelayOffsets,
     groups::Groups,
@@ -36,6 +38,7 @@ pub struct Metadata {
     pub delay_offsets: DelayOffsets,
     /// `timermetrics`
     pub timer_metrics: TimerMetrics,
+    pub(crate) queue_ends: QueueEnds,
     notes: Mutex<Vec<String>>,
 }
 
@@ -49,6 +52,7 @@ impl Metadata {
             consumer_offsets: ConsumerOffsets::open(fs, layout, &mut notes)?,
             delay_offsets: DelayOffsets::open(fs, layout, &mut notes)?,
             timer_metrics: TimerMetrics::open(fs, layout, &mut notes)?,
+            queue_ends: QueueEnds::open(fs, layout, &mut notes)?,
             notes: Mutex::new(notes),
         })
     }

@@ -4,18 +4,18 @@ use crate::{FileSystem, Layout, StoreError, layout::numbered_files};
 
 /// The commit-log files of a directory.
 #[derive(Debug)]
-pub(super) struct LogFiles {
+pub(crate) struct LogFiles {
     /// Length of each.
-    pub(super) file_bytes: u64,
+    pub(crate) file_bytes: u64,
     /// Start offsets, without a gap.
-    pub(super) starts: Vec<u64>,
+    pub(crate) starts: Vec<u64>,
     /// Files of length 0 at the end: begun and never given their length.
-    pub(super) empty: Vec<u64>,
+    pub(crate) empty: Vec<u64>,
 }
 
 impl LogFiles {
     /// Finds the files and their size; `default_bytes` is that of a new directory.
-    pub(super) fn find(
+    pub(crate) fn find(
         fs: &dyn FileSystem,
         layout: &Layout,
         default_bytes: u64,
@@ -77,12 +77,12 @@ impl LogFiles {
     }
 
     /// Start of the log.
-    pub(super) fn min(&self) -> u64 {
+    pub(crate) fn min(&self) -> u64 {
         self.starts.first().copied().unwrap_or(0)
     }
 
     /// End of the last file.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.starts.last().map_or(0, |last| last + self.file_bytes)
     }
 }

@@ -5,11 +5,11 @@
 //! forgotten first, so that a unit on disk is kept only if the log says the same. After a stop that was not clean the end of the log
 //! is where the first invalid record is, and what lies behind it is wiped.
 
-mod files;
-mod queues;
+pub(crate) mod files;
+pub(crate) mod queues;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
     path::PathBuf,
     sync::Arc,
@@ -178,12 +178,14 @@ pub(crate) fn recover(
         }
     };
     for queue in &mut loaded {
+        queue.check_begin(&metadata.queue_ends, log_files.min());
         queue
             .keep_before(from.offset, &log)
             .map_err(StoreError::io("read", queue.queue.units.dir()))?;
     }
     let mut dispatcher = Dispatcher::new(Arc::clone(&table));
     let mut wrong = work.dispatch_from(from.offset, &mut dispatcher, &loaded)?;
+    wrong.extend(work.missing_queues(&loaded));
     let end = work.report.log_end.cast_unsigned();
     if clean {
         let promised = from.proven_end.unwrap_or(0);
@@ -268,7 +270,7 @@ impl Work<'_> {
         }
         let mut scanner = Scanner::new(self.log, self.log_files.end(), offset);
         match scanner.step().map_err(self.read_error(offset))? {
-            Step::Record { record, len } if record.physical_offset == signed(offset) => {
+            Step::Record { record, len, .. } if record.physical_offset == signed(offset) => {
                 Ok(Some((offset + u64::from(len), record.store_ms)))
             }
             _ => Ok(None),
@@ -345,7 +347,7 @@ impl Work<'_> {
         let reason = loop {
             let at = scanner.position();
             let (record, len) = match scanner.step().map_err(self.read_error(at))? {
-                Step::Record { record, len } => (record, len),
+                Step::Record { record, len, .. } => (record, len),
                 Step::End(reason) => break reason,
             };
             // the step skips fillers
@@ -389,6 +391,32 @@ impl Work<'_> {
             ));
         }
         Ok(wrong)
+    }
+
+    /// Queues that the last stop left and that are missing now, or end earlier although the log was dispatched. Topics that were
+    /// removed are left out.
+    fn missing_queues(&self, queues: &[LoadedQueue]) -> Vec<QueueName> {
+        let found: HashMap<(&str, i32), u64> = queues
+            .iter()
+            .map(|found| {
+                let queue = &found.queue;
+                ((&*queue.topic, queue.queue_id), queue.max())
+            })
+            .collect();
+        let known = self.known_topics();
+        let mut missing = Vec::new();
+        for (topic, ends) in self.metadata.queue_ends.found() {
+            for (queue_id, range) in ends {
+                let max = found.get(&(topic.as_str(), *queue_id));
+                let lost = max.copied().unwrap_or(0) < range.end
+                    && is_directory_name(topic)
+                    && !was_removed(topic, &known);
+                if lost {
+                    missing.push((Arc::from(topic.as_str()), *queue_id));
+                }
+            }
+        }
+        missing
     }
 
     fn known_topics(&self) -> HashSet<String> {
@@ -459,6 +487,19 @@ impl Work<'_> {
             let found = loaded
                 .iter()
                 .find(|loaded| loaded.queue.topic == *topic && loaded.queue.queue_id == *queue_id);
+            let short = |found: &LoadedQueue| {
+                let end = self.metadata.queue_ends.end(topic, *queue_id);
+                end.is_some_and(|end| found.queue.max() < end)
+            };
+            let reason = match found {
+                None => "its files are missing".to_owned(),
+                Some(LoadedQueue {
+                    damage: Some(damage),
+                    ..
+                }) => damage.clone(),
+                Some(found) if short(found) => "units of the last stop are missing".to_owned(),
+                Some(_) => "its numbering does not fit the commit log".to_owned(),
+            };
             if let Some(found) = found {
                 found
                     .reset()
@@ -466,10 +507,7 @@ impl Work<'_> {
             }
             dispatcher.begin_at(slot, 0);
             self.note(format!(
-                "consume queue {topic}/{queue_id}: {}; derived from the commit log again",
-                found
-                    .and_then(|found| found.damage.as_deref())
-                    .unwrap_or("its numbering does not fit the commit log")
+                "consume queue {topic}/{queue_id}: {reason}; derived from the commit log again"
             ));
         }
         let rebuilt = untouched.clone();
@@ -477,7 +515,7 @@ impl Work<'_> {
         loop {
             let at = scanner.position();
             let (record, len) = match scanner.step().map_err(self.read_error(at))? {
-                Step::Record { record, len } => (record, len),
+                Step::Record { record, len, .. } => (record, len),
                 Step::End(_) => break,
             };
             let at = record.physical_offset.cast_unsigned();
@@ -508,6 +546,15 @@ impl Work<'_> {
             scanner.advance(len);
         }
         self.report.bytes_read += scanner.bytes_read();
+        // a queue whose messages were all removed from the log keeps its numbering
+        for (topic, queue_id) in names {
+            let slot = dispatcher.slot_of(topic, *queue_id);
+            if untouched.contains(&slot)
+                && let Some(end) = self.metadata.queue_ends.end(topic, *queue_id)
+            {
+                dispatcher.begin_at(slot, end);
+            }
+        }
         Ok(())
     }
 
@@ -604,7 +651,7 @@ impl Work<'_> {
         loop {
             let at = scanner.position();
             let (record, len) = match scanner.step().map_err(self.read_error(at))? {
-                Step::Record { record, len } => (record, len),
+                Step::Record { record, len, .. } => (record, len),
                 Step::End(_) => break,
             };
             let at = record.physical_offset.cast_unsigned();

@@ -1,0 +1,77 @@
+//! `rocketry-queues.json`: where each consume queue began and ended when the store was last closed.
+//!
+//! A queue whose directory is gone, or that lost its first or last files, looks like one that never had them. With this table a start notices,
+//! and derives the queue from the log again. Java does not know the file and leaves it alone; a table that is older than the queues
+//! is still true, as queues only grow.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::file::ConfigFile;
+use crate::{FileSystem, Layout, StoreError};
+
+/// Begin and end of queues, by topic and id.
+pub(crate) type Ends = BTreeMap<String, BTreeMap<i32, Range>>;
+
+/// Queue offsets of a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Range {
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
+}
+
+/// The table of the last stop.
+#[derive(Debug)]
+pub(crate) struct QueueEnds {
+    file: ConfigFile,
+    found: Content,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Content {
+    /// Start of the log, with which the queues begin.
+    log_min: u64,
+    queues: Ends,
+}
+
+impl QueueEnds {
+    pub(super) fn open(
+        fs: &Arc<dyn FileSystem>,
+        layout: &Layout,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, StoreError> {
+        let (file, found) = ConfigFile::load::<Content>(fs, layout, "rocketry-queues.json", notes)?;
+        Ok(Self {
+            file,
+            found: found.unwrap_or_default(),
+        })
+    }
+
+    /// The table as found.
+    pub(crate) const fn found(&self) -> &Ends {
+        &self.found.queues
+    }
+
+    /// Where a queue ended.
+    pub(crate) fn end(&self, topic: &str, queue_id: i32) -> Option<u64> {
+        Some(self.found.queues.get(topic)?.get(&queue_id)?.end)
+    }
+
+    /// Where a queue began, if the log began at `log_min` then.
+    pub(crate) fn begin(&self, topic: &str, queue_id: i32, log_min: u64) -> Option<u64> {
+        let range = self.found.queues.get(topic)?.get(&queue_id)?;
+        (self.found.log_min == log_min).then_some(range.begin)
+    }
+
+    /// Writes the table of a store that is being closed, if it is another.
+    pub(crate) fn save(&self, log_min: u64, queues: Ends) -> Result<(), StoreError> {
+        let now = Content { log_min, queues };
+        if now == self.found {
+            return Ok(());
+        }
+        self.file.save(1, || now)
+    }
+}

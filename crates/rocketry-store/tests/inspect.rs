@@ -1,0 +1,335 @@
+//! The offline tools: they change nothing, see everything, name each damage, and repair it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
+
+mod support;
+
+use std::{collections::BTreeMap, fs, ops::ControlFlow, path::Path};
+
+use rocketry_protocol::body::topics::TopicConfig;
+use rocketry_store::{
+    Retention, StoreError, StoreOptions,
+    inspect::{Inspection, Segment, SegmentKind, Severity, Usage},
+};
+use support::{NOW_MS, golden::golden, message, open, small};
+
+fn findings(dir: &Path) -> Vec<(Severity, String, String)> {
+    let inspection = Inspection::open(dir).expect("a data directory");
+    let check = inspection.check(|_| {}).expect("readable files");
+    let finding = |finding: &rocketry_store::inspect::Finding| {
+        (
+            finding.severity,
+            finding.path.display().to_string(),
+            finding.what.clone(),
+        )
+    };
+    check.findings.iter().map(finding).collect()
+}
+
+fn repair(dir: &Path) -> Vec<String> {
+    let inspection = Inspection::open(dir).unwrap();
+    let check = inspection.check(|_| {}).unwrap();
+    let plan = inspection.plan(&check).unwrap();
+    let steps = plan.steps.clone();
+    inspection.repair(&plan, NOW_MS).expect("a repair");
+    steps
+}
+
+/// S-096, S-119: read-only, every message of the manifest in log order, found by each of its names; sizes as in its broker.conf.
+#[test]
+fn s096_golden_stores_are_inspected_and_left_as_they_are() {
+    for name in ["store-clean", "store-crashed"] {
+        let Some(golden) = golden(name) else { return };
+        let dir = golden.dir();
+        let before = support::snapshot(&dir);
+        let inspection = Inspection::open(&dir).unwrap();
+        let crashed = golden.manifest.abort_file_present;
+        let usage = if crashed {
+            Usage::Crashed
+        } else {
+            Usage::Closed
+        };
+        assert_eq!(inspection.usage(), usage);
+
+        let mut walked = Vec::new();
+        let end = inspection
+            .walk::<StoreError>(0, |stored| {
+                let message = stored.message().expect("a body that decompresses");
+                walked.push((
+                    stored.log_offset(),
+                    i32::from(stored.version),
+                    stored.record.sys_flag,
+                    stored.record.body_crc,
+                    stored.record.prepared_transaction_offset,
+                    message.body.len(),
+                ));
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+        assert_eq!(
+            end.log_offset,
+            golden.manifest.commit_log.recovered_max_offset
+        );
+        assert_eq!(end.reason.is_some(), crashed);
+        let expected: Vec<_> = golden
+            .manifest
+            .messages
+            .iter()
+            .map(|message| {
+                (
+                    message.commit_log_offset,
+                    message.version,
+                    message.sys_flag,
+                    message.body_crc,
+                    message.prepared_transaction_offset,
+                    message.plain_body_len.unwrap_or(message.body_len),
+                )
+            })
+            .collect();
+        assert_eq!(walked, expected);
+
+        for message in golden.manifest.messages.iter().step_by(7) {
+            let offset = message.commit_log_offset;
+            let place = format!(
+                "{}/{}/{}",
+                message.topic, message.queue_id, message.queue_offset
+            );
+            for id in [offset.to_string(), message.offset_msg_id.clone(), place] {
+                // of a queue whose units were destroyed, the place is not known until it is recovered
+                let lost = crashed && id.contains('/');
+                match inspection.find(&id).unwrap() {
+                    Some(found) => assert_eq!(found[28..36], offset.to_be_bytes(), "{id}"),
+                    None => assert!(lost || !message.in_queue, "{id}"),
+                }
+            }
+            if let Some(id) = message.properties.get("UNIQ_KEY") {
+                let found = inspection.find(id).unwrap().expect("a message of this id");
+                let found = i64::from_be_bytes(found[28..36].try_into().unwrap());
+                let same = |other: &&support::golden::Message| other.commit_log_offset == found;
+                let other = golden.manifest.messages.iter().find(same).unwrap();
+                assert_eq!(other.properties.get("UNIQ_KEY"), Some(id));
+            }
+        }
+        assert_eq!(inspection.find("no such thing").unwrap(), None);
+        assert_eq!(inspection.find("1").unwrap(), None);
+
+        let conf = inspection.broker_conf();
+        for key in [
+            "mappedFileSizeCommitLog",
+            "maxHashSlotNum",
+            "maxIndexNum",
+            "mappedFileSizeTimerLog",
+        ] {
+            let line = format!("{key}={}", golden.manifest.broker_conf[key]);
+            assert!(conf.contains(&line), "{line} is not in {conf:?}");
+        }
+        let (segments, end) = inspection
+            .segments(
+                &Retention::default(),
+                golden.manifest.messages[0].store_timestamp,
+            )
+            .unwrap();
+        assert_eq!(
+            end.log_offset,
+            golden.manifest.commit_log.recovered_max_offset
+        );
+        let log: Vec<&Segment> = segments
+            .iter()
+            .filter(|segment| segment.kind == SegmentKind::CommitLog)
+            .collect();
+        assert_eq!(log[0].kept, "newest message 0 h old, kept are 72 h");
+        let active = log.iter().filter(|segment| segment.kept == "written to");
+        assert_eq!(active.count(), 1);
+        assert_eq!(
+            log[0].first_ms,
+            Some(golden.manifest.messages[0].store_timestamp)
+        );
+        for segment in &segments {
+            let path = dir.join(&segment.path);
+            if path.is_file() {
+                assert_eq!(segment.bytes, fs::metadata(path).unwrap().len());
+            }
+        }
+        let found = findings(&dir);
+        let worst = found.iter().map(|finding| finding.0).max();
+        assert_eq!(worst, crashed.then_some(Severity::Warning), "{found:?}");
+        support::assert_same(&before, &support::snapshot(&dir));
+    }
+}
+
+/// S-104: what the tools repair is what a start recovers.
+#[test]
+fn s104_the_crashed_store_is_repaired() {
+    let Some(golden) = golden("store-crashed") else {
+        return;
+    };
+    let steps = repair(&golden.dir());
+    assert!(
+        steps.iter().any(|step| step.contains("torn record")),
+        "{steps:?}"
+    );
+    assert_eq!(findings(&golden.dir()), []);
+    let (_writer, reader, _) = open(&golden.dir(), &StoreOptions::default());
+    let max = golden.manifest.commit_log.recovered_max_offset;
+    assert_eq!(reader.max_log_offset(), max);
+    for queue in golden.manifest.queues.iter().filter(|queue| queue.max > 0) {
+        let range = reader.queue_range(&queue.topic, queue.queue_id).unwrap();
+        assert_eq!((range.min, range.max), (queue.min, queue.max));
+    }
+}
+
+fn filled(dir: &Path) {
+    let (mut writer, reader, _) = open(dir, &small());
+    for n in 0..60 {
+        let body = format!("message {n}");
+        writer
+            .append(&message("t", n % 3, body.as_bytes()), NOW_MS)
+            .unwrap();
+        writer.commit().unwrap();
+    }
+    let topics = &reader.metadata().topics;
+    topics.put(TopicConfig::new("t", 3), NOW_MS);
+    reader
+        .metadata()
+        .consumer_offsets
+        .set("g", "t", 0, 5, NOW_MS);
+    reader.metadata().persist().unwrap();
+    writer.close().unwrap();
+}
+
+fn ranges(dir: &Path) -> BTreeMap<(String, i32), (i64, i64)> {
+    let (_writer, reader, _) = open(dir, &small());
+    reader
+        .queues()
+        .into_iter()
+        .map(|(topic, queue_id, range)| ((topic.to_string(), queue_id), (range.min, range.max)))
+        .collect()
+}
+
+/// Each kind of damage to derived files is found, named and repaired; nothing is found before and after.
+#[test]
+fn damage_is_found_and_repaired() {
+    type Damage = fn(&Path);
+    let flip = |path: &Path, at: usize| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[at] ^= 0xff;
+        fs::write(path, bytes).unwrap();
+    };
+    let damages: [(&str, Severity, Damage); 7] = [
+        ("consumequeue/t/1", Severity::Error, |dir| {
+            fs::remove_dir_all(dir.join("consumequeue/t/1")).unwrap();
+        }),
+        ("consumequeue/t/2", Severity::Error, |dir| {
+            let path = dir.join("consumequeue/t/2/00000000000000000000");
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[47] ^= 0xff;
+            fs::write(path, bytes).unwrap();
+        }),
+        ("consumequeue/t/0", Severity::Error, |dir| {
+            fs::remove_file(dir.join("consumequeue/t/0/00000000000000000000")).unwrap();
+        }),
+        ("consumequeue/t/0", Severity::Warning, |dir| {
+            let path = dir.join("consumequeue/t/0/00000000000000000200");
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[180..].fill(0);
+            fs::write(path, bytes).unwrap();
+        }),
+        ("index", Severity::Warning, |dir| {
+            fs::remove_dir_all(dir.join("index")).unwrap();
+        }),
+        ("index", Severity::Warning, |dir| {
+            let first = fs::read_dir(dir.join("index")).unwrap();
+            let first = first.map(|entry| entry.unwrap().path()).min().unwrap();
+            let mut bytes = fs::read(&first).unwrap();
+            bytes[40 + 80 + 45] ^= 0xff;
+            fs::write(first, bytes).unwrap();
+        }),
+        ("checkpoint", Severity::Warning, |dir| {
+            fs::remove_file(dir.join("checkpoint")).unwrap();
+        }),
+    ];
+    for (path, severity, damage) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path());
+        assert_eq!(findings(dir.path()), []);
+        let before = ranges(dir.path());
+        // opening it left a mark, which a clean stop takes away
+        repair(dir.path());
+        damage(dir.path());
+        let found = findings(dir.path());
+        assert!(
+            found
+                .iter()
+                .any(|found| (found.0, found.1.as_str()) == (severity, path)),
+            "{path}: {found:?}"
+        );
+        repair(dir.path());
+        assert_eq!(findings(dir.path()), [], "{path}");
+        assert_eq!(ranges(dir.path()), before, "{path}");
+    }
+
+    // the log itself is nobody's to repair
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    let log = dir.path().join("commitlog/00000000000000000000");
+    let bytes = fs::read(&log).unwrap();
+    let body = bytes.windows(9).position(|bytes| bytes == b"message 3");
+    flip(&log, body.unwrap());
+    let found = findings(dir.path());
+    assert_eq!(found[0].0, Severity::Error);
+    assert_eq!(found[0].1, "commitlog/00000000000000000000");
+    let inspection = Inspection::open(dir.path()).unwrap();
+    let check = inspection.check(|_| {}).unwrap();
+    assert!(matches!(
+        inspection.plan(&check),
+        Err(StoreError::DamagedLog { .. })
+    ));
+}
+
+/// S-103: a directory in use is told, looked at, and not repaired.
+#[test]
+fn s103_a_directory_in_use_is_looked_at_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _reader, _) = open(dir.path(), &small());
+    writer.append(&message("t", 0, b"x"), NOW_MS).unwrap();
+    writer.commit().unwrap();
+    let inspection = Inspection::open(dir.path()).unwrap();
+    assert_eq!(inspection.usage(), Usage::Live(Some(std::process::id())));
+    let check = inspection.check(|_| {}).unwrap();
+    assert_eq!(check.records, 1);
+    assert!(
+        check.worst() <= Some(Severity::Note),
+        "{:?}",
+        check.findings
+    );
+    assert!(matches!(
+        inspection.plan(&check),
+        Err(StoreError::InUse { .. })
+    ));
+    // looking did not take the lock from it
+    assert!(matches!(
+        rocketry_store::Store::open(dir.path(), small(), NOW_MS),
+        Err(StoreError::InUse { .. })
+    ));
+    writer.close().unwrap();
+    let inspection = Inspection::open(dir.path()).unwrap();
+    assert_eq!(inspection.usage(), Usage::Closed);
+}
+
+#[test]
+fn what_is_no_store_is_refused_and_not_made_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    assert!(Inspection::open(&missing).is_err());
+    assert!(!missing.exists());
+    fs::write(dir.path().join("letter.txt"), "dear").unwrap();
+    assert!(matches!(
+        Inspection::open(dir.path()),
+        Err(StoreError::NotAStore { .. })
+    ));
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use rocketry_protocol::{MessageExt, Properties, properties::name};
+use rocketry_store::inspect::Stored;
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny, ser::SerializeMap};
 
 use crate::units;
@@ -28,6 +29,31 @@ pub(crate) struct Received<'a> {
     born_ms: i64,
     store_ms: i64,
     reconsume_times: i32,
+}
+
+/// A stored message: what `consume` prints, and what only the log knows.
+#[derive(Debug, Serialize)]
+pub(crate) struct Exported<'a> {
+    #[serde(flatten)]
+    received: Received<'a>,
+    version: u8,
+    sys_flag: i32,
+    prepared_transaction_offset: i64,
+    body_crc: i32,
+}
+
+impl<'a> Exported<'a> {
+    /// `message` is what `stored` holds.
+    pub(crate) fn new(message: &'a MessageExt, stored: &Stored<'_>) -> Self {
+        Self {
+            received: Received::from(message),
+            version: stored.version,
+            // of the record: the message's body is decompressed
+            sys_flag: stored.record.sys_flag,
+            prepared_transaction_offset: stored.record.prepared_transaction_offset,
+            body_crc: stored.record.body_crc,
+        }
+    }
 }
 
 /// The body as text where it is UTF-8, so that people can read it; exact in either form.

@@ -7,6 +7,7 @@ mod recall;
 mod request;
 mod send;
 mod serve;
+mod store;
 mod topic;
 
 use std::time::Duration;
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: Cli, entered: MainEntered) -> Result<(), Failure> {
         Command::Recall(args) => block_on(runtime(1)?, recall::run(args, global)),
         Command::Consume(args) => block_on(runtime(1)?, consume::run(args, global)),
         Command::Topic(args) => block_on(runtime(1)?, topic::run(args, global)),
+        Command::Store(args) => store::run(args),
         Command::Bench(Bench::Produce(args)) => block_on(
             runtime(usize::from(args.threads))?,
             bench::produce::run(args, global),

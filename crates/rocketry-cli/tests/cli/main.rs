@@ -18,5 +18,6 @@ mod request;
 mod round_trip;
 mod send_options;
 mod serve;
+mod store;
 mod support;
 mod topic;

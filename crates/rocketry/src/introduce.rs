@@ -7,16 +7,15 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use rocketry_protocol::{Topic, reply_topic};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::{client::Core, clock};
 
-/// The clusters whose brokers have heard of this client, or hear of it now: cluster -> whether that is done.
+/// The clusters whose brokers have heard of this client, or hear of it now: cluster -> whether that is done, told to all who wait in
+/// the order in which they came.
 #[derive(Debug, Default)]
-pub(crate) struct Introductions(Mutex<HashMap<Arc<str>, watch::Receiver<bool>>>);
+pub(crate) struct Introductions(Mutex<HashMap<Arc<str>, CancellationToken>>);
 
 impl Introductions {
     /// Some broker has forgotten this client.
@@ -29,24 +28,20 @@ impl Core {
     /// Makes sure that the brokers of `cluster` know this client, waiting until `until` at most. A broker that cannot be reached is left
     /// to the rounds of heartbeats: it would not take a reply either.
     pub(crate) async fn introduce(self: &Arc<Self>, cluster: &Arc<str>, until: Instant) {
-        let mut done = self.introduction(cluster);
-        if *done.borrow() {
-            return;
-        }
-        let _ = timeout_at(until, done.wait_for(|done| *done)).await;
+        let done = self.introduction(cluster);
+        let _ = timeout_at(until, done.cancelled()).await;
     }
 
     /// Joins the introduction under way, or begins one.
-    fn introduction(self: &Arc<Self>, cluster: &Arc<str>) -> watch::Receiver<bool> {
+    fn introduction(self: &Arc<Self>, cluster: &Arc<str>) -> CancellationToken {
         let mut introductions = self.introductions.0.lock();
-        if let Some(known) = introductions.get(cluster)
-            // a task that is gone without a result never will have one
-            && (*known.borrow() || known.has_changed().is_ok())
-        {
+        if let Some(known) = introductions.get(cluster) {
             return known.clone();
         }
-        let (done, receiver) = watch::channel(false);
-        introductions.insert(Arc::clone(cluster), receiver.clone());
+        let done = CancellationToken::new();
+        introductions.insert(Arc::clone(cluster), done.clone());
+        // whatever becomes of the task: nobody waits for it longer than it lives
+        let told = done.clone().drop_guard();
         let (core, name) = (Arc::clone(self), reply_topic(cluster));
         self.tasks.spawn(async move {
             let until = clock::now() + core.config.api_timeout;
@@ -57,8 +52,8 @@ impl Core {
                 tracing::debug!(%topic, ?error, "no route");
             }
             core.heartbeat().await;
-            done.send_replace(true);
+            drop(told);
         });
-        receiver
+        done
     }
 }

@@ -174,6 +174,7 @@ async fn run(
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             Some(_) = running.join_next() => {}
             question = questions.recv(), if running.len() < checks => {

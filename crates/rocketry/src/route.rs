@@ -562,6 +562,13 @@ impl Routes {
     }
 
     async fn resolve(&self, topic: &Topic, topic_queues: Option<i32>) -> Fetched {
+        if topic_queues.is_some()
+            && let Some(route) = self.cached(topic.as_str())
+            && !route.queues.is_empty()
+        {
+            // Asked for because there was none; another query has ended since the look into the cache.
+            return Ok(route);
+        }
         let deadline = Deadline::after(self.source.timeout);
         if let Some(route) = self.source.query(topic.as_str(), deadline).await? {
             return Ok(self.install(topic, &route, false));

@@ -95,12 +95,21 @@ impl Client {
     ///
     /// Clones of this client, and what was made from them, fail from then on. A second call reports nothing and does nothing.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let until = clock::now() + deadline;
         let mut report = ShutdownReport::default();
-        for shared in self.core.live_producers() {
-            let left = until.saturating_duration_since(clock::now());
-            let producer = Producer::from_shared(shared);
-            report.unsent.extend(producer.shutdown(left).await.unsent);
+        // all at once: one that waits for its sends must not use up the time of the next, nor leave it open meanwhile
+        let producers = self.core.live_producers().into_iter();
+        let ending: Vec<_> = producers
+            .map(Producer::from_shared)
+            .map(|producer| {
+                self.core
+                    .tasks
+                    .spawn(async move { producer.shutdown(deadline).await })
+            })
+            .collect();
+        for ended in ending {
+            if let Ok(ended) = ended.await {
+                report.unsent.extend(ended.unsent);
+            }
         }
         self.core.stop.cancel();
         self.core.transport.close_all().await;

@@ -98,6 +98,8 @@ struct Group {
 struct Member {
     message: Message,
     msg_id: String,
+    /// When its send began.
+    started: Instant,
     caller: oneshot::Sender<Result<SendResult, Error>>,
     held: Held,
 }
@@ -154,9 +156,8 @@ impl Accumulator {
         is_new
     }
 
-    /// Waits until a group is ready and takes its members, with the time at which the first one came; `None` ends the group. Nothing
-    /// waits once `closing` is cancelled.
-    async fn next(&self, key: &Key, closing: &CancellationToken) -> Option<(Vec<Member>, Instant)> {
+    /// Waits until a group is ready and takes its members; `None` ends the group. Nothing waits once `closing` is cancelled.
+    async fn next(&self, key: &Key, closing: &CancellationToken) -> Option<Vec<Member>> {
         loop {
             let (full, until) = {
                 let mut groups = self.groups.lock();
@@ -171,7 +172,7 @@ impl Accumulator {
                     || closing.is_cancelled()
                 {
                     group.body_bytes = 0;
-                    return Some((std::mem::take(&mut group.members), group.since));
+                    return Some(std::mem::take(&mut group.members));
                 }
                 (Arc::clone(&group.full), until)
             };
@@ -213,7 +214,7 @@ impl Shared {
         self: &Arc<Self>,
         order: Order,
         mode: Mode,
-        deadline: Instant,
+        (started, deadline): (Instant, Instant),
         held: Held,
     ) -> Result<Gathered, Error> {
         let core = self.client.core();
@@ -241,6 +242,7 @@ impl Shared {
         let member = Member {
             message,
             msg_id,
+            started,
             caller,
             held,
         };
@@ -282,11 +284,14 @@ async fn send_group(shared: Arc<Shared>, key: Key) {
     let Some(accumulator) = &shared.accumulator else {
         return;
     };
-    while let Some((members, since)) = accumulator.next(&key, &shared.closing).await {
-        // What waited behind a batch that was held up has used its time: no caller waits longer than delay and timeout.
-        let last = (since + accumulator.options.max_delay).min(clock::now());
-        let deadline = last + shared.config.timeout;
+    while let Some(members) = accumulator.next(&key, &shared.closing).await {
         for members in cut(members, &key, shared.limits.max_message_bytes) {
+            // What waited for a place among the sends in flight, or behind a batch that was held up, has used its time: no caller
+            // waits longer than delay and timeout.
+            let now = clock::now();
+            let begun = members.iter().map(|member| member.started).min();
+            let last = begun.map_or(now, |begun| begun + accumulator.options.max_delay);
+            let deadline = last.min(now) + shared.config.timeout;
             let batch = send_batch(Arc::clone(&shared), key.clone(), members, deadline);
             match key.queue {
                 // what follows for this queue must not overtake

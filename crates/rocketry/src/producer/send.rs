@@ -167,7 +167,9 @@ impl Shared {
         if mode == Mode::Sync
             && let Some(room) = self.room_for_company(&order)
         {
-            let gathered = self.gather(order, mode, deadline, (room, None)).await?;
+            let gathered = self
+                .gather(order, mode, (started, deadline), (room, None))
+                .await?;
             return gathered.await.map(Some);
         }
         let handed = AtomicBool::new(false);
@@ -199,7 +201,9 @@ impl Shared {
         let permits = permits.inspect_err(|error| self.counters.refused(error))?;
         if let Some(room) = self.room_for_company(&order) {
             let held = (room, Some(permits));
-            let gathered = self.gather(order, Mode::Async, deadline, held).await?;
+            let gathered = self
+                .gather(order, Mode::Async, (started, deadline), held)
+                .await?;
             return Ok(HandedOver::Gathered(gathered));
         }
         let (times, held) = ((started, deadline), (permits, counted));

@@ -2,32 +2,50 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use rocketry::SendResult;
+use rocketry::{Decision, ErrorKind, SendResult};
 
 use crate::{
     broker::{Stored, label},
     ledger::{Ending, Entry, Way},
+    replies,
     world::State,
 };
 
 /// How late a send may end: the clock's grain, once for each stage that waits.
 const GRAIN: Duration = Duration::from_millis(5);
 
-/// Copies of a message that may lie in queues, at most: one for each attempt.
-pub(crate) fn all(entries: &[Entry], state: &State, attempts: usize) -> Result<(), String> {
-    let mut copies: BTreeMap<&[u8], usize> = BTreeMap::new();
+/// All of it. `attempts` is the most that a send makes; `settled`: brokers have had the time to ask about every transaction.
+pub(crate) fn all(
+    entries: &[Entry],
+    state: &State,
+    attempts: usize,
+    settled: bool,
+) -> Result<(), String> {
+    let mut copies = Copies::default();
     for (_, broker) in state.brokers() {
         for message in broker.messages() {
-            *copies.entry(&message.body).or_default() += 1;
+            *copies.0.entry(&message.body).or_default() += 1;
         }
     }
     for (number, entry) in entries.iter().enumerate() {
         let check = ends_once_and_in_time(entry)
             .and_then(|()| kept_as_acknowledged(entry, state))
-            .and_then(|()| kept_only_if_said_so(entry, &copies, attempts));
+            .and_then(|()| kept_only_if_said_so(entry, &copies, attempts))
+            .and_then(|()| replied_to_itself(entry, &copies))
+            .and_then(|()| decided_as_the_application_did(entry, &copies, attempts, settled));
         check.map_err(|fault| format!("m{number} ({:?}): {fault}", entry.way))?;
     }
-    in_order(entries, state)
+    in_order(entries)
+}
+
+/// How often a body lies in queues.
+#[derive(Default)]
+struct Copies<'a>(BTreeMap<&'a [u8], usize>);
+
+impl Copies<'_> {
+    fn of(&self, body: &[u8]) -> usize {
+        self.0.get(body).copied().unwrap_or(0)
+    }
 }
 
 fn ends_once_and_in_time(entry: &Entry) -> Result<(), String> {
@@ -43,7 +61,7 @@ fn ends_once_and_in_time(entry: &Entry) -> Result<(), String> {
 
 /// An acknowledged message is stored where the result says, with its body and its ids.
 fn kept_as_acknowledged(entry: &Entry, state: &State) -> Result<(), String> {
-    let Some((_, Ending::Stored(result))) = entry.endings.first() else {
+    let Some(Ending::Stored(result)) = entry.ending() else {
         return Ok(());
     };
     let ids: Vec<_> = result.msg_id.split(',').collect();
@@ -80,16 +98,17 @@ fn find<'a>(result: &SendResult, offset: usize, state: &'a State) -> Option<&'a 
 }
 
 /// A send that fails with "certainly not stored" left nothing anywhere, and none left more copies than it made attempts.
-fn kept_only_if_said_so(
-    entry: &Entry,
-    copies: &BTreeMap<&[u8], usize>,
-    attempts: usize,
-) -> Result<(), String> {
+fn kept_only_if_said_so(entry: &Entry, copies: &Copies<'_>, attempts: usize) -> Result<(), String> {
     for body in &entry.bodies {
-        let copies = copies.get(body.as_slice()).copied().unwrap_or(0);
-        let most = match &entry.endings.first() {
-            Some((_, Ending::Failed(error))) if !error.maybe_stored() => 0,
-            Some((_, Ending::Failed(error))) => error.attempts().len().max(1),
+        let copies = copies.of(body);
+        let most = match entry.ending() {
+            Some(Ending::Failed(error)) if !error.maybe_stored() => 0,
+            // these two say nothing of the attempts that were made
+            Some(Ending::Failed(error))
+                if !matches!(error.kind(), ErrorKind::NoReply | ErrorKind::Closed) =>
+            {
+                error.attempts().len().max(1)
+            }
             _ if entry.way == Way::OneWay => 1,
             _ => attempts,
         };
@@ -100,25 +119,62 @@ fn kept_only_if_said_so(
     Ok(())
 }
 
-/// Acknowledged messages that one task sent to one queue, one after the other, lie there in that order.
-fn in_order(entries: &[Entry], state: &State) -> Result<(), String> {
-    let mut last: BTreeMap<String, (i64, usize)> = BTreeMap::new();
-    for (number, entry) in entries.iter().enumerate() {
-        if entry.way != Way::Ordered {
-            continue;
+/// A request gets the reply to its own message, and only to one that was stored.
+fn replied_to_itself(entry: &Entry, copies: &Copies<'_>) -> Result<(), String> {
+    let body = &entry.bodies[0];
+    match entry.ending() {
+        Some(Ending::Replied(reply)) if *reply != replies::body_for(&label(body)) => {
+            let reply = String::from_utf8_lossy(reply);
+            Err(format!("got the reply {reply:?}"))
         }
-        if let Some((_, Ending::Stored(result))) = entry.endings.first() {
-            let offset = result.queue_offset;
-            if let Some((before, earlier)) = last.get(&*result.queue.broker_name)
-                && *before >= offset
-            {
-                return Err(format!(
-                    "m{number} lies before m{earlier}, which was sent earlier"
-                ));
-            }
-            last.insert(result.queue.broker_name.to_string(), (offset, number));
+        Some(Ending::Replied(_)) if copies.of(body) == 0 => Err("replied, not stored".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Consumers see the message of a transaction if, and only if, it was committed.
+fn decided_as_the_application_did(
+    entry: &Entry,
+    copies: &Copies<'_>,
+    attempts: usize,
+    settled: bool,
+) -> Result<(), String> {
+    if entry.way != Way::Transaction {
+        return Ok(());
+    }
+    let committed = match entry.ending() {
+        // of those that leave the decision to the check, only the application knows
+        Some(Ending::Ended(result)) => match result.decision {
+            Decision::Commit => true,
+            Decision::Rollback => false,
+            _ => entry.decided == Some(Decision::Commit),
+        },
+        _ => false,
+    };
+    let copies = copies.of(&entry.bodies[0]);
+    let least = usize::from(committed && settled);
+    let most = if committed { attempts } else { 0 };
+    if !(least..=most).contains(&copies) {
+        return Err(format!("committed {committed}, seen {copies} times"));
+    }
+    Ok(())
+}
+
+/// Acknowledged messages that one task sent to one queue, one after the other, lie there in that order.
+fn in_order(entries: &[Entry]) -> Result<(), String> {
+    let mut last: BTreeMap<&str, (i64, usize)> = BTreeMap::new();
+    for (number, entry) in entries.iter().enumerate() {
+        let (Way::Ordered, Some(Ending::Stored(result))) = (entry.way, entry.ending()) else {
+            continue;
+        };
+        let offset = result.queue_offset;
+        if let Some((before, earlier)) = last.insert(&result.queue.broker_name, (offset, number))
+            && before >= offset
+        {
+            return Err(format!(
+                "m{number} lies before m{earlier}, which was sent earlier"
+            ));
         }
     }
-    let _ = state;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use rocketry::{Error, SendResult};
+use rocketry::{Decision, Error, ErrorKind, SendResult, TransactionResult};
 use tokio::time::Instant;
 
 use crate::world::World;
@@ -12,6 +12,7 @@ use crate::world::World;
 #[derive(Clone)]
 pub(crate) struct Ledger {
     entries: Arc<Mutex<Vec<Entry>>>,
+
     world: World,
 }
 
@@ -24,6 +25,14 @@ pub(crate) struct Entry {
     pub(crate) deadline: Instant,
     /// Exactly one in the end.
     pub(crate) endings: Vec<(Instant, Ending)>,
+    /// What its local transaction came to.
+    pub(crate) decided: Option<Decision>,
+}
+
+impl Entry {
+    pub(crate) fn ending(&self) -> Option<&Ending> {
+        self.endings.first().map(|(_, ending)| ending)
+    }
 }
 
 /// How a message is sent.
@@ -45,6 +54,12 @@ pub(crate) enum Way {
     Ordered,
     /// After the healing.
     Healed,
+    /// Gathered with others to a batch.
+    Gathered,
+    AsyncGathered,
+    /// Waits for a reply.
+    Request,
+    Transaction,
 }
 
 /// What a send came to.
@@ -55,6 +70,10 @@ pub(crate) enum Ending {
     Handed,
     Failed(Error),
     Dropped,
+    /// A reply with this body.
+    Replied(Vec<u8>),
+    /// A transaction whose half message was stored.
+    Ended(TransactionResult),
 }
 
 /// A send that has begun.
@@ -65,6 +84,7 @@ impl Ledger {
     pub(crate) fn new(world: World) -> Self {
         Self {
             entries: Arc::default(),
+
             world,
         }
     }
@@ -90,11 +110,30 @@ impl Ledger {
             way,
             deadline: Instant::now() + timeout,
             endings: Vec::new(),
+            decided: None,
         });
         drop(entries);
         self.world
             .trace(format_args!("m{number} {way:?} within {timeout:?}"));
         (Ticket(number), bodies)
+    }
+
+    /// The local transaction of `label` comes to this.
+    pub(crate) fn decide(&self, label: &str, decision: Decision) {
+        self.world.trace(format_args!("{label} decides {decision}"));
+        self.entries.lock()[number(label)].decided = Some(decision);
+    }
+
+    /// What became of the local transaction of `label`. One that did not run before its send was over never will.
+    pub(crate) fn look_up(&self, label: &str) -> Decision {
+        let entry = &self.entries.lock()[number(label)];
+        let is_over = !entry.endings.is_empty();
+        let unknown = if is_over {
+            Decision::Rollback
+        } else {
+            Decision::Unknown
+        };
+        entry.decided.unwrap_or(unknown)
     }
 
     pub(crate) fn end(&self, ticket: Ticket, ending: Ending) {
@@ -108,7 +147,20 @@ impl Ledger {
                 error.kind(),
                 error.attempts().len(),
                 error.maybe_stored(),
-                error.reason()
+                if error.kind() == ErrorKind::NoReply {
+                    // names the message's id, which holds the time of day
+                    ""
+                } else {
+                    error.reason()
+                }
+            ),
+            Ending::Replied(body) => format!("reply {}", String::from_utf8_lossy(body)),
+            Ending::Ended(result) => format!(
+                "{:?} at {}, {}, untold {}",
+                result.sent.status,
+                result.sent.queue.broker_name,
+                result.decision,
+                result.untold.is_some()
             ),
             other => format!("{other:?}"),
         };
@@ -130,4 +182,9 @@ impl From<Result<SendResult, Error>> for Ending {
             Err(error) => Self::Failed(error),
         }
     }
+}
+
+/// The place of the entry that has this label.
+fn number(label: &str) -> usize {
+    label.trim_start_matches('m').parse().expect("a label")
 }

@@ -171,6 +171,9 @@ impl Serving {
             if let Mode::End(cut) = mode {
                 return cut;
             }
+            for bytes in world.outbox(self.number) {
+                self.schedule(Duration::ZERO, bytes);
+            }
             let next = self.due.peek().map(|Reverse((at, ..))| *at);
             tokio::select! {
                 biased;
@@ -203,14 +206,18 @@ impl Serving {
                 match answer {
                     Answer::Cut(cut) => return Some(cut),
                     Answer::After(delay, bytes) => {
-                        self.answers += 1;
-                        let due = Instant::now() + HOP + delay;
-                        self.due.push(Reverse((due, self.answers, bytes)));
+                        self.schedule(delay, bytes);
                     }
                 }
             }
         }
         None
+    }
+
+    fn schedule(&mut self, delay: Duration, bytes: Bytes) {
+        self.answers += 1;
+        let due = Instant::now() + HOP + delay;
+        self.due.push(Reverse((due, self.answers, bytes)));
     }
 
     /// In one piece, or drop by drop if the host is in that state.

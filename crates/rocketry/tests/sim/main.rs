@@ -14,9 +14,11 @@
 
 mod broker;
 mod checks;
+mod halves;
 mod ledger;
 mod line;
 mod name_server;
+mod replies;
 mod run;
 mod script;
 mod seeds;

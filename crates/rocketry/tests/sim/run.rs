@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rocketry::{AttemptBudget, Client, ClientConfig, LatencyPolicy, ProducerConfig};
+use rocketry::{
+    AttemptBudget, AutoBatch, Client, ClientConfig, LatencyPolicy, MessageExt, Producer,
+    ProducerConfig,
+};
 use tokio::{
     runtime::Handle,
     task::JoinSet,
@@ -10,12 +13,13 @@ use tokio::{
 };
 
 use crate::{
+    broker::label,
     checks,
     ledger::Ledger,
     name_server::Queues,
     script::{Script, TOPICS},
     work::Worker,
-    world::{Kind, World},
+    world::World,
 };
 
 /// What a run left behind.
@@ -60,10 +64,10 @@ async fn simulate(seed: u64) -> Outcome {
 }
 
 async fn application(random: &mut fastrand::Rng, world: &World) -> Result<(), String> {
-    let brokers = world.lock().brokers().count();
-    let (client_config, config) = (client_config(random), producer_config(random));
+    let options = Options::new(random);
+    let (client_config, config) = (&options.client, &options.producer);
     world.trace(format_args!(
-        "-- {brokers} brokers; timeout {:?}, {} + {} retries, {:?}, silent avoided {}, latency {}; refresh {:?}",
+        "-- timeout {:?}, {} + {} retries, {:?}, silent avoided {}, latency {}; refresh {:?}; {:?}",
         config.timeout,
         config.retries,
         config.async_retries,
@@ -71,6 +75,7 @@ async fn application(random: &mut fastrand::Rng, world: &World) -> Result<(), St
         config.avoid_silent_brokers,
         config.latency_fault_tolerance,
         client_config.route_refresh,
+        options.shutdown_after,
     ));
     let said = |error: rocketry::Error| error.to_string();
     let client = Client::connect(world.name_servers())
@@ -78,59 +83,159 @@ async fn application(random: &mut fastrand::Rng, world: &World) -> Result<(), St
         .dialer(Arc::new(world.clone()))
         .await
         .map_err(said)?;
+    let ledger = Ledger::new(world.clone());
+    let books = ledger.clone();
     let producer = client
         .producer("PG")
         .config(config.clone())
+        .transaction_checker(move |half: MessageExt| books.look_up(&label(&half.body)))
         .await
         .map_err(said)?;
-
-    let ledger = Ledger::new(world.clone());
-    let worker = |random: &mut fastrand::Rng| Worker {
-        random: random.fork(),
-        producer: producer.clone(),
-        ledger: ledger.clone(),
-        brokers,
-        timeout: config.timeout,
-        answers: JoinSet::new(),
+    let gathering = ProducerConfig {
+        auto_batch: Some(options.gathering),
+        ..config.clone()
     };
-    let hosts: Vec<_> = {
-        let state = world.lock();
-        let kinds = state.hosts.iter().map(|host| &host.kind);
-        kinds.map(|kind| matches!(kind, Kind::Broker(_))).collect()
+    let gathering = client.producer("PB").config(gathering);
+    let gathering = gathering.await.map_err(said)?;
+    let app = App {
+        client,
+        producer,
+        gathering,
+        ledger,
+        world: world.clone(),
     };
-    let script = Script::new(random, &hosts);
-    let healed_ms = script.healed_ms;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(script.play(world.clone()));
-    let workers = random.usize(1..=3);
-    for _ in 0..workers {
-        let sends = random.usize(5..20);
-        tasks.spawn(worker(random).run(sends, 2 * healed_ms / sends as u64));
-    }
-    let ordered = random.usize(0..15);
-    tasks.spawn(worker(random).run_ordered(ordered));
-    while let Some(joined) = tasks.join_next().await {
-        joined.map_err(|error| error.to_string())?;
-    }
 
-    let mut last = worker(random);
-    heals(&mut last, &client_config).await?;
-    drop(last);
-    settles(&client, &producer, world).await?;
-    let report = client.shutdown(Duration::from_secs(1)).await;
-    if !report.unsent.is_empty() {
-        return Err(format!(
-            "unsent without a send in flight: {:?}",
-            report.unsent
-        ));
+    let mut checking = JoinSet::new();
+    checking.spawn(ask_about_transactions(world.clone()));
+    let script = Script::new(random, &world.kinds());
+    app.work(random, &options, script).await?;
+    if options.shutdown_after.is_none() {
+        let mut last = app.worker(random, &options);
+        heals(&mut last, client_config).await?;
+        drop(last);
+        app.settles(client_config).await?;
+        app.client.shutdown(Duration::from_secs(1)).await;
     }
-    drop((client, producer));
+    checking.shutdown().await;
+    let ledger = app.ledger.clone();
+    drop(app);
     world.end();
     gone(world).await?;
     let attempts = config.retries.max(config.async_retries) as usize + 1;
-    let entries = ledger.entries();
-    checks::all(&entries, &world.lock(), attempts)
+    let settled = options.shutdown_after.is_none();
+    checks::all(&ledger.entries(), &world.lock(), attempts, settled)
 }
+
+/// As a broker does that keeps half messages.
+async fn ask_about_transactions(world: World) {
+    loop {
+        sleep(Duration::from_secs(2)).await;
+        world.check_transactions();
+    }
+}
+
+/// What an application holds.
+struct App {
+    client: Client,
+    producer: Producer,
+    gathering: Producer,
+    ledger: Ledger,
+    world: World,
+}
+
+impl App {
+    fn worker(&self, random: &mut fastrand::Rng, options: &Options) -> Worker {
+        Worker {
+            random: random.fork(),
+            producer: self.producer.clone(),
+            gathering: self.gathering.clone(),
+            max_delay: options.gathering.max_delay,
+            ledger: self.ledger.clone(),
+            brokers: self.world.lock().brokers().count(),
+            timeout: options.producer.timeout,
+            answers: JoinSet::new(),
+        }
+    }
+
+    /// Sends from several tasks while the script plays, up to the healing, or to a shutdown in the middle of it.
+    async fn work(
+        &self,
+        random: &mut fastrand::Rng,
+        options: &Options,
+        script: Script,
+    ) -> Result<(), String> {
+        let healed_ms = script.healed_ms;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(script.play(self.world.clone()));
+        let workers = random.usize(1..=3);
+        for _ in 0..workers {
+            let sends = random.usize(5..20);
+            let worker = self.worker(random, options);
+            tasks.spawn(worker.run(sends, 2 * healed_ms / sends as u64));
+        }
+        let ordered = random.usize(0..15);
+        tasks.spawn(self.worker(random, options).run_ordered(ordered));
+        if let Some((after, patience)) = options.shutdown_after {
+            sleep(after).await;
+            self.world.trace(format_args!("-- shutdown"));
+            let started = Instant::now();
+            self.client.shutdown(patience).await;
+            let took = started.elapsed();
+            self.world
+                .trace(format_args!("-- shut down after {took:?}"));
+            if took > patience + LEAVING {
+                return Err(format!("the shutdown took {took:?} of {patience:?}"));
+            }
+        }
+        while let Some(joined) = tasks.join_next().await {
+            joined.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is left of any send: permits, table entries, tasks.
+    async fn settles(&self, config: &ClientConfig) -> Result<(), String> {
+        // longer than probes and checks are apart, than a heartbeat needs to connect again, and than any query takes
+        sleep(config.heartbeat + Duration::from_secs(15)).await;
+        for producer in [&self.producer, &self.gathering] {
+            let left = (
+                producer.in_flight(),
+                producer.requests_in_flight(),
+                producer.gathered_bytes(),
+            );
+            if left != ((0, 0), 0, 0) {
+                return Err(format!("still in flight: {left:?}"));
+            }
+        }
+        // a query or heartbeat of the background may be on its way just now, but not all the time
+        for _ in 0..100 {
+            if self.client.calls_in_flight() == 0 {
+                break;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        let calls = self.client.calls_in_flight();
+        if calls != 0 {
+            return Err(format!("{calls} calls still wait for an answer"));
+        }
+        let (lines, serving) = self.world.lines();
+        let expected = BACKGROUND_TASKS + lines * TASKS_OF_A_CONNECTION + serving;
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        if tasks != expected {
+            return Err(format!(
+                "{tasks} tasks with {lines} connections, expected {expected}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Unregistering from brokers that do not answer, and closing connections to them.
+const LEAVING: Duration = Duration::from_millis(200 + 500 + 50);
+/// Route refresh, heartbeat, the checker of transactions; and the task of the simulation that asks it.
+const BACKGROUND_TASKS: usize = 4;
+/// Reader, writer, watch.
+const TASKS_OF_A_CONNECTION: usize = 3;
 
 /// Within one refresh of the routes a send succeeds, and from then on all do.
 async fn heals(worker: &mut Worker, config: &ClientConfig) -> Result<(), String> {
@@ -161,44 +266,6 @@ async fn heals(worker: &mut Worker, config: &ClientConfig) -> Result<(), String>
     Ok(())
 }
 
-/// Nothing is left of any send: permits, table entries, tasks.
-async fn settles(
-    client: &Client,
-    producer: &rocketry::Producer,
-    world: &World,
-) -> Result<(), String> {
-    // longer than two probes of a broker are apart, and than a route query or heartbeat takes
-    sleep(Duration::from_secs(20)).await;
-    if producer.in_flight() != (0, 0) {
-        return Err(format!("still in flight: {:?}", producer.in_flight()));
-    }
-    // a query or heartbeat of the background may be on its way just now, but not all the time
-    for _ in 0..100 {
-        if client.calls_in_flight() == 0 {
-            break;
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
-    let calls = client.calls_in_flight();
-    if calls != 0 {
-        return Err(format!("{calls} calls still wait for an answer"));
-    }
-    let (lines, serving) = world.lines();
-    let expected = BACKGROUND_TASKS + lines * TASKS_OF_A_CONNECTION + serving;
-    let tasks = Handle::current().metrics().num_alive_tasks();
-    if tasks != expected {
-        return Err(format!(
-            "{tasks} tasks with {lines} connections, expected {expected}"
-        ));
-    }
-    Ok(())
-}
-
-/// Route refresh and heartbeat.
-const BACKGROUND_TASKS: usize = 2;
-/// Reader, writer, watch.
-const TASKS_OF_A_CONNECTION: usize = 3;
-
 /// After the shutdown there is neither a task nor a connection.
 async fn gone(world: &World) -> Result<(), String> {
     sleep(Duration::from_millis(10)).await;
@@ -210,6 +277,32 @@ async fn gone(world: &World) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// What a seed configures.
+struct Options {
+    client: ClientConfig,
+    producer: ProducerConfig,
+    gathering: AutoBatch,
+    /// Shut down in the middle, with this patience.
+    shutdown_after: Option<(Duration, Duration)>,
+}
+
+impl Options {
+    fn new(random: &mut fastrand::Rng) -> Self {
+        let ms = |random: &mut fastrand::Rng, range| Duration::from_millis(random.u64(range));
+        Self {
+            client: client_config(random),
+            producer: producer_config(random),
+            gathering: AutoBatch {
+                max_delay: ms(random, 1..50),
+                max_bytes: random.usize(1..1000),
+                held_bytes: random.usize(1..10_000),
+            },
+            shutdown_after: (random.u8(0..8) == 0)
+                .then(|| (ms(random, 0..10_000), ms(random, 0..4_000))),
+        }
+    }
 }
 
 fn client_config(random: &mut fastrand::Rng) -> ClientConfig {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use rocketry::{Message, MessageQueue, Producer, Topic, by_hash};
+use rocketry::{Decision, Message, MessageQueue, Producer, SendFuture, Topic, by_hash};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use crate::{
+    broker::label,
     ledger::{Ending, Ledger, Ticket, Way},
     script::TOPICS,
 };
@@ -17,6 +18,10 @@ use crate::{
 pub(crate) struct Worker {
     pub(crate) random: fastrand::Rng,
     pub(crate) producer: Producer,
+    /// One that gathers single messages to batches.
+    pub(crate) gathering: Producer,
+    /// How long that one lets a message wait for company.
+    pub(crate) max_delay: Duration,
     pub(crate) ledger: Ledger,
     pub(crate) brokers: usize,
     /// What the producer allows a send by default.
@@ -29,7 +34,7 @@ impl Worker {
     pub(crate) async fn run(mut self, count: usize, pause_ms: u64) {
         for _ in 0..count {
             sleep(Duration::from_millis(self.random.u64(0..=pause_ms))).await;
-            match self.random.u8(0..20) {
+            match self.random.u8(0..26) {
                 0..=4 => self.sync().await,
                 5 => self.sync_queue().await,
                 6 => self.sync_hash().await,
@@ -40,6 +45,10 @@ impl Worker {
                 14 => self.batch().await,
                 15 => self.asynchronous(Way::AsyncBatch).await,
                 16 => self.dropped().await,
+                17 => self.request().await,
+                18 | 19 => self.transaction().await,
+                20 => self.gathered().await,
+                21 | 22 => self.gather().await,
                 _ => self.burst(),
             }
         }
@@ -97,6 +106,11 @@ impl Worker {
                 (ticket, self.producer.enqueue(message).await)
             }
         };
+        self.later(ticket, handed);
+    }
+
+    /// Books the answer when it comes.
+    fn later(&mut self, ticket: Ticket, handed: Result<SendFuture, rocketry::Error>) {
         let ledger = self.ledger.clone();
         match handed {
             Ok(answer) => drop(self.answers.spawn(async move {
@@ -127,6 +141,56 @@ impl Worker {
         let (ticket, messages) = self.several(Way::Batch, topic);
         let sent = self.producer.send_batch(messages).await;
         self.ledger.end(ticket, sent.into());
+    }
+
+    /// Waits for the reply of a consumer.
+    async fn request(&mut self) {
+        let (ticket, message) = self.single_to_any(Way::Request);
+        let ending = match self.producer.request(message).await {
+            Ok(reply) => Ending::Replied(reply.body.to_vec()),
+            Err(error) => Ending::Failed(error),
+        };
+        self.ledger.end(ticket, ending);
+    }
+
+    /// Decides at once, later, or leaves it to the check.
+    async fn transaction(&mut self) {
+        let (ticket, message) = self.single_to_any(Way::Transaction);
+        let label = label(message.body());
+        let takes = LONGEST_DECISION.mul_f64(self.random.f64());
+        let (commits, tells) = (self.random.u8(0..3) > 0, self.random.u8(0..4) > 0);
+        let ledger = self.ledger.clone();
+        let local = async move |_| {
+            sleep(takes).await;
+            let decision = if commits {
+                Decision::Commit
+            } else {
+                Decision::Rollback
+            };
+            ledger.decide(&label, decision);
+            if tells { decision } else { Decision::Unknown }
+        };
+        let ended = self.producer.send_in_transaction(message, local).await;
+        let ending = match ended {
+            Ok(result) => Ending::Ended(result),
+            Err(error) => Ending::Failed(error),
+        };
+        self.ledger.end(ticket, ending);
+    }
+
+    async fn gathered(&mut self) {
+        let (ticket, message) = self.single_to_any(Way::Gathered);
+        let sent = self.gathering.send(message).await;
+        self.ledger.end(ticket, sent.into());
+    }
+
+    /// Several at once, so that there is something to gather.
+    async fn gather(&mut self) {
+        for _ in 0..self.random.usize(1..8) {
+            let (ticket, message) = self.single_to_any(Way::AsyncGathered);
+            let handed = self.gathering.enqueue(message).await;
+            self.later(ticket, handed);
+        }
     }
 
     /// Gives up at a random moment.
@@ -167,10 +231,16 @@ impl Worker {
     }
 
     fn single(&mut self, way: Way, topic: &'static str) -> (Ticket, Message) {
+        let budget = match way {
+            Way::Gathered | Way::AsyncGathered => self.timeout + self.max_delay,
+            // storing, deciding, telling
+            Way::Transaction => self.timeout * 2 + LONGEST_DECISION,
+            _ => self.timeout,
+        };
         let random = &mut self.random;
         let (ticket, bodies) = self
             .ledger
-            .begin(way, self.timeout, 1, |label| body(label, random));
+            .begin(way, budget, 1, |label| body(label, random));
         let body = bodies.into_iter().next().unwrap_or_default();
         (ticket, Message::new(topic, body))
     }
@@ -207,6 +277,9 @@ impl Worker {
         }
     }
 }
+
+/// How long a local transaction takes at most.
+const LONGEST_DECISION: Duration = Duration::from_millis(300);
 
 /// Mostly small; now and then one that is compressed, or that is written without being copied.
 fn body(label: &str, random: &mut fastrand::Rng) -> Vec<u8> {

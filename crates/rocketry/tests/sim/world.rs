@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
 use rocketry_protocol::{RemotingCommand, ResponseCode, header::OffsetReply};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    broker::{Broker, Quirk},
+    broker::{Broker, Quirk, Scene},
     line::{Answer, Cut, Mode},
     name_server::{self, NameServer, Topics},
 };
@@ -40,8 +41,12 @@ pub(crate) struct State {
     trace: String,
     started: Instant,
     lines: u64,
+    /// Client ends.
     lines_open: usize,
-    serving: usize,
+    /// Server ends, by number.
+    serving: BTreeMap<u64, HostId>,
+    /// What hosts send without being asked, by connection.
+    outbox: BTreeMap<u64, Vec<Bytes>>,
     over: bool,
 }
 
@@ -127,7 +132,8 @@ impl World {
             started,
             lines: 0,
             lines_open: 0,
-            serving: 0,
+            serving: BTreeMap::new(),
+            outbox: BTreeMap::new(),
             over: false,
         };
         Self(Arc::new(Inner {
@@ -176,10 +182,17 @@ impl World {
         addresses.join(";")
     }
 
+    /// By host: whether it is a broker.
+    pub(crate) fn kinds(&self) -> Vec<bool> {
+        let state = self.lock();
+        let kinds = state.hosts.iter().map(|host| &host.kind);
+        kinds.map(|kind| matches!(kind, Kind::Broker(_))).collect()
+    }
+
     /// Client ends of connections, and server ends with a task each.
     pub(crate) fn lines(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.lines_open, state.serving)
+        (state.lines_open, state.serving.len())
     }
 
     /// Ends every connection.
@@ -215,8 +228,8 @@ impl World {
         let mut state = self.lock();
         state.lines += 1;
         state.lines_open += 1;
-        state.serving += 1;
         let (number, name) = (state.lines, state.hosts[host].name.clone());
+        state.serving.insert(number, host);
         state.note(format_args!("{name} #{number} open, {buffer} bytes"));
         number
     }
@@ -227,7 +240,8 @@ impl World {
 
     pub(crate) fn line_ended(&self, host: HostId, number: u64, cut: Cut) {
         let mut state = self.lock();
-        state.serving -= 1;
+        state.serving.remove(&number);
+        state.outbox.remove(&number);
         let name = state.hosts[host].name.clone();
         state.note(format_args!("{name} #{number} ended: {cut:?}"));
     }
@@ -247,12 +261,50 @@ impl World {
         }
     }
 
+    /// What the host wants to send on the connection now.
+    pub(crate) fn outbox(&self, number: u64) -> Vec<Bytes> {
+        self.lock().outbox.remove(&number).unwrap_or_default()
+    }
+
+    /// Every broker that works asks, on its newest connection, about transactions that are undecided for long.
+    pub(crate) fn check_transactions(&self) {
+        let mut told = Vec::new();
+        {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let at_ms = state.now_ms();
+            for id in 0..state.hosts.len() {
+                let host = &state.hosts[id];
+                let newest = state.serving.iter().rev().find(|(_, host)| **host == id);
+                let (Kind::Broker(broker), Some((line, _)), HostState::Up) =
+                    (&host.kind, newest, host.state)
+                else {
+                    continue;
+                };
+                let checks = broker.checks(&host.name, at_ms);
+                if !checks.is_empty() {
+                    let (line, name, count) = (*line, host.name.clone(), checks.len());
+                    state.outbox.entry(line).or_default().extend(checks);
+                    state.note(format_args!("{name} #{line} checks {count} transactions"));
+                    told.push(id);
+                }
+            }
+        }
+        for id in told {
+            self.0.news[id].notify_waiters();
+        }
+    }
+
     pub(crate) fn drop_bytes(&self, id: HostId) -> Option<usize> {
         self.lock().hosts[id].drop_bytes
     }
 
     /// What the host answers to a request.
     pub(crate) fn answer(&self, id: HostId, line: u64, request: &RemotingCommand) -> Vec<Answer> {
+        if request.is_response() {
+            // to a reply that was pushed
+            return Vec::new();
+        }
         let mut guard = self.lock();
         let state = &mut *guard;
         let (low, high) = state.hosts[id].delay_ms;
@@ -260,14 +312,16 @@ impl World {
         let name = state.hosts[id].name.clone();
         let at_ms = state.now_ms();
         let (what, answers) = match &mut state.hosts[id].kind {
-            Kind::Broker(broker) => broker.answer(
-                request,
-                &name,
-                at_ms,
-                delay,
-                &mut state.topics,
-                &mut state.random,
-            ),
+            Kind::Broker(broker) => {
+                let mut scene = Scene {
+                    name: &name,
+                    at_ms,
+                    delay,
+                    topics: &mut state.topics,
+                    random: &mut state.random,
+                };
+                broker.answer(request, &mut scene)
+            }
             Kind::NameServer(_) => name_server::answer(state, id, request, delay),
         };
         state.note(format_args!("{name} #{line} {what}"));
@@ -343,12 +397,13 @@ pub(crate) fn refuse(code: i32, remark: &str) -> RemotingCommand {
 }
 
 /// The bytes of an answer to `request`.
-pub(crate) fn frame(reply: RemotingCommand, request: &RemotingCommand) -> bytes::Bytes {
-    let mut out = bytes::BytesMut::new();
-    reply
-        .answering(request)
-        .encode(&mut out)
-        .expect("a small answer");
+pub(crate) fn frame(reply: RemotingCommand, request: &RemotingCommand) -> Bytes {
+    encoded(&reply.answering(request))
+}
+
+pub(crate) fn encoded(command: &RemotingCommand) -> Bytes {
+    let mut out = BytesMut::new();
+    command.encode(&mut out).expect("a small frame");
     out.freeze()
 }
 

@@ -79,7 +79,7 @@ async fn recalls_are_traced_if_asked_for() {
             ..TraceConfig::default()
         };
         let producer = client.producer(group).trace(trace).await.unwrap();
-        let late = Message::new("orders", "x").delay(Duration::from_secs(600));
+        let late = Message::new("orders", "x").delay(Duration::from_mins(10));
         let sent = producer.send(late).await.unwrap();
         let handle = sent.recall_handle.unwrap();
         producer.recall("orders", &handle).await.unwrap();

@@ -10,7 +10,11 @@ use crate::{
     broker::Broker,
     clock,
     name_server::NameServer,
-    processor::pull::{self, HeldPull},
+    pop::revive,
+    processor::{
+        pop::{self, HeldPop},
+        pull::{self, HeldPull},
+    },
     registration::Registration,
     schedule, stats, transaction,
 };
@@ -35,15 +39,18 @@ pub(crate) fn spawn_name_server(
     }));
 }
 
-/// Starts the broker's tasks. `woken` are the pulls for which a message came.
+/// Starts the broker's tasks. `woken` and `woken_pops` are the pulls and pops for which a message came.
 pub(crate) fn spawn_broker(
     tasks: &TaskTracker,
     stop: &CancellationToken,
     broker: &Arc<Broker>,
     woken: mpsc::UnboundedReceiver<HeldPull>,
+    woken_pops: mpsc::UnboundedReceiver<HeldPop>,
 ) {
     tasks.spawn(answer_woken(Arc::clone(broker), woken, stop.clone()));
     tasks.spawn(answer_expired(Arc::clone(broker), stop.clone()));
+    tasks.spawn(resume_pops(Arc::clone(broker), woken_pops, stop.clone()));
+    tasks.spawn(revive::run(Arc::clone(broker), stop.clone()));
 
     let clients = Arc::clone(broker);
     tasks.spawn(every(CLIENT_SCAN, stop.clone(), move || {
@@ -98,6 +105,28 @@ async fn answer_expired(broker: Arc<Broker>, stop: CancellationToken) {
             expired = broker.holds.expired() => {
                 for held in expired {
                     pull::release(&broker, held);
+                }
+            }
+        }
+    }
+}
+
+/// Pops look again when a message came, and a last time when their time is up.
+async fn resume_pops(
+    broker: Arc<Broker>,
+    mut woken: mpsc::UnboundedReceiver<HeldPop>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            held = woken.recv() => match held {
+                Some(held) => pop::resume(&broker, held),
+                None => return,
+            },
+            expired = broker.pops.polls.expired() => {
+                for held in expired {
+                    pop::resume(&broker, held);
                 }
             }
         }

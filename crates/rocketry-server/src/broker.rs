@@ -21,10 +21,21 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    ServerConfig, clients::Clients, filter::Expressions, metadata::MetadataHandle,
-    name_server::NameServer, names::SystemNames, offsets::Offsets, processor::pull::PullHolds,
-    queue_locks::QueueLocks, schedule::ScheduleBell, stats::Stats, timer::TimerBell,
-    transaction::Decisions, writer::WriterHandle,
+    ServerConfig,
+    clients::Clients,
+    filter::Expressions,
+    metadata::MetadataHandle,
+    name_server::NameServer,
+    names::SystemNames,
+    offsets::Offsets,
+    pop::{Pops, request_modes::RequestModes},
+    processor::pull::PullHolds,
+    queue_locks::QueueLocks,
+    schedule::ScheduleBell,
+    stats::Stats,
+    timer::TimerBell,
+    transaction::Decisions,
+    writer::WriterHandle,
 };
 
 /// Who this broker is, to clients, to name servers and in stored messages.
@@ -61,6 +72,9 @@ pub(crate) struct Broker {
     pub(crate) reader: Reader,
     pub(crate) writer: WriterHandle,
     pub(crate) holds: Arc<PullHolds>,
+    pub(crate) pops: Arc<Pops>,
+    /// Which groups pop.
+    pub(crate) request_modes: RequestModes,
     /// The SQL92 filters of consumers.
     pub(crate) expressions: Expressions,
 

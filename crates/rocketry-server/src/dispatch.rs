@@ -17,9 +17,9 @@ use crate::{
     kv_config::KvConfig,
     name_server::NameServer,
     processor::{
-        admin_broker, admin_client, admin_group, admin_offset, admin_stats, admin_topic,
-        end_transaction, heartbeat, name_server as ns, offset, pull, query, recall, reply, send,
-        send_back,
+        ack, admin_broker, admin_client, admin_group, admin_offset, admin_stats, admin_topic,
+        assignment, end_transaction, heartbeat, name_server as ns, offset, pop, pull, query,
+        recall, reply, send, send_back,
     },
 };
 
@@ -89,7 +89,7 @@ impl NameServerPort {
             RequestCode::ADD_WRITE_PERM_OF_BROKER => ns::add_write_perm(tables, request),
             RequestCode::GET_KV_CONFIG => ns::get_kv(kv, request),
             RequestCode::GET_KVLIST_BY_NAMESPACE => ns::kv_list(kv, request),
-            RequestCode::GET_NAMESRV_CONFIG => ns::config(&self.with_order, self.port),
+            RequestCode::GET_NAMESRV_CONFIG => Ok(ns::config(&self.with_order, self.port)),
             RequestCode::UPDATE_NAMESRV_CONFIG => ns::update_config(&self.with_order, request),
             RequestCode::PUT_KV_CONFIG | RequestCode::DELETE_KV_CONFIG => return None,
             _ => unsupported(request),
@@ -139,6 +139,15 @@ impl Handler for BrokerPort {
             }
             RequestCode::RECALL_MESSAGE => return recall::recall(broker, &request, responder),
             RequestCode::QUERY_MESSAGE => return query::by_key(broker, request, responder),
+            RequestCode::POP_MESSAGE => return pop::pop(&self.0, &request, responder),
+            RequestCode::ACK_MESSAGE => return ack::ack(&self.0, &request, responder),
+            RequestCode::BATCH_ACK_MESSAGE => return ack::batch_ack(&self.0, &request, responder),
+            RequestCode::CHANGE_MESSAGE_INVISIBLETIME => {
+                return ack::change_invisible_time(&self.0, &request, responder);
+            }
+            RequestCode::SET_MESSAGE_REQUEST_MODE => {
+                return assignment::set_mode(&self.0, &request, responder);
+            }
             RequestCode::END_TRANSACTION => {
                 return end_transaction::end(broker, &request, responder);
             }
@@ -187,6 +196,8 @@ impl Handler for BrokerPort {
             RequestCode::GET_EARLIEST_MSG_STORETIME => {
                 offset::earliest_store_time(reader, &request)
             }
+            RequestCode::POLLING_INFO => pop::polling_info(broker, &request),
+            RequestCode::QUERY_ASSIGNMENT => assignment::query(broker, &request),
             RequestCode::VIEW_MESSAGE_BY_ID => query::view(reader, &request),
 
             RequestCode::HEART_BEAT => heartbeat::heartbeat(broker, &request, connection, now_ms),
@@ -245,6 +256,7 @@ impl Handler for BrokerPort {
     fn closed(&self, connection: &Connection) {
         let broker = &*self.0;
         broker.holds.closed(connection.id());
+        broker.pops.polls.closed(connection.id());
         let changes = broker.clients.lock().closed(connection.id());
         for change in changes {
             announce::consumers_changed(broker, change);

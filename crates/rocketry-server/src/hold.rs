@@ -4,7 +4,7 @@
 //! one timer asks it which have waited long enough, and a closed connection takes its requests out.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -120,6 +120,37 @@ impl<W: Waiter> Holds<W> {
             })
             .collect();
         woken.into_iter().filter_map(|id| self.take(id)).collect()
+    }
+
+    /// Takes out the first request that waits for a queue and satisfies `is_wanted`, of each kind that `kind_of` tells apart.
+    pub(crate) fn first_of_each(
+        &mut self,
+        queue: &QueueKey,
+        is_wanted: impl Fn(&W) -> bool,
+        kind_of: impl Fn(&W) -> Arc<str>,
+    ) -> Vec<W> {
+        let Some(ids) = self.by_queue.get(queue) else {
+            return Vec::new();
+        };
+        let mut kinds = HashSet::new();
+        let mut chosen = Vec::new();
+        for id in ids {
+            if let Some(held) = self.held.get(id)
+                && is_wanted(&held.waiter)
+                && kinds.insert(kind_of(&held.waiter))
+            {
+                chosen.push(*id);
+            }
+        }
+        chosen.into_iter().filter_map(|id| self.take(id)).collect()
+    }
+
+    /// How many requests wait for a queue and satisfy `is_wanted`.
+    pub(crate) fn count_of(&self, queue: &QueueKey, is_wanted: impl Fn(&W) -> bool) -> usize {
+        let ids = self.by_queue.get(queue).into_iter().flatten();
+        ids.filter_map(|id| self.held.get(id))
+            .filter(|held| is_wanted(&held.waiter))
+            .count()
     }
 
     /// Takes out the requests whose time is up.

@@ -120,6 +120,11 @@ impl SystemNames {
         }
     }
 
+    /// Where check points and acknowledgements of popped messages wait. Java: `PopAckConstants.buildClusterReviveTopic`.
+    pub(crate) fn revive_topic(&self) -> String {
+        format!("rmq_sys_REVIVE_LOG_{}", self.cluster)
+    }
+
     /// Java: `TopicValidator.isSystemTopic`.
     pub(crate) fn is_system(&self, topic: &str) -> bool {
         SYSTEM_TOPICS.contains(&topic)
@@ -154,7 +159,7 @@ impl SystemNames {
             (OFFSET_MOVED.to_owned(), 1, 6),
             (SCHEDULE_TOPIC.to_owned(), 18, 6),
             (self.reply_topic.clone(), 1, 6),
-            (format!("rmq_sys_REVIVE_LOG_{}", self.cluster), 8, 6),
+            (self.revive_topic(), 8, 6),
             (format!("rmq_sys_SYNC_BROKER_MEMBER_{}", self.broker), 1, 1),
             (HALF_TOPIC.to_owned(), 1, 6),
             (OP_HALF_TOPIC.to_owned(), 1, 6),

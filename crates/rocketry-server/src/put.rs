@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rocketry_protocol::{Properties, ResponseCode, properties::name};
 use rocketry_store::{AppendError, WriteError, WriteErrorKind};
+use tokio::sync::oneshot;
 
 use crate::{
     ServerConfig,
@@ -74,6 +75,19 @@ pub(crate) fn submit_with(
             }
             Err(reason) => done(Err(PutFailure::Metadata(reason))),
         });
+}
+
+/// [`submit`], awaiting the outcome; the error is a reason for people.
+pub(crate) async fn store(broker: &Broker, put: Put) -> Result<Stored, String> {
+    let (tell, told) = oneshot::channel();
+    submit(broker, put, move |outcome| {
+        // Who waits may have been dropped with the server.
+        let _ = tell.send(outcome);
+    });
+    match told.await {
+        Ok(outcome) => outcome.map_err(|failure| format!("{failure:?}")),
+        Err(_) => Err("the server stops".to_owned()),
+    }
 }
 
 /// Who is told that a message came to wait.

@@ -15,7 +15,9 @@ use std::{
 use parking_lot::Mutex;
 use rocketry_protocol::{body::topics::perm, id::IdSource};
 use rocketry_remoting::{Deadline, Listener, ListenerOptions, Port};
-use rocketry_store::{Reader, Store, StoreError, StoreOptions, Timers, WriteError, Writer};
+use rocketry_store::{
+    Arrival, Reader, Store, StoreError, StoreOptions, Timers, WriteError, Writer,
+};
 use tempfile::TempDir;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -34,7 +36,9 @@ use crate::{
     name_server::{NameServer, Registration},
     names::SystemNames,
     offsets::Offsets,
+    pop::{Pops, request_modes::RequestModes},
     processor::{
+        pop,
         pull::{self, PullHolds},
         query, reply,
     },
@@ -192,6 +196,9 @@ impl Server {
         for held in self.broker.holds.drain() {
             pull::release(&self.broker, held);
         }
+        for held in self.broker.pops.polls.drain() {
+            pop::release(held);
+        }
     }
 }
 
@@ -339,8 +346,18 @@ fn start_with(
     };
     let (holds, woken) = PullHolds::new(config.max_waiting_pulls);
     let holds = Arc::new(holds);
+    let (pops, woken_pops) = Pops::new(config.max_waiting_pulls);
+    let pops = Arc::new(pops);
+    let request_modes = RequestModes::open(&data_dir).map_err(|source| ServerError::Io {
+        what: "config/messageRequestMode.json cannot be read".to_owned(),
+        source,
+    })?;
+    let arrivals = Arrivals {
+        pulls: Arc::clone(&holds),
+        pops: Arc::clone(&pops),
+    };
     let flusher = writer.flusher();
-    let (log, metadata, threads) = spawn_threads(writer, &reader, &config, &holds)?;
+    let (log, metadata, threads) = spawn_threads(writer, &reader, &config, arrivals)?;
     let broker = Arc::new(Broker {
         started_ms: now_ms,
         permission: AtomicI32::new(perm::READ | perm::WRITE),
@@ -351,6 +368,8 @@ fn start_with(
         reader,
         writer: log,
         holds,
+        pops,
+        request_modes,
         expressions: Expressions::default(),
         decisions: Arc::new(Decisions::default()),
         replies: Arc::new(Semaphore::new(reply::MAX_PUSHED_BYTES)),
@@ -375,7 +394,7 @@ fn start_with(
         system,
         data_dir,
     });
-    background::spawn_broker(&tasks, &stop, &broker, woken);
+    background::spawn_broker(&tasks, &stop, &broker, woken, woken_pops);
 
     let mut listeners =
         vec![broker_port.serve(ports.clone(), Arc::new(BrokerPort(Arc::clone(&broker))))];
@@ -484,11 +503,24 @@ fn own_name_server(identity: &Identity, reader: &Reader, now_ms: i64) -> Arc<Nam
     name_server
 }
 
+/// Everybody who waits for messages.
+struct Arrivals {
+    pulls: Arc<PullHolds>,
+    pops: Arc<Pops>,
+}
+
+impl ArrivalSink for Arrivals {
+    fn arrived(&self, arrival: &Arrival<'_>) {
+        self.pulls.arrived(arrival);
+        self.pops.arrived(arrival);
+    }
+}
+
 fn spawn_threads(
     writer: Writer,
     reader: &Reader,
     config: &ServerConfig,
-    holds: &Arc<PullHolds>,
+    arrivals: Arrivals,
 ) -> Result<(WriterHandle, MetadataHandle, Threads), ServerError> {
     let failed = |source| ServerError::Io {
         what: "a thread could not be started".to_owned(),
@@ -505,12 +537,11 @@ fn spawn_threads(
     let retention = config.retention.clone();
     let (stop_flush, flush) =
         flush::spawn(flusher, config.flush_interval, sync_log, retention).map_err(stop_metadata)?;
-    let arrivals: Arc<dyn ArrivalSink> = Arc::<PullHolds>::clone(holds);
     let (log, log_thread) = writer::spawn(
         writer,
         config.max_waiting_sends,
         config.max_waiting_send_bytes,
-        arrivals,
+        Arc::new(arrivals),
     )
     .map_err(|error| {
         stop_flush.stop();

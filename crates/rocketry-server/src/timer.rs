@@ -81,6 +81,11 @@ impl TimerBell {
             .max(0)
     }
 
+    /// Every slot before this time is delivered, ms.
+    pub(crate) fn read_ms(&self) -> i64 {
+        self.read_ms.load(Ordering::Relaxed)
+    }
+
     /// Position in the timer topic of the next message to look at.
     pub(crate) fn queue_offset(&self) -> i64 {
         self.queue_offset.load(Ordering::Relaxed)

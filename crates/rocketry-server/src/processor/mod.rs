@@ -1,16 +1,19 @@
 //! One file per kind of request. A processor is a function of the broker's (or name server's) handles and a request; it returns
 //! the answer, or keeps the means to give it later. None of them blocks.
 
+pub(crate) mod ack;
 pub(crate) mod admin_broker;
 pub(crate) mod admin_client;
 pub(crate) mod admin_group;
 pub(crate) mod admin_offset;
 pub(crate) mod admin_stats;
 pub(crate) mod admin_topic;
+pub(crate) mod assignment;
 pub(crate) mod end_transaction;
 pub(crate) mod heartbeat;
 pub(crate) mod name_server;
 pub(crate) mod offset;
+pub(crate) mod pop;
 pub(crate) mod pull;
 pub(crate) mod query;
 pub(crate) mod recall;

@@ -274,12 +274,12 @@ fn not_written(error: std::io::Error) -> Fault {
 }
 
 /// Code 319: the keys of Java's configuration that this name server has.
-pub(crate) fn config(with_order: &AtomicBool, port: u16) -> Reply {
+pub(crate) fn config(with_order: &AtomicBool, port: u16) -> RemotingCommand {
     let text = format!(
         "listenPort={port}\norderMessageEnable={}\n",
         with_order.load(Ordering::Relaxed)
     );
-    Ok(ok_body(text))
+    ok_body(text)
 }
 
 /// Code 318, in effect until the server stops. Keys of Java's that this name server does not have are ignored.

@@ -4,14 +4,10 @@
 //! that the filter refuses does not end them.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering, fence},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use rocketry_protocol::{
     FieldWriter, Fields, RemotingCommand, ResponseCode,
     body::topics::perm,
@@ -19,10 +15,7 @@ use rocketry_protocol::{
 };
 use rocketry_remoting::Responder;
 use rocketry_store::{Arrival, Filter, ReadLimits, ReadStatus};
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::no_property_filter;
 use crate::{
@@ -32,7 +25,8 @@ use crate::{
     filter::{MessageFilter, ParseError, TagFilter, is_tag_type},
     find,
     groups::FORBIDDEN_READ,
-    hold::{HoldId, Holds, QueueKey, Waiter},
+    hold::{QueueKey, Waiter},
+    long_polls::LongPolls,
     names,
     writer::ArrivalSink,
 };
@@ -70,115 +64,19 @@ impl Waiter for HeldPull {
     }
 }
 
-/// The pulls that wait, shared by connections, the log's thread and the timer.
-#[derive(Debug)]
-pub(crate) struct PullHolds {
-    holds: Mutex<Holds<HeldPull>>,
-    /// Number of holds: lets the log's thread pass by without the lock while nobody waits.
-    count: AtomicUsize,
-    woken: mpsc::UnboundedSender<HeldPull>,
-    /// Rung when the earliest deadline may have changed.
-    timer: Notify,
-}
-
-impl PullHolds {
-    /// At most `limit` pulls wait. Those that a message wakes come out of the receiver, which is bounded by the same limit.
-    pub(crate) fn new(limit: usize) -> (Self, mpsc::UnboundedReceiver<HeldPull>) {
-        let (woken, receiver) = mpsc::unbounded_channel();
-        let holds = Self {
-            holds: Mutex::new(Holds::new(limit)),
-            count: AtomicUsize::new(0),
-            woken,
-            timer: Notify::new(),
-        };
-        (holds, receiver)
-    }
-
-    fn hold(&self, held: HeldPull) -> Result<HoldId, Box<HeldPull>> {
-        let deadline = held.deadline;
-        let queue = QueueKey {
-            topic: Arc::clone(&held.pull.topic),
-            queue_id: held.pull.queue_id,
-        };
-        let connection = held.responder.connection().id();
-        let mut holds = self.holds.lock();
-        let earliest = holds.next_deadline();
-        let id = holds
-            .hold(queue, connection, deadline, held)
-            .map_err(Box::new)?;
-        self.count.store(holds.len(), Ordering::SeqCst);
-        drop(holds);
-        // With the one in `arrived`: either the log's thread sees this hold, or the caller sees the message.
-        fence(Ordering::SeqCst);
-        if earliest.is_none_or(|earliest| deadline < earliest) {
-            self.timer.notify_one();
-        }
-        Ok(id)
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut Holds<HeldPull>) -> T) -> T {
-        let mut holds = self.holds.lock();
-        let out = change(&mut holds);
-        self.count.store(holds.len(), Ordering::SeqCst);
-        out
-    }
-
-    /// Drops the pulls of a connection that ended.
-    pub(crate) fn closed(&self, connection: u64) {
-        if self.count.load(Ordering::SeqCst) > 0 {
-            let gone = self.change(|holds| holds.closed(connection));
-            drop(gone);
-        }
-    }
-
-    /// Waits until some pulls have waited long enough.
-    pub(crate) async fn expired(&self) -> Vec<HeldPull> {
-        loop {
-            let next = self.holds.lock().next_deadline();
-            let rung = self.timer.notified();
-            match next {
-                None => rung.await,
-                Some(deadline) => {
-                    tokio::select! {
-                        () = rung => continue,
-                        () = tokio::time::sleep_until(deadline) => {}
-                    }
-                    let expired = self.change(|holds| holds.expired(Instant::now()));
-                    if !expired.is_empty() {
-                        return expired;
-                    }
-                }
-            }
-        }
-    }
-
-    /// How many pulls wait.
-    pub(crate) fn len(&self) -> usize {
-        self.count.load(Ordering::SeqCst)
-    }
-
-    /// Takes everything that waits, for a server that stops.
-    pub(crate) fn drain(&self) -> Vec<HeldPull> {
-        self.change(Holds::drain)
-    }
-}
+/// The pulls that wait.
+pub(crate) type PullHolds = LongPolls<HeldPull>;
 
 impl ArrivalSink for PullHolds {
     fn arrived(&self, arrival: &Arrival<'_>) {
-        fence(Ordering::SeqCst);
-        if self.count.load(Ordering::SeqCst) == 0 {
+        if self.is_empty_for_log() {
             return;
         }
         let queue = QueueKey {
             topic: Arc::clone(arrival.topic),
             queue_id: arrival.queue_id,
         };
-        let woken =
-            self.change(|holds| holds.arrived(&queue, arrival.queue_offset, arrival.tags_code));
-        for held in woken {
-            // Without a receiver the server has stopped, and connections are closed.
-            let _ = self.woken.send(held);
-        }
+        self.wake(|holds| holds.arrived(&queue, arrival.queue_offset, arrival.tags_code));
     }
 }
 
@@ -240,7 +138,12 @@ enum Kept {
 fn keep(broker: &Broker, held: HeldPull) -> Kept {
     let pull = &held.pull;
     let (topic, queue_id, offset) = (Arc::clone(&pull.topic), pull.queue_id, pull.offset);
-    let id = match broker.holds.hold(held) {
+    let queue = QueueKey {
+        topic: Arc::clone(&topic),
+        queue_id,
+    };
+    let (connection, deadline) = (held.responder.connection().id(), held.deadline);
+    let id = match broker.holds.hold(queue, connection, deadline, held) {
         Ok(id) => id,
         Err(held) => return Kept::Full(held),
     };
@@ -249,7 +152,7 @@ fn keep(broker: &Broker, held: HeldPull) -> Kept {
         .reader
         .queue_range(&topic, queue_id)
         .is_some_and(|range| range.max > offset);
-    if came && let Some(held) = broker.holds.change(|holds| holds.take(id)) {
+    if came && let Some(held) = broker.holds.take(id) {
         return Kept::Came(Box::new(held));
     }
     Kept::Waits

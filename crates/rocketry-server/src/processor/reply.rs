@@ -12,16 +12,10 @@ use rocketry_protocol::{
     properties::name,
 };
 use rocketry_remoting::{Connection, Deadline, Responder};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::send::{choose_queue, find_topic, with_region};
-use crate::{
-    broker::Broker,
-    clock,
-    fault::Fault,
-    put::{self, PutFailure},
-    writer::{Put, Stored},
-};
+use crate::{broker::Broker, clock, fault::Fault, put, writer::Put};
 
 /// Longest time for the answer of the client that asked. Java: `ReplyMessageProcessor.pushReplyMessage`.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -152,7 +146,7 @@ async fn carry_out(broker: &Broker, prepared: Prepared) -> RemotingCommand {
     let queue_id = put.queue_id;
     // Java's value for a client that must find one: the reply is delivered, stored or not.
     let mut header = SendMessageReply::new("0".to_owned(), queue_id, 0);
-    match store(broker, put).await {
+    match put::store(broker, put).await {
         Ok(stored) => {
             if let Some(record) = stored.records.first() {
                 let msg_id = offset_msg_id(broker.identity.store_host, record.log_offset);
@@ -182,17 +176,5 @@ async fn deliver(push: Push) -> Result<(), String> {
             );
             Err(format!("push reply message to {}fail.", push.client_id))
         }
-    }
-}
-
-async fn store(broker: &Broker, put: Put) -> Result<Stored, String> {
-    let (tell, told) = oneshot::channel::<Result<Stored, PutFailure>>();
-    put::submit(broker, put, move |outcome| {
-        // The task may have been dropped with the server.
-        let _ = tell.send(outcome);
-    });
-    match told.await {
-        Ok(outcome) => outcome.map_err(|failure| format!("{failure:?}")),
-        Err(_) => Err("the server stops".to_owned()),
     }
 }

@@ -14,6 +14,7 @@ mod delay;
 mod exchanges;
 mod lifecycle;
 mod name_server;
+mod pop;
 mod pull;
 mod query;
 mod reply;

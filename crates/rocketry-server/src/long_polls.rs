@@ -1,0 +1,129 @@
+//! Requests that wait for a message, shared by connections, the log's thread and the timer of their deadlines.
+
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use crate::hold::{HoldId, Holds, QueueKey, Waiter};
+
+/// The waiting requests of one kind.
+#[derive(Debug)]
+pub(crate) struct LongPolls<W> {
+    holds: Mutex<Holds<W>>,
+    /// Number of holds: lets the log's thread pass by without the lock while nobody waits.
+    count: AtomicUsize,
+    woken: mpsc::UnboundedSender<W>,
+    /// Rung when the earliest deadline may have changed.
+    timer: Notify,
+}
+
+impl<W: Waiter> LongPolls<W> {
+    /// At most `limit` requests wait. Those that a message wakes come out of the receiver, which is bounded by the same limit.
+    pub(crate) fn new(limit: usize) -> (Self, mpsc::UnboundedReceiver<W>) {
+        let (woken, receiver) = mpsc::unbounded_channel();
+        let polls = Self {
+            holds: Mutex::new(Holds::new(limit)),
+            count: AtomicUsize::new(0),
+            woken,
+            timer: Notify::new(),
+        };
+        (polls, receiver)
+    }
+
+    /// Lets a request wait; gives it back when there is no room.
+    pub(crate) fn hold(
+        &self,
+        queue: QueueKey,
+        connection: u64,
+        deadline: Instant,
+        waiter: W,
+    ) -> Result<HoldId, Box<W>> {
+        let mut holds = self.holds.lock();
+        let earliest = holds.next_deadline();
+        let id = holds
+            .hold(queue, connection, deadline, waiter)
+            .map_err(Box::new)?;
+        self.count.store(holds.len(), Ordering::SeqCst);
+        drop(holds);
+        // With the one in `is_empty_for_log`: either the log's thread sees this hold, or the caller sees the message.
+        fence(Ordering::SeqCst);
+        if earliest.is_none_or(|earliest| deadline < earliest) {
+            self.timer.notify_one();
+        }
+        Ok(id)
+    }
+
+    /// Takes one request out, if it still waits.
+    pub(crate) fn take(&self, id: HoldId) -> Option<W> {
+        self.change(|holds| holds.take(id))
+    }
+
+    /// Whether nobody waits, for the log's thread after it made a message visible.
+    pub(crate) fn is_empty_for_log(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.count.load(Ordering::SeqCst) == 0
+    }
+
+    /// Takes requests out and hands them to who answers them.
+    pub(crate) fn wake(&self, choose: impl FnOnce(&mut Holds<W>) -> Vec<W>) {
+        for held in self.change(choose) {
+            // Without a receiver the server has stopped, and connections are closed.
+            let _ = self.woken.send(held);
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Holds<W>) -> T) -> T {
+        let mut holds = self.holds.lock();
+        let out = change(&mut holds);
+        self.count.store(holds.len(), Ordering::SeqCst);
+        out
+    }
+
+    /// Drops the requests of a connection that ended.
+    pub(crate) fn closed(&self, connection: u64) {
+        if self.count.load(Ordering::SeqCst) > 0 {
+            let gone = self.change(|holds| holds.closed(connection));
+            drop(gone);
+        }
+    }
+
+    /// Waits until some requests have waited long enough.
+    pub(crate) async fn expired(&self) -> Vec<W> {
+        loop {
+            let next = self.holds.lock().next_deadline();
+            let rung = self.timer.notified();
+            match next {
+                None => rung.await,
+                Some(deadline) => {
+                    tokio::select! {
+                        () = rung => continue,
+                        () = tokio::time::sleep_until(deadline) => {}
+                    }
+                    let expired = self.change(|holds| holds.expired(Instant::now()));
+                    if !expired.is_empty() {
+                        return expired;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many requests wait.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Takes everything that waits, for a server that stops.
+    pub(crate) fn drain(&self) -> Vec<W> {
+        self.change(Holds::drain)
+    }
+
+    /// How many requests wait for a queue and satisfy `is_wanted`.
+    pub(crate) fn count_of(&self, queue: &QueueKey, is_wanted: impl Fn(&W) -> bool) -> usize {
+        self.holds.lock().count_of(queue, is_wanted)
+    }
+}

@@ -1,0 +1,235 @@
+//! What becomes of popped messages: done (200051, 200151), or hidden for longer (200053).
+//!
+//! Java: `AckMessageProcessor`, `ChangeInvisibleTimeProcessor`.
+
+use std::sync::Arc;
+
+use rocketry_protocol::{
+    RemotingCommand, ResponseCode, body,
+    body::{
+        pop::{BatchAck, BatchAckMessageRequestBody},
+        topics::TopicConfig,
+    },
+    header::{AckMessageRequest, ChangeInvisibleTimeReply, ChangeInvisibleTimeRequest},
+    pop::{Receipt, RetryMark},
+};
+use rocketry_remoting::Responder;
+
+use super::{body_of, ok};
+use crate::{
+    broker::Broker,
+    clock,
+    fault::{Fault, into_response},
+    names,
+    pop::checkpoint::{self, Ack, CheckPoint},
+};
+
+/// An acknowledgement on its way to the log.
+struct Acked {
+    ack: Ack,
+    receipt: Receipt,
+}
+
+/// Code 200051. An acknowledgement that comes too late is accepted, and of no use.
+pub(crate) fn ack(broker: &Arc<Broker>, request: &RemotingCommand, responder: Responder) {
+    let acks = check_ack(broker, request).map(|acked| vec![acked]);
+    store_all(broker, acks, responder);
+}
+
+/// Code 200151. What is wrong with single entries is passed by, as in Java.
+pub(crate) fn batch_ack(broker: &Arc<Broker>, request: &RemotingCommand, responder: Responder) {
+    let acks = body_of(request)
+        .and_then(|text| Ok(body::decode::<BatchAckMessageRequestBody>(text)?))
+        .and_then(|batch| {
+            if batch.acks.is_empty() {
+                return Err(Fault::new(ResponseCode::NO_MESSAGE, "the batch is empty"));
+            }
+            let of_entry = |entry: &BatchAck| of_batch(broker, &batch.broker_name, entry);
+            Ok(batch.acks.iter().filter_map(of_entry).collect())
+        });
+    store_all(broker, acks, responder);
+}
+
+fn store_all(broker: &Arc<Broker>, acks: Result<Vec<Acked>, Fault>, responder: Responder) {
+    let acks = match acks {
+        Ok(acks) => acks,
+        Err(fault) => return responder.respond(fault.into_response()),
+    };
+    let broker_of_task = Arc::clone(broker);
+    broker.spawn(async move {
+        let mut outcome = Ok(ok());
+        for Acked { ack, receipt } in acks {
+            let now_ms = clock::wall_ms();
+            let stored = checkpoint::store_ack(&broker_of_task, &ack, &receipt, now_ms).await;
+            if let Err(reason) = stored {
+                outcome = Err(Fault::system_error(reason));
+            }
+        }
+        responder.respond(into_response(outcome));
+    });
+}
+
+fn check_ack(broker: &Broker, request: &RemotingCommand) -> Result<Acked, Fault> {
+    let header: AckMessageRequest<'_> = request.header()?;
+    let receipt = not_orderly(Receipt::parse(header.extra_info)?)?;
+    let topic = topic_of(broker, header.topic)?;
+    check_queue(&topic, header.queue_id, header.consumer_group)?;
+    let (min, max) = range_of(broker, header.topic, header.queue_id);
+    if header.offset < min || header.offset > max {
+        return Err(no_message(
+            broker,
+            (header.consumer_group, header.topic, header.queue_id),
+            (min, max),
+        ));
+    }
+    let ack = Ack::new(
+        header.topic,
+        header.consumer_group,
+        header.queue_id,
+        &receipt,
+        &[header.offset],
+    );
+    Ok(Acked { ack, receipt })
+}
+
+fn of_batch(broker: &Broker, broker_name: &str, entry: &BatchAck) -> Option<Acked> {
+    let mark: RetryMark = entry.retry.parse().ok()?;
+    let topic = mark.real_topic(&entry.topic, &entry.consumer_group);
+    let config = broker.topics().get(&topic)?;
+    check_queue(&config, entry.queue_id, &entry.consumer_group).ok()?;
+    let (min, max) = range_of(broker, &topic, entry.queue_id);
+    let offsets: Vec<i64> = entry
+        .bit_set
+        .as_ref()?
+        .iter()
+        .map(|bit| entry.start_offset.saturating_add(bit.into()))
+        .filter(|offset| (min..=max).contains(offset))
+        .collect();
+    let receipt = not_orderly(Receipt {
+        start_offset: entry.start_offset,
+        pop_ms: entry.pop_time,
+        invisible_ms: entry.invisible_time,
+        revive_queue_id: entry.revive_queue_id,
+        mark,
+        broker_name: broker_name.to_owned(),
+        queue_id: entry.queue_id,
+        offset: None,
+        commit_log_offset: None,
+    })
+    .ok()?;
+    let group = &entry.consumer_group;
+    (!offsets.is_empty()).then(|| Acked {
+        ack: Ack::new(&topic, group, entry.queue_id, &receipt, &offsets),
+        receipt,
+    })
+}
+
+/// Code 200053: the message is noted anew, and the note of before is done with.
+pub(crate) fn change_invisible_time(
+    broker: &Arc<Broker>,
+    request: &RemotingCommand,
+    responder: Responder,
+) {
+    let now_ms = clock::wall_ms();
+    let (check_point, acked) = match check_change(broker, request, now_ms) {
+        Ok(changed) => changed,
+        Err(fault) => return responder.respond(fault.into_response()),
+    };
+    let revive_queue_id = broker.pops.next_revive_queue();
+    let reply = ChangeInvisibleTimeReply {
+        pop_time: check_point.pop_ms,
+        invisible_time: check_point.invisible_ms,
+        revive_qid: revive_queue_id,
+    };
+    let broker_of_task = Arc::clone(broker);
+    broker.spawn(async move {
+        let broker = &*broker_of_task;
+        let noted =
+            checkpoint::store_check_point(broker, &check_point, revive_queue_id, now_ms).await;
+        let stored = match noted {
+            Ok(_) => checkpoint::store_ack(broker, &acked.ack, &acked.receipt, now_ms).await,
+            Err(reason) => Err(reason),
+        };
+        let outcome = stored
+            .map(|_| ok().with_header(&reply))
+            .map_err(Fault::system_error);
+        responder.respond(into_response(outcome));
+    });
+}
+
+fn check_change(
+    broker: &Broker,
+    request: &RemotingCommand,
+    now_ms: i64,
+) -> Result<(CheckPoint, Acked), Fault> {
+    let header: ChangeInvisibleTimeRequest<'_> = request.header()?;
+    let receipt = not_orderly(Receipt::parse(header.extra_info)?)?;
+    let (topic, group, queue_id) = (header.topic, header.consumer_group, header.queue_id);
+    let config = topic_of(broker, topic)?;
+    check_queue(&config, queue_id, group)?;
+    let (min, max) = range_of(broker, topic, queue_id);
+    if header.offset < min || header.offset >= max {
+        return Err(no_message(broker, (group, topic, queue_id), (min, max)));
+    }
+    let mut check_point = CheckPoint::new(
+        (topic, group, queue_id),
+        (now_ms, header.invisible_time),
+        &[header.offset],
+        &broker.identity.broker_name,
+    );
+    check_point.suspend = header.suspend;
+    let ack = Ack::new(topic, group, queue_id, &receipt, &[header.offset]);
+    Ok((check_point, Acked { ack, receipt }))
+}
+
+fn topic_of(broker: &Broker, topic: &str) -> Result<Arc<TopicConfig>, Fault> {
+    broker.topics().get(topic).ok_or_else(|| {
+        Fault::new(
+            ResponseCode::TOPIC_NOT_EXIST,
+            names::with_hint(format!("topic[{topic}] not exist, apply first please! ")),
+        )
+    })
+}
+
+fn check_queue(topic: &TopicConfig, queue_id: i32, group: &str) -> Result<(), Fault> {
+    if (0..topic.read_queue_nums).contains(&queue_id) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        ResponseCode::MESSAGE_ILLEGAL,
+        format!(
+            "queueId[{queue_id}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}] consumer:[{group}]",
+            topic.topic_name, topic.read_queue_nums
+        ),
+    ))
+}
+
+fn range_of(broker: &Broker, topic: &str, queue_id: i32) -> (i64, i64) {
+    let range = broker.reader.queue_range(topic, queue_id);
+    range.map_or((0, 0), |range| (range.min, range.max))
+}
+
+fn no_message(
+    broker: &Broker,
+    (group, topic, queue_id): (&str, &str, i32),
+    (min, max): (i64, i64),
+) -> Fault {
+    let committed = broker.offsets.committed().get(group, topic, queue_id);
+    Fault::new(
+        ResponseCode::NO_MESSAGE,
+        format!(
+            "offset is illegal, key:{topic}@{queue_id}, commit:{}, store:{min}~{max}",
+            committed.unwrap_or(-1)
+        ),
+    )
+}
+
+fn not_orderly(receipt: Receipt) -> Result<Receipt, Fault> {
+    if receipt.is_orderly() {
+        return Err(Fault::new(
+            ResponseCode::REQUEST_CODE_NOT_SUPPORTED,
+            "this server pops messages in no particular order",
+        ));
+    }
+    Ok(receipt)
+}

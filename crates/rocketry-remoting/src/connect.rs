@@ -26,7 +26,9 @@ pub(crate) async fn connect(
     let until = Instant::now() + limit;
     let open = async {
         match &options.dialer {
-            None => tcp(addr, options).await.map(Socket::Tcp),
+            None => tcp(addr, options.connection.write_timeout)
+                .await
+                .map(Socket::Tcp),
             Some(dialer) => {
                 let dialed = dialer.dial(addr).await;
                 dialed.map(Socket::Other).map_err(ConnectFailure::Dial)
@@ -51,10 +53,10 @@ pub(crate) async fn connect(
 }
 
 /// Resolves `addr` and connects to the first of its addresses that answers.
-async fn tcp(addr: &str, options: &ConnectOptions) -> Result<TcpStream, ConnectFailure> {
+pub(crate) async fn tcp(addr: &str, write_timeout: Duration) -> Result<TcpStream, ConnectFailure> {
     let stream = race(resolve(addr).await?).await?;
     // Both settings make a working connection better; one that lacks them still works.
-    if let Err(error) = tune(&stream, options.connection.write_timeout) {
+    if let Err(error) = tune(&stream, write_timeout) {
         tracing::debug!(addr, %error, "socket options not set");
     }
     Ok(stream)
@@ -88,7 +90,7 @@ async fn resolve(addr: &str) -> Result<Vec<SocketAddr>, ConnectFailure> {
 }
 
 /// Host and port. IPv6 addresses come with brackets from users and without from Java brokers (`::1:10911`).
-fn split(addr: &str) -> Result<(&str, u16), &'static str> {
+pub(crate) fn split(addr: &str) -> Result<(&str, u16), &'static str> {
     let (host, port) = addr.rsplit_once(':').ok_or("the port is missing")?;
     let port = port
         .parse()

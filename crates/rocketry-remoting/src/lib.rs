@@ -59,6 +59,7 @@ mod pending;
 mod reader;
 mod shared;
 mod socket;
+mod socks;
 #[cfg(feature = "tls")]
 mod tls;
 mod watch;
@@ -73,6 +74,7 @@ pub use handler::{Handler, Responder, Unsupported};
 pub use listener::{Listener, Port};
 pub use log_limit::LogLimit;
 pub use options::{ConnectOptions, ConnectionInfo, ConnectionOptions, ListenerOptions};
+pub use socks::{SocksDialer, SocksProxy};
 #[cfg(feature = "tls")]
 pub use tls::{
     ClientAuth, TlsAcceptor, TlsConfig, TlsConfigError, TlsConnector, TlsFailure, TlsMode,

@@ -9,9 +9,9 @@ use std::{
 };
 
 use rocketry_protocol::acl::Credentials;
-use rocketry_remoting::Dial;
 #[cfg(feature = "tls")]
 use rocketry_remoting::TlsConfig;
+use rocketry_remoting::{Dial, SocksDialer, SocksProxy};
 
 use crate::{
     client::Client,
@@ -33,6 +33,7 @@ pub struct Connect {
     security_token: Option<String>,
     rpc_hooks: RpcHooks,
     dialer: Option<Arc<dyn Dial>>,
+    proxies: Vec<SocksProxy>,
     #[cfg(feature = "tls")]
     tls: Option<TlsConfig>,
 }
@@ -45,6 +46,7 @@ impl Connect {
             security_token: None,
             rpc_hooks: RpcHooks::default(),
             dialer: None,
+            proxies: Vec::new(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -120,6 +122,15 @@ impl Connect {
         self
     }
 
+    /// Connects to name servers and brokers through this SOCKS5 proxy; may be repeated, the first one that is for an address is taken.
+    /// TLS runs through it, end to end.
+    ///
+    /// Java: `ClientConfig.socksProxyConfig`, a JSON text.
+    pub fn socks_proxy(mut self, proxy: SocksProxy) -> Self {
+        self.proxies.push(proxy);
+        self
+    }
+
     async fn build(mut self) -> Result<Client, Error> {
         let mut faults = Faults::default();
         for fault in self.name_servers.faults() {
@@ -134,6 +145,21 @@ impl Connect {
         self.config.check(&mut faults);
         let mut options = self.config.connect_options();
         options.dialer = self.dialer;
+        // what a packet of this client meets first
+        let gates: Vec<Arc<str>> = self
+            .proxies
+            .iter()
+            .map(|proxy| proxy.address().into())
+            .collect();
+        if !self.proxies.is_empty() {
+            if options.dialer.is_some() {
+                faults.add("dialer and socks_proxy exclude each other".to_owned());
+            }
+            match SocksDialer::new(self.proxies) {
+                Ok(dialer) => options.dialer = Some(Arc::new(dialer)),
+                Err(more) => more.into_iter().for_each(|fault| faults.add(fault)),
+            }
+        }
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls {
             // it reads files
@@ -161,7 +187,7 @@ impl Connect {
         let ip = match (self.config.client_ip, &options.dialer) {
             (Some(ip), _) => ip,
             (None, None) => local_ip(&name_servers.all()).await,
-            (None, Some(_)) => Ipv4Addr::LOCALHOST.into(),
+            (None, Some(_)) => local_ip(&gates).await,
         };
         Ok(Client::start(
             self.config,

@@ -72,7 +72,7 @@ pub use rocketry_protocol::{
 };
 #[cfg(feature = "tls")]
 pub use rocketry_remoting::TlsConfig;
-pub use rocketry_remoting::{Dial, DialFuture, Dialed};
+pub use rocketry_remoting::{Dial, DialFuture, Dialed, SocksProxy};
 
 pub use admin::{Admin, Boundary, QueryOptions, QueryResult, QueueStats, TopicOptions};
 pub use client::Client;

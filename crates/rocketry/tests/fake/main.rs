@@ -29,6 +29,7 @@ mod reading;
 mod requests;
 mod routes;
 mod security;
+mod socks;
 mod static_topics;
 mod support;
 mod synchronous;

@@ -35,6 +35,7 @@ public final class Driver {
         OWNERS.put("hash", "Offsets");
         OWNERS.put("request", "Reply");
         OWNERS.put("replier", "Reply");
+        OWNERS.put("trace", "Trace");
     }
 
     public static void main(String[] args) throws Exception {

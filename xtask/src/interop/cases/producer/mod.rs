@@ -8,6 +8,7 @@ mod names;
 mod replies;
 mod secured;
 mod timing;
+mod trace;
 mod transactions;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(transactions::cases());
     cases.extend(replies::cases());
     cases.extend(names::cases());
+    cases.extend(trace::cases());
     cases.extend(secured::cases());
     cases
 }

@@ -13,6 +13,8 @@ use crate::interop::world::{Target, World};
 /// Where brokers keep what waits for a delay level; queue n holds level n + 1.
 const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 const LAST_LEVEL_QUEUE: i64 = 17;
+/// Time in which a message that must not come would have.
+const UNSEEN: Duration = Duration::from_secs(4);
 /// A busy broker may be late, never early.
 const LATE: i64 = 3_000;
 
@@ -52,14 +54,19 @@ async fn delay_level(world: &mut World, target: Target) -> Result {
     delivered_after(&found, 10_000)
 }
 
-/// P-119, P-120: a timer message is delivered when its time has come and its result has a recall handle; a time too far away is refused.
+/// P-119, P-120, P-122: a timer message is delivered when its time has come, unless it is recalled by the handle of its result, which names
+/// it; a time too far away is refused.
 async fn timer(world: &mut World, target: Target) -> Result {
     let producer = producer(world, target).await?;
     let message = Message::new("p119", "three seconds").delay(Duration::from_secs(3));
-    let result = producer.send(message).await?;
-    if result.recall_handle.is_none() {
-        return Err(format!("no recall handle: {result:?}").into());
-    }
+    let kept = producer.send(message).await?;
+    let message = Message::new("p119", "never").delay(Duration::from_secs(4));
+    let recalled = producer.send(message).await?;
+    let Some(handle) = &recalled.recall_handle else {
+        return Err(format!("no recall handle: {recalled:?}").into());
+    };
+    let answer = producer.recall("p119", handle).await?;
+    same("recalled", &recalled.msg_id, &answer)?;
     let far = Message::new("p120", "too far").delay(Duration::from_hours(24 * 4));
     match producer.send(far).await {
         Err(error) if error.kind() == ErrorKind::Refused => same(
@@ -69,10 +76,13 @@ async fn timer(world: &mut World, target: Target) -> Result {
         )?,
         other => return Err(format!("a delay of four days is not refused: {other:?}").into()),
     }
-    let found = dump_one(world, target, "p119").await?;
-    same("id", &result.msg_id.as_str(), &found.text("msg_id"))?;
+    let found = dump(world, target, "p119", 1, super::SOON).await?;
+    let found = found.first().ok_or("the message is not delivered")?;
+    same("id", &kept.msg_id.as_str(), &found.text("msg_id"))?;
     // The wheel's precision is one second, rounded down.
-    delivered_after(&found, 2_000)
+    delivered_after(found, 2_000)?;
+    let found = dump(world, target, "p119", 2, UNSEEN).await?;
+    same("messages, the recalled one missing", &1, &found.len())
 }
 
 /// Fails unless the message was stored in its topic `ms` to `ms` + [`LATE`] after it was made.

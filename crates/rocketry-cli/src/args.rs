@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rocketry::Decision;
 
 use crate::access::{Access, TlsMode};
-use crate::units::{self, QueueName, StartPoint, Wait};
+use crate::units::{self, QueueName, StartPoint, Wait, When};
 
 /// The producer group of every command that does not let the user choose one.
 pub(crate) const PRODUCER_GROUP: &str = "rocketry_cli";
@@ -29,6 +29,7 @@ Start here:
   rocketry serve --temp                    a name server and a broker, until Ctrl-C
   rocketry send Greetings hello            send one message
   rocketry consume Greetings --wait 1s     read it back
+  rocketry send Greetings hi --explain     what a send does, and where its time goes
 
 Data goes to stdout, messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.",
     disable_help_subcommand = true,
@@ -163,6 +164,9 @@ Examples:
     /// Look into a data directory, prove it, and repair it: ours or Apache RocketMQ's
     #[command(subcommand)]
     Store(Store),
+    /// Find messages by id or by key
+    #[command(subcommand)]
+    Message(Message),
     /// Measure
     #[command(subcommand)]
     Bench(Bench),
@@ -650,6 +654,52 @@ pub(crate) struct Report {
     /// text (a table) or json (one object)
     #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) output: ReportFormat,
+}
+
+/// What to do with messages that are stored.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Message {
+    /// Show one message: where it lies, when it was stored, its properties and its body
+    #[command(after_help = "\
+A message has two ids, and either does: the offset_msg_id names the place in a broker's log;
+the msg_id, made by the client, is looked for among the messages of the last three days.
+
+Examples:
+  rocketry message view Orders 7F00000144A8251F6B9C7ED0F8C50000
+  rocketry message view Orders 7F00000100002A9F0000000000000000 --output json")]
+    View {
+        /// The topic
+        topic: String,
+        /// The message id, either kind
+        id: String,
+        #[command(flatten)]
+        format: Report,
+    },
+    /// Find the messages of a topic that carry a key, oldest first
+    #[command(after_help = "\
+Keys are what `send --key` sets, compared exactly. Every broker of the topic is asked; one that does
+not answer is named on stderr, and the others' messages are shown all the same.
+
+Examples:
+  rocketry message query Orders order-1
+  rocketry message query Orders customer-7 --from -1h --max 100 --output json")]
+    Query {
+        /// The topic
+        topic: String,
+        /// The key
+        key: String,
+        /// Most messages of each broker; brokers have a limit of their own, 64 unless set
+        #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(i32).range(1..))]
+        max: i32,
+        /// Stored at this time or later: 2026-01-31T10:00:00Z, '2026-01-31 10:00' (local), ms since 1970, or -1h
+        #[arg(long, value_name = "TIME", value_parser = units::when, allow_hyphen_values = true)]
+        from: Option<When>,
+        /// Stored at this time or earlier
+        #[arg(long, value_name = "TIME", value_parser = units::when, allow_hyphen_values = true)]
+        until: Option<When>,
+        #[command(flatten)]
+        format: Report,
+    },
 }
 
 /// Permissions of a topic.

@@ -4,7 +4,7 @@
 //! command just ends. A stderr that is closed is ignored, so that a message can never fail a command.
 
 use std::{
-    fmt::Display,
+    fmt::{self, Display},
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
 };
 
@@ -126,6 +126,18 @@ fn table(columns: &[Column], rows: Vec<Vec<String>>) -> String {
     let mut text = table.trim_fmt();
     text.push('\n');
     text
+}
+
+/// Writes `text` as a terminal can show it on one line: control characters are escaped.
+pub(crate) fn escaped(to: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    for character in text.chars() {
+        if character.is_control() {
+            write!(to, "{}", character.escape_default())?;
+        } else {
+            to.write_char(character)?;
+        }
+    }
+    Ok(())
 }
 
 /// A message on stderr.

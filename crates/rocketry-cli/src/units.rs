@@ -155,20 +155,21 @@ pub(crate) fn start_point(text: &str) -> Result<StartPoint, String> {
             Ok(offset) if offset >= 0 => Ok(StartPoint::Offset(offset)),
             _ => Err("offset:N wants a number from 0 on".to_owned()),
         },
-        Some(("time", when)) => point_in_time(when).map(StartPoint::Time),
+        Some(("time", time)) => when(time).map(StartPoint::Time),
         _ => Err("write first, last, offset:N or time:T".to_owned()),
     }
 }
 
 /// A fixed point in time as milliseconds since 1970.
 pub(crate) fn time_ms(text: &str) -> Result<i64, String> {
-    match point_in_time(text) {
+    match when(text) {
         Ok(When::Ms(ms)) if ms >= 0 => Ok(ms),
         _ => Err("write a time as 2026-01-31T10:00:00Z, '2026-01-31 10:00' (local) or milliseconds since 1970".to_owned()),
     }
 }
 
-fn point_in_time(text: &str) -> Result<When, String> {
+/// A point in time, fixed or counted back from now.
+pub(crate) fn when(text: &str) -> Result<When, String> {
     if let Some(ago) = text.strip_prefix('-') {
         return duration(ago).map(When::Ago);
     }

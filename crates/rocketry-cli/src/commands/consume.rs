@@ -1,11 +1,6 @@
 //! `rocketry consume`: read the queues of a topic and print their messages.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use rocketry::{Client, MessageExt, MessageQueue, Reader, StartAt, Topic, property};
 
@@ -15,7 +10,7 @@ use crate::{
     commands::{CLOSE_WITHIN, connect},
     failure::Failure,
     jsonl::Received,
-    output::{self, Output},
+    output::{self, Output, escaped},
     units::{StartPoint, Wait, counted, local_time},
 };
 
@@ -211,15 +206,4 @@ impl fmt::Display for Line<'_> {
         f.write_str("  ")?;
         escaped(f, &String::from_utf8_lossy(&message.body))
     }
-}
-
-fn escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    for character in text.chars() {
-        if character.is_control() {
-            write!(f, "{}", character.escape_default())?;
-        } else {
-            f.write_char(character)?;
-        }
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod consume;
+mod message;
 mod quickstart;
 mod recall;
 mod request;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli, entered: MainEntered) -> Result<(), Failure> {
         Command::Consume(args) => block_on(runtime(1)?, consume::run(args, global)),
         Command::Topic(args) => block_on(runtime(1)?, topic::run(args, global)),
         Command::Store(args) => store::run(args),
+        Command::Message(command) => block_on(runtime(1)?, message::run(command, global)),
         Command::Bench(Bench::Produce(args)) => block_on(
             runtime(usize::from(args.threads))?,
             bench::produce::run(args, global),

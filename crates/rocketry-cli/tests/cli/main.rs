@@ -13,6 +13,7 @@ mod corpus;
 mod crash;
 mod errors;
 mod fake_name_server;
+mod message;
 mod quickstart;
 mod request;
 mod round_trip;

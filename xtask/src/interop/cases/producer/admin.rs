@@ -1,6 +1,8 @@
 //! The producer's administrative calls beside Java's.
 
-use rocketry::{Boundary, ErrorKind, Message};
+use std::collections::BTreeSet;
+
+use rocketry::{Boundary, ErrorKind, Message, MessageExt, QueryOptions};
 use serde_json::Value;
 
 use super::{mqadmin_prints, on, producer, same};
@@ -15,6 +17,9 @@ pub(super) fn cases() -> Vec<Case> {
     });
     on(&mut cases, &[Target::Apache], "view-message", |w, t| {
         Box::pin(view_message(w, t))
+    });
+    on(&mut cases, &[Target::Apache], "query-messages", |w, t| {
+        Box::pin(query_messages(w, t))
     });
     cases
 }
@@ -83,30 +88,53 @@ async fn offsets(world: &mut World, target: Target) -> Result {
     Ok(())
 }
 
-/// P-126: a message is found by its offset message id, with what mqadmin prints for it; an id behind the end of the log is not.
+/// P-126: a message is found by either id, with what mqadmin prints for it; an id that no message has is not found, 208.
 async fn view_message(world: &mut World, target: Target) -> Result {
     let producer = producer(world, target).await?;
     let message = Message::new("p126", "look at me").tag("t").key("k");
     let result = producer.send(message).await?;
     let ns = world.namesrv(target).await?;
-    let id = &result.offset_msg_id;
-    mqadmin_prints(
-        world,
-        &format!("queryMsgById -n {ns} -t p126 -i {id}"),
-        &[id, "p126", "[k]"],
-    )
-    .await?;
+    let (id, unique) = (&result.offset_msg_id, &result.msg_id);
+    let args = format!("queryMsgById -n {ns} -t p126 -i {id}");
+    mqadmin_prints(world, &args, &[id, "p126", "[k]"]).await?;
+    let args = format!("queryMsgByUniqueKey -n {ns} -t p126 -i {unique}");
+    mqadmin_prints(world, &args, &[unique, "p126", "[k]"]).await?;
     let admin = world.client(target).await?.admin();
-    let found = admin.view_message("p126", id).await?;
-    same("id", &result.msg_id, &found.msg_id())?;
-    same("body", &"look at me".as_bytes(), &&found.body[..])?;
-    same("offset", &result.queue_offset, &found.queue_offset)?;
+    for id in [id, unique] {
+        let found = admin.view_message("p126", id).await?;
+        same("id", unique, &found.msg_id())?;
+        same("body", &"look at me".as_bytes(), &&found.body[..])?;
+        same("offset", &result.queue_offset, &found.queue_offset)?;
+    }
     let behind = id.get(..16).map(|host| format!("{host}00000000FFFFFFF0"));
     match admin
         .view_message("p126", &behind.unwrap_or_default())
         .await
     {
-        Err(error) if matches!(error.kind(), ErrorKind::Refused | ErrorKind::NotFound) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => same("code", &208, &error.java_code()),
         other => Err(format!("an id behind the log's end: {other:?}").into()),
     }
+}
+
+/// P-127: a query by key finds the messages that mqadmin finds, and none that only begin alike.
+async fn query_messages(world: &mut World, target: Target) -> Result {
+    let producer = producer(world, target).await?;
+    let mut expected = BTreeSet::new();
+    for (body, keys) in [("1", ["a", "b"]), ("2", ["aa", "b"]), ("3", ["c", "a"])] {
+        let message = Message::new("p127", body).keys(keys);
+        let result = producer.send(message).await?;
+        if keys.contains(&"a") {
+            expected.insert(result.msg_id);
+        }
+    }
+    let ns = world.namesrv(target).await?;
+    let ids: Vec<_> = expected.iter().map(String::as_str).collect();
+    let args = format!("queryMsgByKey -n {ns} -t p127 -k a");
+    mqadmin_prints(world, &args, &ids).await?;
+    let admin = world.client(target).await?.admin();
+    let found = admin
+        .query_messages("p127", "a", QueryOptions::default())
+        .await?;
+    let found: BTreeSet<_> = found.messages.iter().map(MessageExt::msg_id).collect();
+    same("found", &expected, &found)
 }

@@ -94,13 +94,15 @@ impl Client {
     /// Shuts every producer down (waiting for what is in flight until `deadline` has passed), ends all tasks and closes all connections.
     ///
     /// Clones of this client, and what was made from them, fail from then on. A second call reports nothing and does nothing.
+    /// Dropping the future leaves the rest to another call.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let mut report = ShutdownReport::default();
         // all at once: one that waits for its sends must not use up the time of the next, nor leave it open meanwhile
         let producers = self.core.live_producers().into_iter();
         let ending: Vec<_> = producers
-            .map(Producer::from_shared)
-            .map(|producer| {
+            .map(|shared| {
+                shared.closed.store(true, Ordering::Release);
+                let producer = Producer::from_shared(shared);
                 self.core
                     .tasks
                     .spawn(async move { producer.shutdown(deadline).await })

@@ -440,16 +440,20 @@ impl Producer {
         self.shared.client.admin().publish_queues(topic).await
     }
 
-    /// Refuses new sends, waits for those in flight until `deadline` has passed, fails the rest, and takes the group out of every
-    /// broker. A second call reports nothing and does nothing.
+    /// Refuses new sends, sends what waits for company, waits for what is in flight until `deadline` has passed, fails the rest, and
+    /// takes the group out of every broker. A second call waits for the first, and reports nothing.
+    ///
+    /// Dropping the future leaves the producer closed, and the rest to another call.
     ///
     /// Java: `DefaultMQProducer.shutdown`, which drops what is queued.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let shared = &self.shared;
-        if shared.closed.swap(true, Ordering::AcqRel) {
+        let until = clock::now() + deadline;
+        shared.closed.store(true, Ordering::Release);
+        let mut is_over = shared.ending.lock().await;
+        if *is_over {
             return ShutdownReport::default();
         }
-        let until = clock::now() + deadline;
         shared.sends.close();
         shared.closing.cancel();
         if timeout_at(until, shared.sends.wait()).await.is_err() {
@@ -467,6 +471,7 @@ impl Producer {
             .core()
             .unregister(shared.encode.group(), until)
             .await;
+        *is_over = true;
         ShutdownReport {
             unsent: std::mem::take(&mut shared.unsent.lock()),
         }

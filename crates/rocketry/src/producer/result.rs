@@ -93,18 +93,19 @@ impl SendResult {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Sends that were in flight when the deadline passed. Each has failed with [`crate::ErrorKind::Closed`].
+    /// Messages that were on their way, waited for a place or for company when the deadline passed. Each send of them has failed with
+    /// [`crate::ErrorKind::Closed`].
     pub unsent: Vec<Unsent>,
 }
 
 impl ShutdownReport {
-    /// Whether nothing was in flight when the deadline passed.
+    /// Whether nothing was left when the deadline passed.
     pub fn is_clean(&self) -> bool {
         self.unsent.is_empty()
     }
 }
 
-/// A send that shutdown ended.
+/// A message whose send was ended by shutdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unsent {

@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) closed: AtomicBool,
     /// Ends what waits for more of them.
     pub(crate) closing: CancellationToken,
+    /// Whether the shutdown is over; who ends it holds the lock.
+    pub(crate) ending: tokio::sync::Mutex<bool>,
     /// Ends the sends that have begun.
     pub(crate) abort: CancellationToken,
     /// What `abort` has ended.
@@ -145,6 +147,7 @@ impl Shared {
             sends: TaskTracker::new(),
             closed: false.into(),
             closing: CancellationToken::new(),
+            ending: tokio::sync::Mutex::default(),
             abort: CancellationToken::new(),
             unsent: parking_lot::Mutex::default(),
             counters: Counters::new(),
@@ -195,8 +198,9 @@ impl Shared {
         let deadline = self.begin(&order, started)?;
         let permits = tokio::select! {
             biased;
-            permits = self.in_flight.acquire(&order.outgoing, deadline) => permits,
+            // a place that becomes free because others are ended comes too late
             () = self.abort.cancelled() => return Err(self.aborted(&order.outgoing)),
+            permits = self.in_flight.acquire(&order.outgoing, deadline) => permits,
         };
         let permits = permits.inspect_err(|error| self.counters.refused(error))?;
         if let Some(room) = self.room_for_company(&order) {
@@ -350,7 +354,8 @@ async fn stages(
     let mut calls = Calls::new(shared, &prepared, mode, explain);
     let over = tokio::select! {
         biased;
-        over = attempts(shared, &prepared, target, mode, &mut tries, &mut calls, handed) => over,
+        over = attempts(shared, &prepared, target, mode, &mut tries, &mut calls, handed),
+            if !shared.abort.is_cancelled() => over,
         () = shared.abort.cancelled() => {
             let ids = prepared.msg_id.split(',');
             Err(shared.ended(prepared.topic.as_arc(), ids, handed.load(Ordering::Relaxed)))

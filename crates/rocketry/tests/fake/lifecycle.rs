@@ -1,6 +1,6 @@
 //! Clients and producers from start to shutdown: identity, heartbeats, what brokers ask, leaving.
 
-use rocketry::{Client, ClientConfig, Credentials, ErrorKind};
+use rocketry::{Client, ClientConfig, Credentials, ErrorKind, ProducerConfig};
 use rocketry_protocol::{RemotingCommand, RequestCode, body, body::heartbeat::HeartbeatData};
 use rocketry_remoting::Deadline;
 
@@ -239,6 +239,39 @@ async fn shutdown_fails_what_is_not_done_in_time_and_says_what() {
         waiting.await.unwrap().unwrap_err().kind(),
         ErrorKind::Closed
     );
+}
+
+/// P-009: also what waits for a place, and producers side by side.
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_what_waits_and_all_producers_have_the_same_time() {
+    let cluster = Cluster::in_memory(&["a"]);
+    cluster.broker("a").script(on(310, |_| Action::Silent));
+    let client = cluster.client().await;
+    let mut sends = tokio::task::JoinSet::new();
+    for group in ["one", "two"] {
+        let config = ProducerConfig {
+            in_flight_messages: 1,
+            timeout: PATIENCE,
+            ..ProducerConfig::default()
+        };
+        let producer = client.producer(group).config(config).await.unwrap();
+        for _ in 0..2 {
+            let producer = producer.clone();
+            sends.spawn(async move { producer.enqueue(message()).await?.await });
+        }
+    }
+    cluster.broker("a").wait_for(310, 2).await;
+    let started = now();
+    let report = client.shutdown(ms(100)).await;
+    assert!(started.elapsed() < ms(400), "{:?}", started.elapsed());
+    let maybe_stored = report.unsent.iter().filter(|unsent| unsent.maybe_stored);
+    assert_eq!((report.unsent.len(), maybe_stored.count()), (4, 2));
+    for unsent in report.unsent {
+        assert_eq!(unsent.msg_id.is_empty(), !unsent.maybe_stored);
+    }
+    for sent in sends.join_all().await {
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::Closed);
+    }
 }
 
 /// P-010

@@ -13,6 +13,7 @@ mod batch;
 mod connecting;
 mod connections;
 mod delays;
+mod drops;
 mod errors;
 mod explain;
 mod hooks;

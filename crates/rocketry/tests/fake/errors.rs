@@ -318,7 +318,7 @@ async fn options_out_of_bounds_are_all_reported() {
     says(
         &error,
         &[
-            "configure the producer failed: timeout is 0ns",
+            "start the producer failed: timeout is 0ns",
             "; retries is 1000, allowed are 0 to 100",
         ],
     );

@@ -171,3 +171,57 @@ fn s102_javas_files_survive_a_rewrite() {
         groups.subscription_group_table
     );
 }
+
+/// What a newer broker, or a tool, added to a file is there after a rewrite: at the top, in a table and in an entry; it goes with the
+/// entry that it was in.
+#[test]
+fn unknown_members_survive_a_rewrite() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(
+        config.join("topics.json"),
+        r#"{"aNewTable":{"x":[1,2,{"y":null,"z":1.5}]},"dataVersion":{"counter":3,"epoch":9,"stateVersion":0,"timestamp":1},
+        "topicConfigTable":{"gone":{"topicName":"gone","perm":6,"secret":1},"t":{"topicName":"t","perm":6,"tier":"cold","big":9223372036854775807}}}"#,
+    )
+    .unwrap();
+    fs::write(
+        config.join("consumerOffset.json"),
+        r#"{"groupTopicMap":{"g":["t"]},"offsetTable":{"t@g":{0:6}},"pullOffsetTable":{"t@g":{0:9}},"zone":{3:"a"}}"#,
+    )
+    .unwrap();
+    for counter in 4..6 {
+        let (writer, reader, report) = open(dir.path(), &small());
+        assert_eq!(report.notes, Vec::<String>::new());
+        let metadata = reader.metadata();
+        metadata
+            .topics
+            .put(TopicConfig::new("new", counter), NOW_MS);
+        metadata.topics.remove("gone", NOW_MS);
+        metadata
+            .consumer_offsets
+            .set("g", "t", 0, counter.into(), NOW_MS);
+        metadata.persist().unwrap();
+        writer.close().unwrap();
+        let topics = fs::read_to_string(config.join("topics.json")).unwrap();
+        for kept in [
+            "\"aNewTable\":{",
+            "\"z\":1.5",
+            "\"epoch\":9",
+            "\"tier\":\"cold\"",
+            "\"big\":9223372036854775807",
+            "\"new\":{",
+        ] {
+            assert!(topics.contains(kept), "{kept} is not in {topics}");
+        }
+        assert!(!topics.contains("secret"), "{topics}");
+        let offsets = fs::read_to_string(config.join("consumerOffset.json")).unwrap();
+        assert!(
+            offsets.contains("\"zone\":{\n\t\t3:\"a\"\n\t}"),
+            "{offsets}"
+        );
+        assert!(offsets.contains(&format!("0:{counter}")), "{offsets}");
+        // what Java derives and never reads
+        assert!(!offsets.contains("groupTopicMap") && !offsets.contains("pullOffsetTable"));
+    }
+}

@@ -6,10 +6,14 @@ use parking_lot::Mutex;
 use rocketry_protocol::body;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::unknown::Unknown;
 use crate::{FileSystem, Layout, StoreError, fs::OpenMode, number::size};
 
 /// Largest file that is read: far beyond what a broker of a million topics writes.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// A table and what its file has beyond it, or why the file is damaged.
+type Content<T> = Result<(T, Option<Unknown>), String>;
 
 /// A file in the config directory.
 #[derive(Debug)]
@@ -26,11 +30,13 @@ struct State {
     damaged: bool,
     /// Change that the file has.
     saved: u64,
+    /// What the file has beyond the table.
+    unknown: Option<Unknown>,
 }
 
 impl ConfigFile {
     /// Reads the file, or its `.bak` when it is missing, empty or damaged; `None` when neither can be read. Nothing is written.
-    pub(super) fn load<T: DeserializeOwned>(
+    pub(super) fn load<T: DeserializeOwned + Serialize>(
         fs: &Arc<dyn FileSystem>,
         layout: &Layout,
         name: &'static str,
@@ -43,10 +49,14 @@ impl ConfigFile {
             state: Mutex::new(State {
                 damaged: false,
                 saved: 0,
+                unknown: None,
             }),
         };
         let value = match file.read(&file.path(""))? {
-            Some(Ok(value)) => return Ok((file, Some(value))),
+            Some(Ok((value, unknown))) => {
+                file.state.get_mut().unknown = unknown;
+                return Ok((file, Some(value)));
+            }
             Some(Err(reason)) => {
                 file.state.get_mut().damaged = true;
                 notes.push(format!(
@@ -59,13 +69,14 @@ impl ConfigFile {
         Ok((file, value))
     }
 
-    fn backup<T: DeserializeOwned>(
-        &self,
+    fn backup<T: DeserializeOwned + Serialize>(
+        &mut self,
         notes: &mut Vec<String>,
     ) -> Result<Option<T>, StoreError> {
         let name = self.name;
         match self.read(&self.path(".bak"))? {
-            Some(Ok(value)) => {
+            Some(Ok((value, unknown))) => {
+                self.state.get_mut().unknown = unknown;
                 notes.push(format!("config/{name}.bak was used, its previous version"));
                 Ok(Some(value))
             }
@@ -79,11 +90,11 @@ impl ConfigFile {
         }
     }
 
-    /// The content of a file; `None` when it is missing or empty.
-    fn read<T: DeserializeOwned>(
+    /// The content of a file and what it has beyond it; `None` when it is missing or empty.
+    fn read<T: DeserializeOwned + Serialize>(
         &self,
         path: &std::path::Path,
-    ) -> Result<Option<Result<T, String>>, StoreError> {
+    ) -> Result<Option<Content<T>>, StoreError> {
         let read = || {
             let file = match self.fs.open(path, OpenMode::Read) {
                 Ok(file) => file,
@@ -102,9 +113,13 @@ impl ConfigFile {
         if bytes.is_empty() {
             return Ok(None);
         }
-        Ok(Some(
-            body::decode(&bytes).map_err(|error| error.to_string()),
-        ))
+        Ok(Some(match body::decode(&bytes) {
+            Ok(value) => {
+                let unknown = Unknown::of(&bytes, &value);
+                Ok((value, unknown))
+            }
+            Err(error) => Err(error.to_string()),
+        }))
     }
 
     /// Writes `value()` unless the file has `change` already: into a temporary file, which then takes the place of the old one.
@@ -118,7 +133,12 @@ impl ConfigFile {
             return Ok(());
         }
         let main = self.path("");
-        let text = body::encode_pretty(&value()).map_err(|error| {
+        let value = value();
+        let text = match &state.unknown {
+            None => body::encode_pretty(&value),
+            Some(unknown) => unknown.encode_with(&value),
+        };
+        let text = text.map_err(|error| {
             StoreError::io("encode", &main)(io::Error::new(io::ErrorKind::InvalidData, error))
         })?;
         let write = || {

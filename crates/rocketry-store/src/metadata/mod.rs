@@ -10,6 +10,7 @@ mod offsets;
 mod queue_ends;
 mod timer_metrics;
 mod topics;
+mod unknown;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rocketry_protocol::{body::topics::perm, id::IdSource};
 use rocketry_remoting::{Deadline, Listener, ListenerOptions, Port};
 use rocketry_store::{
-    Arrival, Reader, Store, StoreError, StoreOptions, Timers, WriteError, Writer,
+    Arrival, Reader, RecoveryProgress, Store, StoreError, StoreOptions, Timers, WriteError, Writer,
 };
 use tempfile::TempDir;
 use tokio::sync::{Notify, Semaphore};
@@ -287,12 +287,27 @@ async fn open_store(dir: PathBuf, config: &ServerConfig) -> Result<Opened, Serve
     let timer_options = config.timer_options();
     let opening = tokio::task::spawn_blocking(move || {
         let now_ms = clock::wall_ms();
-        let opened = Store::open(&dir, options, now_ms).and_then(|(writer, reader, recovery)| {
-            let (timers, note) = Timers::open(&reader, timer_options, now_ms)?;
-            let mut notes = recovery.notes;
-            notes.extend(note);
-            Ok((writer, reader, timers, notes))
-        });
+        let mut told_ms = now_ms;
+        let mut progress = |progress: RecoveryProgress| {
+            let now_ms = clock::wall_ms();
+            if now_ms - told_ms >= 1000 {
+                told_ms = now_ms;
+                tracing::warn!(
+                    "still opening the data directory: {}, {} of at most {} MiB",
+                    progress.stage,
+                    progress.log_offset >> 20,
+                    progress.files_end >> 20
+                );
+            }
+        };
+        let opened = Store::open_watched(&dir, options, now_ms, &mut progress).and_then(
+            |(writer, reader, recovery)| {
+                let (timers, note) = Timers::open(&reader, timer_options, now_ms)?;
+                let mut notes = recovery.notes;
+                notes.extend(note);
+                Ok((writer, reader, timers, notes))
+            },
+        );
         (dir, opened)
     });
     let (dir, opened) = opening.await.map_err(|error| ServerError::Io {

@@ -89,13 +89,11 @@ pub enum StoreError {
         /// Log offset of the record.
         offset: u64,
     },
-    /// A setting outside its bounds.
-    #[error("store option {option}: {reason}")]
-    BadOption {
-        /// Name of the option.
-        option: &'static str,
-        /// The bound it breaks.
-        reason: String,
+    /// Settings outside their bounds.
+    #[error("store options: {}", faults.join("; "))]
+    BadOptions {
+        /// Name and broken bound of each.
+        faults: Vec<String>,
     },
     /// The system refused an operation.
     #[error("{what} {}: {source}{}", path.display(), hint(source))]

@@ -41,7 +41,7 @@ pub use crate::{
     options::{FlushMode, StoreOptions},
     query::{KeyKind, KeyQuery, QueryOutcome},
     reader::{Boundary, Filter, QueueRange, ReadLimits, ReadOutcome, ReadStatus, Reader},
-    recovery::Recovery,
+    recovery::{Recovery, RecoveryProgress},
     retention::{Removed, Retention},
     timer::{DueMessage, TimerOptions, Timers},
     writer::{Appended, Arrival, NewMessage, Writer},
@@ -74,6 +74,19 @@ impl Store {
         Self::open_on(Arc::new(RealFileSystem), dir, options, now_ms)
     }
 
+    /// [`Store::open`], telling `progress` every few MiB how far it is.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_watched(
+        dir: &Path,
+        options: StoreOptions,
+        now_ms: i64,
+        progress: &mut dyn FnMut(RecoveryProgress),
+    ) -> Result<(Writer, Reader, Recovery), StoreError> {
+        Self::open_with(Arc::new(RealFileSystem), dir, options, now_ms, progress)
+    }
+
     /// [`Store::open`] on another disk.
     ///
     /// # Errors
@@ -84,12 +97,22 @@ impl Store {
         options: StoreOptions,
         now_ms: i64,
     ) -> Result<(Writer, Reader, Recovery), StoreError> {
+        Self::open_with(fs, dir, options, now_ms, &mut |_| {})
+    }
+
+    fn open_with(
+        fs: Arc<dyn FileSystem>,
+        dir: &Path,
+        options: StoreOptions,
+        now_ms: i64,
+        progress: &mut dyn FnMut(RecoveryProgress),
+    ) -> Result<(Writer, Reader, Recovery), StoreError> {
         options.check()?;
         let layout = Layout::new(dir);
         layout.claim(&*fs)?;
         let lock = layout.take_lock(&*fs)?;
         let metadata = Arc::new(Metadata::open(&fs, &layout)?);
-        let recovered = recovery::recover(&fs, &layout, options, &metadata, now_ms)?;
+        let recovered = recovery::recover(&fs, &layout, options, &metadata, now_ms, progress)?;
         let mut report = recovered.report;
         report.notes.extend(metadata.take_notes());
         let shared = Arc::new(Shared {

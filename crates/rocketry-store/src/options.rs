@@ -71,13 +71,14 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
+    /// Checks all settings; reports every fault.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let bad = |option, reason: String| Err(StoreError::BadOption { option, reason });
+        let mut faults = Vec::new();
         if !(4096..=i32::MAX as u64).contains(&self.log_file_bytes) {
-            return bad(
-                "log_file_bytes",
-                format!("{} is not within 4096 to 2147483647", self.log_file_bytes),
-            );
+            faults.push(format!(
+                "log_file_bytes {} is not within 4096 to 2147483647",
+                self.log_file_bytes
+            ));
         }
         let units = [
             ("queue_file_bytes", self.queue_file_bytes, 20),
@@ -85,18 +86,60 @@ impl StoreOptions {
         ];
         for (option, bytes, unit) in units {
             if bytes == 0 || !bytes.is_multiple_of(unit) || bytes > i32::MAX as u64 {
-                return bad(
-                    option,
-                    format!("{bytes} is not a multiple of {unit} within {unit} to 2147483647"),
-                );
+                faults.push(format!(
+                    "{option} {bytes} is not a multiple of {unit} within {unit} to 2147483647"
+                ));
             }
         }
-        if self.index_slots == 0 || self.index_units < 2 {
-            return bad(
-                "index_slots, index_units",
-                "an index file needs at least 1 slot and 2 units".to_owned(),
-            );
+        if self.index_slots == 0 {
+            faults.push("index_slots 0: an index file needs at least 1".to_owned());
         }
-        Ok(())
+        if self.index_units < 2 {
+            faults.push(format!(
+                "index_units {}: an index file needs at least 2",
+                self.index_units
+            ));
+        }
+        if self.max_message_bytes == 0 {
+            faults.push("max_message_bytes 0: no message could be stored".to_owned());
+        }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(StoreError::BadOptions { faults })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_faults_are_reported_at_once() {
+        let options = StoreOptions {
+            log_file_bytes: 1,
+            queue_file_bytes: 21,
+            batch_queue_file_bytes: 0,
+            index_slots: 0,
+            index_units: 1,
+            max_message_bytes: 0,
+            ..StoreOptions::default()
+        };
+        let Err(error) = options.check() else {
+            panic!("six faults are none");
+        };
+        let text = error.to_string();
+        for option in [
+            "log_file_bytes 1",
+            "queue_file_bytes 21",
+            "batch_queue_file_bytes 0",
+            "index_slots 0",
+            "index_units 1",
+            "max_message_bytes 0",
+        ] {
+            assert!(text.contains(option), "{option} is not in {text}");
+        }
+        assert!(StoreOptions::default().check().is_ok());
     }
 }

@@ -502,3 +502,35 @@ fn s103_a_directory_has_one_user() {
     let (_writer, _reader, report) = open(dir.path(), &small());
     assert!(!report.clean, "a dropped writer did not close");
 }
+
+/// A start that has much to read says how far it is.
+#[test]
+fn progress_is_told_while_the_log_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        log_file_bytes: 16 << 20,
+        ..StoreOptions::default()
+    };
+    let (mut writer, _reader, _) = open(dir.path(), &options);
+    let body = vec![b'x'; 1 << 20];
+    for _ in 0..20 {
+        writer.append(&message("t", 0, &body), NOW_MS).unwrap();
+        writer.commit().unwrap();
+    }
+    drop(writer);
+    let mut told = Vec::new();
+    let (_writer, _, recovery) =
+        Store::open_watched(dir.path(), options, NOW_MS, &mut |progress| {
+            told.push((progress.stage, progress.log_offset, progress.files_end));
+        })
+        .unwrap();
+    assert!(told.len() >= 4, "{told:?}");
+    assert!(
+        told.iter()
+            .any(|(stage, ..)| *stage == "reading the commit log")
+    );
+    for (_, log_offset, files_end) in told {
+        assert!(log_offset <= recovery.log_end);
+        assert_eq!(files_end, 32 << 20);
+    }
+}

@@ -65,6 +65,18 @@ pub struct Recovery {
     pub notes: Vec<String>,
 }
 
+/// How far a recovery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryProgress {
+    /// What is being done, e.g. `reading the commit log`.
+    pub stage: &'static str,
+    /// Log offset that was reached.
+    pub log_offset: i64,
+    /// End of the last commit-log file; the log may end before.
+    pub files_end: i64,
+}
+
 /// The parts of a store that recovery sets up.
 #[derive(Debug)]
 pub(crate) struct Recovered {
@@ -91,6 +103,7 @@ pub(crate) fn recover(
     mut options: StoreOptions,
     metadata: &Arc<Metadata>,
     now_ms: i64,
+    progress: &mut dyn FnMut(RecoveryProgress),
 ) -> Result<Recovered, StoreError> {
     let clean = !layout.was_aborted(&**fs)?;
     let log_files = LogFiles::find(&**fs, layout, options.log_file_bytes)?;
@@ -157,6 +170,8 @@ pub(crate) fn recover(
             store_ms: checkpoint.log_ms,
         },
         last_record: 0,
+        progress,
+        told: 0,
     };
     if !checkpoint_ok && !work.report.fresh {
         work.note("checkpoint: absent or unreadable; more of the log was read instead".to_owned());
@@ -249,6 +264,9 @@ struct Work<'a> {
     report: Recovery,
     newest: Newest,
     last_record: u64,
+    progress: &'a mut dyn FnMut(RecoveryProgress),
+    /// Log offset that was told last.
+    told: u64,
 }
 
 type QueueName = (Arc<str>, i32);
@@ -257,6 +275,18 @@ impl Work<'_> {
     fn note(&mut self, note: String) {
         tracing::info!("{note}");
         self.report.notes.push(note);
+    }
+
+    /// Tells how far the log was read, every few MiB.
+    fn tell(&mut self, stage: &'static str, log_offset: u64) {
+        if log_offset.abs_diff(self.told) >= TELL_BYTES {
+            self.told = log_offset;
+            (self.progress)(RecoveryProgress {
+                stage,
+                log_offset: signed(log_offset),
+                files_end: signed(self.log_files.end()),
+            });
+        }
     }
 
     fn read_error(&self, offset: u64) -> impl FnOnce(io::Error) -> StoreError + use<> {
@@ -380,6 +410,8 @@ impl Work<'_> {
                 }
             }
             scanner.advance(len);
+            let reached = scanner.position();
+            self.tell("reading the commit log", reached);
         };
         self.report.scanned_from = signed(from);
         self.report.bytes_read += scanner.bytes_read();
@@ -544,6 +576,8 @@ impl Work<'_> {
                 }
             }
             scanner.advance(len);
+            let reached = scanner.position();
+            self.tell("deriving consume queues", reached);
         }
         self.report.bytes_read += scanner.bytes_read();
         // a queue whose messages were all removed from the log keeps its numbering
@@ -659,6 +693,8 @@ impl Work<'_> {
                 keys_of(&record, at, &Marks::of(record.properties), &mut keys);
             }
             scanner.advance(len);
+            let reached = scanner.position();
+            self.tell("building the index", reached);
             if keys.len() >= INDEX_BATCH {
                 index.write(&keys, self.now_ms).map_err(fault)?;
                 keys.clear();
@@ -677,6 +713,9 @@ fn was_removed(topic: &str, known: &HashSet<String>) -> bool {
         && !topic.starts_with(SYSTEM_PREFIX)
         && !is_send_forbidden(topic)
 }
+
+/// Bytes of the log between two reports of progress.
+const TELL_BYTES: u64 = 4 << 20;
 
 /// Keys that are written together while an index is built.
 const INDEX_BATCH: usize = 256 * 1024;

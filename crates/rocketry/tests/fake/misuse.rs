@@ -14,15 +14,15 @@ type Wrong<C> = (&'static str, fn(&mut C));
 const TOO_LONG: Duration = Duration::from_hours(10_000);
 const NOTHING: Duration = Duration::ZERO;
 
-fn text(of: &str) -> Option<String> {
-    Some(of.to_owned())
+fn text(of: &str) -> String {
+    of.to_owned()
 }
 
 /// A name that the fault holds, and a value just outside of the bounds.
 const CLIENT: &[Wrong<ClientConfig>] = &[
-    ("instance_name", |c| c.instance_name = text("")),
-    ("instance_name", |c| c.instance_name = text("a@b")),
-    ("unit_name", |c| c.unit_name = text("\n")),
+    ("instance_name", |c| c.instance_name = Some(text(""))),
+    ("instance_name", |c| c.instance_name = Some(text("a@b"))),
+    ("unit_name", |c| c.unit_name = Some(text("\n"))),
     ("route_refresh", |c| c.route_refresh = ms(9)),
     ("route_refresh", |c| c.route_refresh = TOO_LONG),
     ("heartbeat", |c| c.heartbeat = ms(9)),
@@ -39,16 +39,16 @@ const CLIENT: &[Wrong<ClientConfig>] = &[
     ("idle_timeout", |c| c.idle_timeout = TOO_LONG),
     ("max_pending_requests", |c| c.max_pending_requests = 0),
     ("max_pending_requests", |c| {
-        c.max_pending_requests = 1_000_001
+        c.max_pending_requests = 1_000_001;
     }),
     ("max_pending_oneways", |c| c.max_pending_oneways = 0),
     ("max_pending_oneways", |c| c.max_pending_oneways = 1_000_001),
-    ("namespace is", |c| c.namespace = text("a%b")),
-    ("namespace_v2", |c| c.namespace_v2 = text(" ")),
-    ("zone_name", |c| c.zone_name = text("")),
-    ("zone_mode", |c| c.zone_mode = text("a\tb")),
+    ("namespace is", |c| c.namespace = Some(text("a%b"))),
+    ("namespace_v2", |c| c.namespace_v2 = Some(text(" "))),
+    ("zone_name", |c| c.zone_name = Some(text(""))),
+    ("zone_mode", |c| c.zone_mode = Some(text("a\tb"))),
     ("access_key", |c| {
-        c.credentials = Some(credentials(" ", "x"))
+        c.credentials = Some(credentials(" ", "x"));
     }),
     ("secret_key", |c| c.credentials = Some(credentials("x", ""))),
 ];
@@ -85,20 +85,20 @@ const PRODUCER: &[Wrong<ProducerConfig>] = &[
     ("transaction_checks", |c| c.transaction_checks = 1001),
     ("transaction_check_queue", |c| c.transaction_check_queue = 0),
     ("transaction_check_queue", |c| {
-        c.transaction_check_queue = 1_000_001
+        c.transaction_check_queue = 1_000_001;
     }),
     ("detector.interval", |c| detector(c).interval = NOTHING),
     ("detector.timeout", |c| detector(c).timeout = TOO_LONG),
     ("auto_batch.max_delay", |c| {
-        auto_batch(c).max_delay = NOTHING
+        auto_batch(c).max_delay = NOTHING;
     }),
     ("auto_batch.max_bytes", |c| {
-        auto_batch(c).max_bytes = 2_097_153
+        auto_batch(c).max_bytes = 2_097_153;
     }),
     ("auto_batch.held_bytes", |c| auto_batch(c).held_bytes = 0),
     ("topics", |c| c.topics = vec!["a b".to_owned()]),
     ("latency_fault_tolerance is off", |c| {
-        c.detector = Some(Detector::default())
+        c.detector = Some(Detector::default());
     }),
 ];
 

@@ -35,7 +35,8 @@ pub(crate) fn all(
             .and_then(|()| decided_as_the_application_did(entry, &copies, attempts, settled));
         check.map_err(|fault| format!("m{number} ({:?}): {fault}", entry.way))?;
     }
-    in_order(entries)
+    in_order(entries)?;
+    in_one_queue(entries, state)
 }
 
 /// How often a body lies in queues.
@@ -160,20 +161,51 @@ fn decided_as_the_application_did(
     Ok(())
 }
 
-/// Acknowledged messages that one task sent to one queue, one after the other, lie there in that order.
+/// Acknowledged messages that one task sent to one queue, or with one key of strict order, lie there in the order in which they were
+/// sent.
 fn in_order(entries: &[Entry]) -> Result<(), String> {
-    let mut last: BTreeMap<&str, (i64, usize)> = BTreeMap::new();
+    let mut last: BTreeMap<(usize, &str, i32), (i64, usize)> = BTreeMap::new();
     for (number, entry) in entries.iter().enumerate() {
-        let (Way::Ordered, Some(Ending::Stored(result))) = (entry.way, entry.ending()) else {
+        let (Way::Ordered | Way::Strict, Some(Ending::Stored(result))) =
+            (entry.way, entry.ending())
+        else {
             continue;
         };
-        let offset = result.queue_offset;
-        if let Some((before, earlier)) = last.insert(&result.queue.broker_name, (offset, number))
+        let (queue, offset) = (&result.queue, result.queue_offset);
+        let lane = (entry.lane, &*queue.broker_name, queue.queue_id);
+        if let Some((before, earlier)) = last.insert(lane, (offset, number))
             && before >= offset
         {
             return Err(format!(
                 "m{number} lies before m{earlier}, which was sent earlier"
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Whatever became of its sends, a key of strict order has one queue.
+fn in_one_queue(entries: &[Entry], state: &State) -> Result<(), String> {
+    let mut lanes: BTreeMap<&[u8], usize> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.way == Way::Strict) {
+        lanes.insert(&entry.bodies[0], entry.lane);
+    }
+    let mut queues = BTreeMap::new();
+    for (name, broker) in state.brokers() {
+        for ((_, queue), messages) in &broker.queues {
+            for message in messages {
+                let Some(lane) = lanes.get(message.body.as_slice()) else {
+                    continue;
+                };
+                let first = queues.entry(lane).or_insert((name, queue));
+                if *first != (name, queue) {
+                    let label = label(&message.body);
+                    return Err(format!(
+                        "{label} lies in {name}/{queue}, others of its key in {}/{}",
+                        first.0, first.1
+                    ));
+                }
+            }
         }
     }
     Ok(())

@@ -22,6 +22,8 @@ pub(crate) struct Entry {
     /// Bodies of its messages; one unless it is a batch.
     pub(crate) bodies: Vec<Vec<u8>>,
     pub(crate) way: Way,
+    /// Which task of the application sent it.
+    pub(crate) lane: usize,
     pub(crate) deadline: Instant,
     /// Exactly one in the end.
     pub(crate) endings: Vec<(Instant, Ending)>,
@@ -52,6 +54,8 @@ pub(crate) enum Way {
     Dropped,
     /// One after the other to one queue.
     Ordered,
+    /// With a key of strict order, awaited or not before the next one is sent.
+    Strict,
     /// After the healing.
     Healed,
     /// Gathered with others to a batch.
@@ -92,7 +96,7 @@ impl Ledger {
     /// Begins a send of messages whose bodies `bodies` makes from their labels.
     pub(crate) fn begin(
         &self,
-        way: Way,
+        (way, lane): (Way, usize),
         timeout: Duration,
         count: usize,
         mut body: impl FnMut(&str) -> Vec<u8>,
@@ -108,6 +112,7 @@ impl Ledger {
         entries.push(Entry {
             bodies: bodies.clone(),
             way,
+            lane,
             deadline: Instant::now() + timeout,
             endings: Vec::new(),
             decided: None,

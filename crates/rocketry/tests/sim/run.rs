@@ -1,6 +1,12 @@
 //! One seed from beginning to end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use rocketry::{
     AttemptBudget, AutoBatch, Client, ClientConfig, LatencyPolicy, MessageExt, Producer,
@@ -103,6 +109,7 @@ async fn application(random: &mut fastrand::Rng, world: &World) -> Result<(), St
         gathering,
         ledger,
         world: world.clone(),
+        lanes: AtomicUsize::new(0),
     };
 
     let mut checking = JoinSet::new();
@@ -141,12 +148,15 @@ struct App {
     gathering: Producer,
     ledger: Ledger,
     world: World,
+    /// Workers so far.
+    lanes: AtomicUsize,
 }
 
 impl App {
     fn worker(&self, random: &mut fastrand::Rng, options: &Options) -> Worker {
         Worker {
             random: random.fork(),
+            lane: self.lanes.fetch_add(1, Ordering::Relaxed),
             producer: self.producer.clone(),
             gathering: self.gathering.clone(),
             max_delay: options.gathering.max_delay,
@@ -175,6 +185,8 @@ impl App {
         }
         let ordered = random.usize(0..15);
         tasks.spawn(self.worker(random, options).run_ordered(ordered));
+        let strict = random.usize(0..30);
+        tasks.spawn(self.worker(random, options).run_strict(strict));
         if let Some((after, patience)) = options.shutdown_after {
             sleep(after).await;
             self.world.trace(format_args!("-- shutdown"));

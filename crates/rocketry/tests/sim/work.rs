@@ -17,6 +17,8 @@ use crate::{
 /// One task of the application.
 pub(crate) struct Worker {
     pub(crate) random: fastrand::Rng,
+    /// A number of its own.
+    pub(crate) lane: usize,
     pub(crate) producer: Producer,
     /// One that gathers single messages to batches.
     pub(crate) gathering: Producer,
@@ -65,6 +67,27 @@ impl Worker {
             let (ticket, message) = self.single(Way::Ordered, "O");
             let sent = self.producer.send(message).queue(queue.clone()).await;
             self.ledger.end(ticket, sent.into());
+        }
+    }
+
+    /// Sends in strict order, waiting for some of the answers.
+    pub(crate) async fn run_strict(mut self, count: usize) {
+        let key = format!("key-{}", self.lane);
+        for _ in 0..count {
+            if self.random.bool() {
+                sleep(Duration::from_millis(self.random.u64(0..600))).await;
+            }
+            let (ticket, message) = self.single(Way::Strict, "O");
+            if self.random.bool() {
+                let sent = self.producer.send(message).strict_shard(&key).await;
+                self.ledger.end(ticket, sent.into());
+            } else {
+                let handed = self.producer.enqueue(message).strict_shard(&key).await;
+                self.later(ticket, handed);
+            }
+        }
+        while let Some(joined) = self.answers.join_next().await {
+            joined.expect("no panic");
         }
     }
 
@@ -240,7 +263,7 @@ impl Worker {
         let random = &mut self.random;
         let (ticket, bodies) = self
             .ledger
-            .begin(way, budget, 1, |label| body(label, random));
+            .begin((way, self.lane), budget, 1, |label| body(label, random));
         let body = bodies.into_iter().next().unwrap_or_default();
         (ticket, Message::new(topic, body))
     }
@@ -250,7 +273,9 @@ impl Worker {
         let count = random.usize(2..5);
         let (ticket, bodies) = self
             .ledger
-            .begin(way, self.timeout, count, |label| body(label, random));
+            .begin((way, self.lane), self.timeout, count, |label| {
+                body(label, random)
+            });
         let messages = bodies.into_iter().map(|body| Message::new(topic, body));
         (ticket, messages.collect())
     }

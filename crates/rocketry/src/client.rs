@@ -204,17 +204,23 @@ impl Core {
             let name_servers = Arc::new(name_servers);
             let tasks = TaskTracker::new();
             let stop = CancellationToken::new();
-            let suspects = Suspects::new(Arc::clone(&transport), tasks.clone(), stop.clone());
             let source = RouteSource {
                 transport: Arc::clone(&transport),
                 name_servers: Arc::clone(&name_servers),
                 timeout: config.api_timeout,
             };
+            let routes = Arc::new(Routes::new(source, tasks.clone()));
+            let suspects = Suspects::new(
+                Arc::clone(&transport),
+                Arc::clone(&routes),
+                tasks.clone(),
+                stop.clone(),
+            );
             Self {
                 client_id: format!("{host}@{instance}{unit}{stream}").into(),
                 transport,
                 name_servers,
-                routes: Arc::new(Routes::new(source, tasks.clone())),
+                routes,
                 // two clients of a process have the same address and process id: the seed tells their ids apart
                 ids: IdSource::new(ip, process_id, fastrand::u32(..)),
                 month: MonthClock::new(),

@@ -4,7 +4,7 @@
 //! is there tried first by every second send until its route is gone, up to 155 s later.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -13,18 +13,22 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rocketry_protocol::{RemotingCommand, header::GetMaxOffsetRequest};
+use rocketry_protocol::{RemotingCommand, Topic, header::GetMaxOffsetRequest};
 use rocketry_remoting::Deadline;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{route::Broker, transport::Transport};
+use crate::{
+    route::{Broker, Routes},
+    transport::Transport,
+};
 
 /// Suspect brokers by name. Reading costs one atomic load while there are none.
 #[derive(Debug)]
 pub(crate) struct Suspects {
-    brokers: Mutex<HashSet<Arc<str>>>,
+    brokers: Mutex<BTreeSet<Arc<str>>>,
     count: AtomicUsize,
     transport: Arc<Transport>,
+    routes: Arc<Routes>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -38,6 +42,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 impl Suspects {
     pub(crate) fn new(
         transport: Arc<Transport>,
+        routes: Arc<Routes>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -45,6 +50,7 @@ impl Suspects {
             brokers: Mutex::default(),
             count: AtomicUsize::new(0),
             transport,
+            routes,
             tasks,
             stop,
         }
@@ -68,8 +74,8 @@ impl Suspects {
     }
 
     /// The broker did not answer. Unless that is known, a task asks it about `topic` (any answer counts) until it answers or is in no
-    /// route any more.
-    pub(crate) fn suspect(self: &Arc<Self>, broker: &Arc<Broker>, topic: &str) {
+    /// route any more. It looks for it at new addresses too: no send would that avoids the broker.
+    pub(crate) fn suspect(self: &Arc<Self>, broker: &Arc<Broker>, topic: &Topic) {
         let name = Arc::clone(&broker.name);
         if self.update(|brokers| brokers.insert(Arc::clone(&name))) {
             tracing::info!(broker = %name, "avoided until it answers again");
@@ -77,13 +83,13 @@ impl Suspects {
                 Arc::clone(self),
                 name,
                 Arc::downgrade(broker),
-                topic.to_owned(),
+                topic.clone(),
             );
             self.tasks.spawn(probing);
         }
     }
 
-    fn update(&self, change: impl FnOnce(&mut HashSet<Arc<str>>) -> bool) -> bool {
+    fn update(&self, change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool) -> bool {
         let mut brokers = self.brokers.lock();
         let changed = change(&mut brokers);
         self.count.store(brokers.len(), Ordering::Release);
@@ -101,7 +107,7 @@ pub(crate) fn probe_request(topic: &str) -> RemotingCommand {
     })
 }
 
-async fn probe(suspects: Arc<Suspects>, name: Arc<str>, broker: Weak<Broker>, topic: String) {
+async fn probe(suspects: Arc<Suspects>, name: Arc<str>, broker: Weak<Broker>, topic: Topic) {
     let mut pause = FIRST_PAUSE;
     loop {
         tokio::select! {
@@ -121,7 +127,7 @@ async fn probe(suspects: Arc<Suspects>, name: Arc<str>, broker: Weak<Broker>, to
         let Some(address) = broker.master() else {
             continue;
         };
-        let request = probe_request(&topic);
+        let request = probe_request(topic.as_str());
         let answered = suspects
             .transport
             .call(&address, request, Deadline::after(PROBE_LIMIT))
@@ -131,5 +137,6 @@ async fn probe(suspects: Arc<Suspects>, name: Arc<str>, broker: Weak<Broker>, to
             suspects.clear(&name);
             return;
         }
+        suspects.routes.suspect(&topic);
     }
 }

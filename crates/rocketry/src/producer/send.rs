@@ -450,7 +450,7 @@ async fn attempts(
                         // a caller in a hurry proves nothing
                         && (outcome.is_disconnect() || elapsed >= SILENCE)
                         {
-                            core.suspects.suspect(owner, prepared.topic.as_str());
+                            core.suspects.suspect(owner, &prepared.topic);
                         }
                     }
                     explain.brokers();

@@ -14,6 +14,7 @@
 
 mod broker;
 mod checks;
+mod failover;
 mod halves;
 mod ledger;
 mod line;

@@ -20,7 +20,7 @@ struct Event {
 }
 
 #[derive(Debug)]
-enum Change {
+pub(crate) enum Change {
     /// The process ends; connections are reset.
     Stop,
     /// The machine is cut off.
@@ -213,7 +213,7 @@ fn quirk(random: &mut fastrand::Rng) -> Quirk {
     }
 }
 
-fn apply(state: &mut State, id: HostId, change: &Change) {
+pub(crate) fn apply(state: &mut State, id: HostId, change: &Change) {
     let name = state.hosts[id].name.clone();
     state.note(format_args!("-- {name}: {change:?}"));
     match *change {

@@ -2,6 +2,11 @@
 //!
 //! Names and defaults are a contract that scripts rely on. `--help` of each command ends with examples that work as they stand.
 
+mod broker;
+mod group;
+mod mqadmin;
+mod topic;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -9,7 +14,12 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rocketry::Decision;
+use rocketry::{Brokers, Decision};
+
+pub(crate) use broker::{Broker, Cluster};
+pub(crate) use group::{Group, GroupSettings};
+pub(crate) use mqadmin::Mqadmin;
+pub(crate) use topic::{Perm, Topic};
 
 use crate::access::{Access, TlsMode};
 use crate::units::{self, QueueName, StartPoint, Wait, When};
@@ -158,7 +168,7 @@ Examples:
   rocketry consume Lines --output raw --count 1000 > lines.txt
   rocketry consume Orders --group billing --count 10")]
     Consume(Consume),
-    /// List, create, inspect and delete topics
+    /// List, create, change, inspect and delete topics
     #[command(subcommand)]
     Topic(Topic),
     /// Look into a data directory, prove it, and repair it: ours or Apache RocketMQ's
@@ -167,6 +177,18 @@ Examples:
     /// Find messages by id or by key
     #[command(subcommand)]
     Message(Message),
+    /// List, create, inspect, move and delete consumer groups
+    #[command(subcommand)]
+    Group(Group),
+    /// Show the clusters and their brokers
+    #[command(subcommand)]
+    Cluster(Cluster),
+    /// Show and change the state and the settings of brokers
+    #[command(subcommand)]
+    Broker(Broker),
+    /// Run a command of Apache's mqadmin by its old name and flags
+    #[command(after_help = mqadmin::HELP, disable_help_flag = true)]
+    Mqadmin(Mqadmin),
     /// Measure
     #[command(subcommand)]
     Bench(Bench),
@@ -497,70 +519,26 @@ pub(crate) enum MessageFormat {
     Raw,
 }
 
-/// What to do with topics.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Topic {
-    /// List topics
-    #[command(
-        after_help = "Examples:\n  rocketry topic list\n  rocketry topic list --all --output json"
-    )]
-    List {
-        /// Also topics that the system made for itself, retry and dead-letter topics
-        #[arg(long, short)]
-        all: bool,
-        #[command(flatten)]
-        format: Report,
-    },
-    /// Create a topic, or change its queues
-    #[command(
-        after_help = "Examples:\n  rocketry topic create Orders\n  rocketry topic create Orders --queues 16 --perm rw"
-    )]
-    Create {
-        /// The topic
-        topic: String,
-        /// Queues to read from and to write to, on each broker
-        #[arg(long, short, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_535))]
-        queues: u32,
-        /// What clients may do: r, w or rw
-        #[arg(long, value_enum, default_value_t = Perm::Rw)]
-        perm: Perm,
-        /// Only brokers of this cluster [default: all]
-        #[arg(long, value_name = "NAME")]
-        cluster: Option<String>,
-        #[command(flatten)]
-        format: Report,
-    },
-    /// Show which brokers hold a topic, with addresses and queues
-    #[command(
-        after_help = "Examples:\n  rocketry topic route Orders\n  rocketry topic route Orders --output json"
-    )]
-    Route {
-        /// The topic
-        topic: String,
-        #[command(flatten)]
-        format: Report,
-    },
-    /// Show the offsets of each queue of a topic
-    #[command(
-        after_help = "Examples:\n  rocketry topic stats Orders\n  rocketry topic stats Orders --output json"
-    )]
-    Stats {
-        /// The topic
-        topic: String,
-        #[command(flatten)]
-        format: Report,
-    },
-    /// Delete a topic on all brokers and name servers
-    #[command(after_help = "Examples:\n  rocketry topic delete Orders --yes")]
-    Delete {
-        /// The topic
-        topic: String,
-        /// Do not ask (it is asked on a terminal only)
-        #[arg(long, short)]
-        yes: bool,
-        #[command(flatten)]
-        format: Report,
-    },
+/// Which brokers a change is for.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Where {
+    /// Only brokers of this cluster [default: all]
+    #[arg(long, value_name = "NAME", conflicts_with = "broker")]
+    pub(crate) cluster: Option<String>,
+    /// Only this broker, by name or address [default: all]
+    #[arg(long, value_name = "BROKER")]
+    pub(crate) broker: Option<String>,
+}
+
+impl Where {
+    /// What the client calls it.
+    pub(crate) fn brokers(self) -> Brokers {
+        match (self.broker, self.cluster) {
+            (Some(broker), _) => Brokers::Broker(broker),
+            (None, Some(cluster)) => Brokers::Cluster(cluster),
+            (None, None) => Brokers::All,
+        }
+    }
 }
 
 /// Commands on a data directory. None of them changes it but `repair`.
@@ -700,28 +678,6 @@ Examples:
         #[command(flatten)]
         format: Report,
     },
-}
-
-/// Permissions of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Perm {
-    /// Read only
-    R,
-    /// Write only
-    W,
-    /// Read and write
-    Rw,
-}
-
-impl Perm {
-    /// RocketMQ's bits: read 4, write 2.
-    pub(crate) const fn bits(self) -> i32 {
-        match self {
-            Self::R => 4,
-            Self::W => 2,
-            Self::Rw => 6,
-        }
-    }
 }
 
 /// What to measure.

@@ -20,6 +20,17 @@ pub(crate) enum StartPoint {
     Time(When),
 }
 
+/// Where a group is made to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResetPoint {
+    /// At the oldest message.
+    First,
+    /// Behind the newest message.
+    Last,
+    /// At the first message stored at or after this time.
+    Time(When),
+}
+
 /// A point in time: fixed, or counted back from now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
@@ -157,6 +168,17 @@ pub(crate) fn start_point(text: &str) -> Result<StartPoint, String> {
         },
         Some(("time", time)) => when(time).map(StartPoint::Time),
         _ => Err("write first, last, offset:N or time:T".to_owned()),
+    }
+}
+
+/// `first`, `last`, `time:T`.
+pub(crate) fn reset_point(text: &str) -> Result<ResetPoint, String> {
+    match start_point(text) {
+        Ok(StartPoint::First) => Ok(ResetPoint::First),
+        Ok(StartPoint::Last) => Ok(ResetPoint::Last),
+        Ok(StartPoint::Time(when)) => Ok(ResetPoint::Time(when)),
+        Err(error) if text.starts_with("time:") => Err(error),
+        _ => Err("write first, last or time:T".to_owned()),
     }
 }
 

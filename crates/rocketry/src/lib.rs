@@ -66,7 +66,11 @@ pub use rocketry_protocol::{
     Group, Language, Message, MessageExt, MessageQueue, NameError, NotARequest, Properties,
     RemotingCommand, RequestCode, ResponseCode, Topic,
     acl::Credentials,
-    body::route::{BrokerData, ClusterInfo, QueueData, TopicRouteData},
+    body::{
+        groups::SubscriptionGroupConfig,
+        heartbeat::{ConsumerConnection, ProducerConnection},
+        route::{BrokerData, ClusterInfo, QueueData, TopicRouteData},
+    },
     compress::Compression,
     properties::name as property,
 };
@@ -74,7 +78,10 @@ pub use rocketry_protocol::{
 pub use rocketry_remoting::TlsConfig;
 pub use rocketry_remoting::{Dial, DialFuture, Dialed, SocksProxy};
 
-pub use admin::{Admin, Boundary, QueryOptions, QueryResult, QueueStats, TopicOptions};
+pub use admin::{
+    Admin, Boundary, BrokerAddress, Brokers, GroupProgress, QueryOptions, QueryResult,
+    QueueProgress, QueueStats, ResetTo, TopicChange, TopicOptions,
+};
 pub use client::Client;
 pub use config::{AttemptBudget, ClientConfig, ProducerConfig};
 pub use connect::Connect;

@@ -1,8 +1,12 @@
 //! One file or folder per command, and what they share: the runtime and the client.
 
 mod bench;
+mod broker;
+mod cluster;
 mod consume;
+mod group;
 mod message;
+mod mqadmin;
 mod quickstart;
 mod recall;
 mod request;
@@ -43,6 +47,10 @@ pub(crate) fn run(cli: Cli, entered: MainEntered) -> Result<(), Failure> {
         Command::Topic(args) => block_on(runtime(1)?, topic::run(args, global)),
         Command::Store(args) => store::run(args),
         Command::Message(command) => block_on(runtime(1)?, message::run(command, global)),
+        Command::Group(args) => block_on(runtime(1)?, group::run(args, global)),
+        Command::Cluster(args) => block_on(runtime(1)?, cluster::run(args, global)),
+        Command::Broker(args) => block_on(runtime(1)?, broker::run(args, global)),
+        Command::Mqadmin(args) => mqadmin::run(&args, global, entered),
         Command::Bench(Bench::Produce(args)) => block_on(
             runtime(usize::from(args.threads))?,
             bench::produce::run(args, global),

@@ -1,13 +1,13 @@
-//! `rocketry topic`: list, create, inspect and delete topics.
+//! `rocketry topic`: list, create, change, inspect and delete topics.
 
 use std::collections::BTreeMap;
 
-use rocketry::{Admin, QueueStats, TopicOptions};
+use rocketry::{Admin, QueueStats, TopicChange, TopicOptions};
 use rocketry_protocol::topic::is_system;
 use serde::Serialize;
 
 use crate::{
-    args::{Global, Report, ReportFormat, Topic},
+    args::{Global, Perm, Report, ReportFormat, Topic, Where},
     commands::{CLOSE_WITHIN, connect},
     failure::Failure,
     output::{self, Column, Output},
@@ -27,22 +27,46 @@ pub(crate) async fn run(command: Topic, global: &Global) -> Result<(), Failure> 
         Topic::Create {
             topic,
             queues,
-            perm,
-            cluster,
+            settings,
+            place,
             format,
         } => {
-            let mut options = TopicOptions::default();
-            options.read_queues = i32::try_from(queues).unwrap_or(i32::MAX);
-            options.write_queues = options.read_queues;
-            options.perm = perm.bits();
-            options.cluster = cluster;
+            let options = TopicOptions {
+                read_queues: number(settings.read_queues.unwrap_or(queues)),
+                write_queues: number(settings.write_queues.unwrap_or(queues)),
+                perm: settings.perm.unwrap_or(Perm::Rw).bits(),
+                order: settings.order.unwrap_or(false),
+                attributes: attributes(&settings.attributes),
+                cluster: place.cluster,
+                broker: place.broker,
+            };
             create(&admin, &topic, &options, format, &mut output).await
         }
+        Topic::Update {
+            topic,
+            queues,
+            settings,
+            place,
+            format,
+        } => {
+            let change = TopicChange {
+                read_queues: settings.read_queues.or(queues).map(number),
+                write_queues: settings.write_queues.or(queues).map(number),
+                perm: settings.perm.map(Perm::bits),
+                order: settings.order,
+                attributes: attributes(&settings.attributes),
+            };
+            update(&admin, &topic, &change, place, format, &mut output).await
+        }
+        Topic::Groups { topic, format } => groups(&admin, &topic, format, &mut output).await,
         Topic::Route { topic, format } => route(&admin, &topic, format, &mut output).await,
         Topic::Stats { topic, format } => stats(&admin, &topic, format, &mut output).await,
-        Topic::Delete { topic, yes, format } => {
-            delete(&admin, &topic, yes, format, &mut output).await
-        }
+        Topic::Delete {
+            topic,
+            cluster,
+            yes,
+            format,
+        } => delete(&admin, &topic, cluster.as_deref(), yes, format, &mut output).await,
     }?;
     output.flush()?;
     client.shutdown(CLOSE_WITHIN).await;
@@ -86,6 +110,72 @@ fn made_by_the_system(topic: &str) -> bool {
         || topic.starts_with("%RETRY%")
         || topic.starts_with("%DLQ%")
         || topic.ends_with("_REPLY_TOPIC")
+}
+
+fn number(n: u32) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+/// Settings as brokers read them: `+key=value,+key=value`.
+fn attributes(settings: &[(String, String)]) -> Option<String> {
+    let added: Vec<_> = settings
+        .iter()
+        .map(|(key, value)| format!("+{key}={value}"))
+        .collect();
+    Some(added.join(",")).filter(|text| !text.is_empty())
+}
+
+async fn update(
+    admin: &Admin,
+    topic: &str,
+    change: &TopicChange,
+    place: Where,
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Updated<'a> {
+        topic: &'a str,
+        brokers: Vec<String>,
+    }
+    if *change == TopicChange::default() {
+        return Err(
+            Failure::usage(format!("nothing to change of topic {topic} was given"))
+                .hint("rocketry topic update --help lists the settings"),
+        );
+    }
+    let brokers = admin.update_topic(topic, change, &place.brokers()).await?;
+    match format.output {
+        ReportFormat::Json => output.pretty_json(&Updated { topic, brokers }),
+        ReportFormat::Text => brokers
+            .iter()
+            .try_for_each(|broker| output.line(format_args!("updated {topic} on {broker}"))),
+    }
+}
+
+async fn groups(
+    admin: &Admin,
+    topic: &str,
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Groups<'a> {
+        topic: &'a str,
+        groups: Vec<String>,
+    }
+    let mut groups = admin.groups_of_topic(topic).await?;
+    groups.retain(|group| !super::group::made_by_the_system(group));
+    match format.output {
+        ReportFormat::Json => output.pretty_json(&Groups { topic, groups }),
+        ReportFormat::Text if groups.is_empty() => {
+            output::note(format_args!(
+                "no group consumes {topic} or has offsets of it"
+            ));
+            Ok(())
+        }
+        ReportFormat::Text => groups.iter().try_for_each(|group| output.line(group)),
+    }
 }
 
 async fn create(
@@ -273,6 +363,7 @@ const fn permission(bits: i32) -> &'static str {
 async fn delete(
     admin: &Admin,
     topic: &str,
+    cluster: Option<&str>,
     yes: bool,
     format: Report,
     output: &mut Output,
@@ -289,7 +380,10 @@ async fn delete(
     }
     // Brokers confirm the deletion of a topic that they do not have; a misspelt name should not look like a success.
     admin.topic_route(topic).await?;
-    admin.delete_topic(topic).await?;
+    match cluster {
+        Some(cluster) => admin.delete_topic_of_cluster(topic, cluster).await?,
+        None => admin.delete_topic(topic).await?,
+    }
     match format.output {
         ReportFormat::Json => output.pretty_json(&Deleted { deleted: topic }),
         ReportFormat::Text => output.line(format_args!("deleted {topic}")),

@@ -9,11 +9,14 @@
 
 mod access;
 mod bench;
+mod broker;
 mod corpus;
 mod crash;
 mod errors;
 mod fake_name_server;
+mod group;
 mod message;
+mod mqadmin;
 mod quickstart;
 mod request;
 mod round_trip;

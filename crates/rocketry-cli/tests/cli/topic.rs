@@ -120,3 +120,37 @@ async fn permissions_are_kept() {
         .await
         .fails_with(1, &["a b"]);
 }
+
+/// S-069 as the user sees it: what is not given stays.
+#[tokio::test]
+async fn single_settings_are_changed() {
+    let server = Served::temp().await;
+    let run = async |line: &str| server.run(&line.split(' ').collect::<Vec<_>>()).await;
+    run("topic create Orders --queues 3 --write-queues 2")
+        .await
+        .ok();
+    let updated = run("topic update Orders --perm r").await.ok().text();
+    assert_eq!(updated, format!("updated Orders on {}\n", server.broker));
+    let route = run("topic route Orders --output json").await.ok().json();
+    let broker = &route["brokers"][0];
+    assert_eq!(
+        (
+            &broker["read_queues"],
+            &broker["write_queues"],
+            &broker["perm"]
+        ),
+        (&json!(3), &json!(2), &json!("r"))
+    );
+    run("topic update Orders")
+        .await
+        .fails_with(2, &["nothing to change"]);
+    run("topic update Missing --perm r")
+        .await
+        .fails_with(1, &["Missing", "does not exist"]);
+    run("topic update Orders --perm r --broker nobody")
+        .await
+        .fails_with(1, &["nobody", "rocketry cluster list"]);
+    run("topic delete Orders --cluster nowhere")
+        .await
+        .fails_with(1, &["nowhere"]);
+}

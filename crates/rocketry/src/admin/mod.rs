@@ -1,13 +1,17 @@
-//! Administration: topics, offsets, messages, the cluster.
+//! Administration: topics, groups, offsets, messages, the cluster.
 
 mod cluster;
+mod groups;
 mod messages;
 mod offsets;
+mod progress;
 mod topics;
 
+pub use cluster::{BrokerAddress, Brokers};
 pub use messages::{QueryOptions, QueryResult};
 pub use offsets::Boundary;
-pub use topics::{QueueStats, TopicOptions};
+pub use progress::{GroupProgress, QueueProgress, ResetTo};
+pub use topics::{QueueStats, TopicChange, TopicOptions};
 
 use std::{sync::Arc, time::Duration};
 

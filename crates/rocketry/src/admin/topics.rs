@@ -5,18 +5,18 @@ use rocketry_protocol::{
     body::{
         self,
         offsets::TopicStatsTable,
-        route::{BrokerData, ClusterInfo, TopicRouteData},
-        topics::TopicList,
+        route::{BrokerData, TopicRouteData},
+        topics::{TopicConfig, TopicFilterType, TopicList},
     },
     header::{
-        CreateTopicRequest, DeleteTopicInNamesrvRequest, DeleteTopicRequest,
+        CreateTopicRequest, DeleteTopicInNamesrvRequest, DeleteTopicRequest, GetTopicConfigRequest,
         GetTopicStatsInfoRequest,
     },
     topic,
 };
 use rocketry_remoting::Deadline;
 
-use super::{Admin, topic_name, unreadable};
+use super::{Admin, Brokers, topic_name, unreadable};
 use crate::{
     error::{Error, ErrorKind},
     route,
@@ -33,8 +33,10 @@ pub struct TopicOptions {
     pub perm: i32,
     /// Only on the brokers of this cluster. Default all clusters.
     pub cluster: Option<String>,
-    /// Only on this broker (by name). Default all.
+    /// Only on this broker, by name or address. Default all.
     pub broker: Option<String>,
+    /// Whether the topic keeps its order when brokers come and go, see `mqadmin updateOrderConf`. Default no.
+    pub order: bool,
     /// Further settings as `+key=value,+key=value`, for instance `+message.type=FIFO`. Default none.
     pub attributes: Option<String>,
 }
@@ -47,9 +49,35 @@ impl Default for TopicOptions {
             perm: 6,
             cluster: None,
             broker: None,
+            order: false,
             attributes: None,
         }
     }
+}
+
+impl TopicOptions {
+    fn brokers(&self) -> Brokers {
+        match (&self.broker, &self.cluster) {
+            (Some(broker), _) => Brokers::Broker(broker.clone()),
+            (None, Some(cluster)) => Brokers::Cluster(cluster.clone()),
+            (None, None) => Brokers::All,
+        }
+    }
+}
+
+/// What to change of a topic; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TopicChange {
+    /// Queues to read from, per broker.
+    pub read_queues: Option<i32>,
+    /// Queues to write to, per broker.
+    pub write_queues: Option<i32>,
+    /// Permission: 2 write, 4 read.
+    pub perm: Option<i32>,
+    /// As [`TopicOptions::order`].
+    pub order: Option<bool>,
+    /// As [`TopicOptions::attributes`]; `-key` removes one.
+    pub attributes: Option<String>,
 }
 
 /// One queue's extent.
@@ -117,19 +145,12 @@ impl Admin {
             perm: options.perm,
             topic_filter_type: "SINGLE_TAG",
             topic_sys_flag: Some(0),
-            order: false,
+            order: options.order,
             attributes: options.attributes.as_deref(),
             force: None,
         };
         let deadline = self.deadline();
-        let masters = self
-            .masters(
-                &action,
-                options.cluster.as_deref(),
-                options.broker.as_deref(),
-                deadline,
-            )
-            .await?;
+        let masters = self.masters(&action, &options.brokers(), deadline).await?;
         let mut took = Vec::new();
         let mut last_error = None;
         for (broker, address) in masters {
@@ -150,6 +171,66 @@ impl Admin {
         }
     }
 
+    /// Changes a topic on every master that holds it and is chosen; returns their addresses. Nothing else about the topic changes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TopicNotFound`], [`ErrorKind::NotFound`] when no master that holds it is chosen, else the first failure; what was
+    /// changed by then stays so.
+    ///
+    /// Java: `mqadmin updateTopicPerm`, which changes the permission only.
+    pub async fn update_topic(
+        &self,
+        topic: &str,
+        change: &TopicChange,
+        brokers: &Brokers,
+    ) -> Result<Vec<String>, Error> {
+        let topic = &*self.core().namespace.wrap(topic);
+        let action = format!("change topic {topic:?}");
+        let deadline = self.deadline();
+        let holders = self.masters_of(&action, topic, deadline).await?;
+        let mut masters = self.masters(&action, brokers, deadline).await?;
+        masters.retain(|master| holders.contains(master));
+        if masters.is_empty() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                action,
+                "none of the chosen brokers holds the topic",
+            )
+            .with_topic(topic)
+            .with_hint(format!("see which do: rocketry topic route {topic}")));
+        }
+        let mut changed = Vec::new();
+        for (broker, address) in masters {
+            let current = GetTopicConfigRequest {
+                topic,
+                logical: None,
+            };
+            let reply = self
+                .ask_broker(&action, &broker, &address, &current, deadline)
+                .await?;
+            let current: TopicConfig =
+                body::decode(&reply.body).map_err(|error| unreadable(&action, &error))?;
+            let request = CreateTopicRequest {
+                topic,
+                default_topic: topic::AUTO_CREATE,
+                read_queue_nums: change.read_queues.unwrap_or(current.read_queue_nums),
+                write_queue_nums: change.write_queues.unwrap_or(current.write_queue_nums),
+                perm: change.perm.unwrap_or(current.perm),
+                topic_filter_type: current
+                    .topic_filter_type
+                    .map_or("SINGLE_TAG", TopicFilterType::as_str),
+                topic_sys_flag: Some(current.topic_sys_flag),
+                order: change.order.unwrap_or(current.order),
+                attributes: change.attributes.as_deref(),
+                force: None,
+            };
+            self.ask_broker(&action, &broker, &address, &request, deadline)
+                .await?;
+            changed.push(address);
+        }
+        Ok(changed)
+    }
+
     /// Deletes a topic from every master and every name server. A topic that does not exist is no error.
     ///
     /// # Errors
@@ -161,17 +242,42 @@ impl Admin {
         let action = format!("delete topic {topic:?}");
         topic_name(&action, topic)?;
         let deadline = self.deadline();
-        for (broker, address) in self.masters(&action, None, None, deadline).await? {
+        self.remove_topic(&action, topic, None, deadline).await
+    }
+
+    /// As [`Admin::delete_topic`], for the masters of one cluster only; name servers keep the topic for the others.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a cluster without masters, else as there.
+    pub async fn delete_topic_of_cluster(&self, topic: &str, cluster: &str) -> Result<(), Error> {
+        let topic = &*self.core().namespace.wrap(topic);
+        let action = format!("delete topic {topic:?} of cluster {cluster:?}");
+        topic_name(&action, topic)?;
+        let deadline = self.deadline();
+        self.remove_topic(&action, topic, Some(cluster), deadline)
+            .await
+    }
+
+    /// Deletes a topic by the name that brokers know.
+    pub(super) async fn remove_topic(
+        &self,
+        action: &str,
+        topic: &str,
+        cluster: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let brokers = cluster.map_or(Brokers::All, |name| Brokers::Cluster(name.to_owned()));
+        for (broker, address) in self.masters(action, &brokers, deadline).await? {
             let request = DeleteTopicRequest { topic };
-            self.ask_broker(&action, &broker, &address, &request, deadline)
+            self.ask_broker(action, &broker, &address, &request, deadline)
                 .await?;
         }
         for address in &self.core().name_servers.all() {
             let request = DeleteTopicInNamesrvRequest {
                 topic,
-                cluster_name: None,
+                cluster_name: cluster,
             };
-            self.ask_broker(&action, "name server", address, &request, deadline)
+            self.ask_broker(action, "name server", address, &request, deadline)
                 .await?;
         }
         Ok(())
@@ -265,45 +371,6 @@ impl Admin {
         let name = namespace.unwrap_topic(&topic_name(&action, topic)?);
         let route = self.route(&action, topic, self.deadline()).await?;
         Ok(named(&name, route::readable(&route)))
-    }
-
-    /// Names and addresses of the masters of a cluster, or of all.
-    async fn masters(
-        &self,
-        action: &str,
-        cluster: Option<&str>,
-        broker: Option<&str>,
-        deadline: Deadline,
-    ) -> Result<Vec<(String, String)>, Error> {
-        let command = RemotingCommand::bare_request(RequestCode::GET_BROKER_CLUSTER_INFO);
-        let info: ClusterInfo = self.ask_name_server(action, command, deadline).await?;
-        let masters: Vec<_> = info
-            .broker_addr_table
-            .values()
-            .filter(|data| {
-                cluster.is_none_or(|cluster| {
-                    info.cluster_addr_table
-                        .get(cluster)
-                        .is_some_and(|names| names.contains(&data.broker_name))
-                })
-            })
-            .filter(|data| broker.is_none_or(|broker| broker == data.broker_name))
-            .filter_map(|data| Some((data.broker_name.clone(), data.broker_addrs.get(&0)?.clone())))
-            .collect();
-        if masters.is_empty() {
-            let which = match (cluster, broker) {
-                (_, Some(broker)) => format!("broker {broker:?}"),
-                (Some(cluster), None) => format!("cluster {cluster:?}"),
-                (None, None) => "the name server".to_owned(),
-            };
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                action.to_owned(),
-                format!("no master is registered for {which}"),
-            )
-            .with_hint("start a broker, or check that it registers at this name server"));
-        }
-        Ok(masters)
     }
 }
 

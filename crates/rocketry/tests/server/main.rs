@@ -10,6 +10,7 @@
 mod administration;
 mod blocking;
 mod delays;
+mod groups;
 mod namespaces;
 mod requests;
 mod round_trip;

@@ -1,0 +1,178 @@
+//! `rocketry broker`: the state and the settings of brokers.
+
+use std::collections::BTreeMap;
+
+use rocketry::{Admin, Brokers};
+use serde::Serialize;
+
+use crate::{
+    args::{Broker, Global, Report, ReportFormat},
+    commands::{CLOSE_WITHIN, connect},
+    failure::Failure,
+    output::{Column, Output},
+};
+
+/// Runs one of the broker commands.
+///
+/// # Errors
+/// What the brokers answered, or that they did not.
+pub(crate) async fn run(command: Broker, global: &Global) -> Result<(), Failure> {
+    let client = connect(global).await?;
+    let admin = client.admin();
+    let mut output = Output::stdout();
+    match command {
+        Broker::Status {
+            broker,
+            keys,
+            format,
+        } => {
+            let mut found = Vec::new();
+            for (name, address) in addresses(&admin, which(broker)).await? {
+                let values = admin.broker_stats(&address).await?;
+                found.push(Values::new(name, address, values, &keys));
+            }
+            print(&found, &keys, format, &mut output)
+        }
+        Broker::Config {
+            broker,
+            keys,
+            format,
+        } => {
+            let mut found = Vec::new();
+            for (name, address) in addresses(&admin, which(broker)).await? {
+                let values = admin.broker_config(&address).await?;
+                found.push(Values::new(name, address, values, &keys));
+            }
+            print(&found, &keys, format, &mut output)
+        }
+        Broker::Set {
+            settings,
+            place,
+            format,
+        } => set(&admin, &settings, place.brokers(), format, &mut output).await,
+    }?;
+    output.flush()?;
+    client.shutdown(CLOSE_WITHIN).await;
+    Ok(())
+}
+
+/// What one broker said.
+#[derive(Serialize)]
+struct Values {
+    broker: String,
+    address: String,
+    values: BTreeMap<String, String>,
+}
+
+impl Values {
+    /// Keeps what has one of `keys` in its name, whatever the case; everything without keys.
+    fn new(
+        broker: String,
+        address: String,
+        mut values: BTreeMap<String, String>,
+        keys: &[String],
+    ) -> Self {
+        let wanted: Vec<_> = keys.iter().map(|key| key.to_lowercase()).collect();
+        values.retain(|name, _| {
+            let name = name.to_lowercase();
+            wanted.is_empty() || wanted.iter().any(|key| name.contains(key))
+        });
+        Self {
+            broker,
+            address,
+            values,
+        }
+    }
+}
+
+fn which(broker: Option<String>) -> Brokers {
+    broker.map_or(Brokers::All, Brokers::Broker)
+}
+
+/// Names and addresses, replicas among them. An address that the name server does not know is asked as it is.
+async fn addresses(admin: &Admin, which: Brokers) -> Result<Vec<(String, String)>, Failure> {
+    match (admin.brokers(&which).await, which) {
+        (Ok(found), _) => Ok(found
+            .into_iter()
+            .map(|broker| (broker.name, broker.address))
+            .collect()),
+        (Err(error), Brokers::Broker(address))
+            if error.kind() == rocketry::ErrorKind::NotFound && address.contains(':') =>
+        {
+            Ok(vec![(String::new(), address)])
+        }
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+fn print(
+    found: &[Values],
+    keys: &[String],
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Found<'a> {
+        brokers: &'a [Values],
+    }
+    if !keys.is_empty() && found.iter().all(|broker| broker.values.is_empty()) {
+        return Err(Failure::new(format!(
+            "no name has {} in it",
+            keys.join(" or ")
+        )));
+    }
+    if format.output == ReportFormat::Json {
+        return output.pretty_json(&Found { brokers: found });
+    }
+    let columns = [
+        Column::Text("BROKER"),
+        Column::Text("NAME"),
+        Column::Text("VALUE"),
+    ];
+    let rows = found.iter().flat_map(|one| {
+        let broker = if one.broker.is_empty() {
+            &one.address
+        } else {
+            &one.broker
+        };
+        let values = one.values.iter();
+        values.map(|(name, value)| vec![broker.clone(), name.clone(), value.clone()])
+    });
+    output.table(&columns, rows.collect())
+}
+
+/// Reads back what was set: brokers confirm settings that they do not have.
+async fn set(
+    admin: &Admin,
+    settings: &[(String, String)],
+    which: Brokers,
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Set {
+        brokers: Vec<Values>,
+    }
+    let mut brokers = Vec::new();
+    for (name, address) in addresses(admin, which).await? {
+        admin.update_broker_config(&address, settings).await?;
+        let mut values = admin.broker_config(&address).await?;
+        if let Some((key, _)) = settings.iter().find(|(key, _)| !values.contains_key(key)) {
+            return Err(
+                Failure::new(format!("broker {name} at {address} has no setting {key}"))
+                    .hint("see which it has: rocketry broker config"),
+            );
+        }
+        values.retain(|key, _| settings.iter().any(|(set, _)| set == key));
+        brokers.push(Values::new(name, address, values, &[]));
+    }
+    if format.output == ReportFormat::Json {
+        return output.pretty_json(&Set { brokers });
+    }
+    for broker in &brokers {
+        for (key, value) in &broker.values {
+            output.line(format_args!("{key}={value} on {}", broker.address))?;
+        }
+    }
+    Ok(())
+}

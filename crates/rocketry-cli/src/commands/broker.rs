@@ -29,7 +29,7 @@ pub(crate) async fn run(command: Broker, global: &Global) -> Result<(), Failure>
             let mut found = Vec::new();
             for (name, address) in addresses(&admin, which(broker)).await? {
                 let values = admin.broker_stats(&address).await?;
-                found.push(Values::new(name, address, values, &keys));
+                found.push(Described::new(name, address, values, &keys));
             }
             print(&found, &keys, format, &mut output)
         }
@@ -41,7 +41,7 @@ pub(crate) async fn run(command: Broker, global: &Global) -> Result<(), Failure>
             let mut found = Vec::new();
             for (name, address) in addresses(&admin, which(broker)).await? {
                 let values = admin.broker_config(&address).await?;
-                found.push(Values::new(name, address, values, &keys));
+                found.push(Described::new(name, address, values, &keys));
             }
             print(&found, &keys, format, &mut output)
         }
@@ -58,13 +58,13 @@ pub(crate) async fn run(command: Broker, global: &Global) -> Result<(), Failure>
 
 /// What one broker said.
 #[derive(Serialize)]
-struct Values {
+struct Described {
     broker: String,
     address: String,
     values: BTreeMap<String, String>,
 }
 
-impl Values {
+impl Described {
     /// Keeps what has one of `keys` in its name, whatever the case; everything without keys.
     fn new(
         broker: String,
@@ -106,14 +106,14 @@ async fn addresses(admin: &Admin, which: Brokers) -> Result<Vec<(String, String)
 }
 
 fn print(
-    found: &[Values],
+    found: &[Described],
     keys: &[String],
     format: Report,
     output: &mut Output,
 ) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Found<'a> {
-        brokers: &'a [Values],
+        brokers: &'a [Described],
     }
     if !keys.is_empty() && found.iter().all(|broker| broker.values.is_empty()) {
         return Err(Failure::new(format!(
@@ -151,7 +151,7 @@ async fn set(
 ) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Set {
-        brokers: Vec<Values>,
+        brokers: Vec<Described>,
     }
     let mut brokers = Vec::new();
     for (name, address) in addresses(admin, which).await? {
@@ -164,7 +164,7 @@ async fn set(
             );
         }
         values.retain(|key, _| settings.iter().any(|(set, _)| set == key));
-        brokers.push(Values::new(name, address, values, &[]));
+        brokers.push(Described::new(name, address, values, &[]));
     }
     if format.output == ReportFormat::Json {
         return output.pretty_json(&Set { brokers });

@@ -419,7 +419,10 @@ fn keep_offsets(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn from_offset(text: &str) -> Result<String, String> {
-    Ok(format!("offset:{text}"))
+    match text.parse::<i64>() {
+        Ok(offset) => Ok(format!("offset:{offset}")),
+        Err(_) => Err("write a number".to_owned()),
+    }
 }
 
 fn from_time(text: &str) -> Result<String, String> {

@@ -245,6 +245,12 @@ mod tests {
                 "updateSubGroup -g G -c C -r 3 -s false",
                 "group create --cluster=C --retries=3 --consume=false -- G",
             ),
+            ("queryMsgById -i 7F00 -t T", "message view -- T 7F00"),
+            ("queryMsgByUniqueKey -t T -i 7F00", "message view -- T 7F00"),
+            (
+                "queryMsgByKey -t T -k K -m 9 -b 5",
+                "message query --max=9 --from=5 -- T K",
+            ),
             ("deleteSubGroup --groupName=G", "group delete --yes -- G"),
             (
                 "resetOffsetByTime -g G -t T -s now",

@@ -82,6 +82,7 @@ impl Flag {
 pub(super) const NAME_SERVERS: Flag = Flag::new("n", "namesrvAddr", Becomes::Option("--namesrv"));
 
 const TOPIC: Flag = Flag::new("t", "topic", Becomes::Place).required();
+const MESSAGE_ID: Flag = Flag::new("i", "msgId", Becomes::Place).required();
 const CLUSTER: Flag = Flag::new("c", "clusterName", Becomes::Option("--cluster"));
 const BROKER: Flag = Flag::new("b", "brokerAddr", Becomes::Option("--broker"));
 const PERM: Flag = Flag::new("p", "perm", Becomes::Converted("--perm", perm));
@@ -245,6 +246,34 @@ pub(super) const NAMES: &[Old] = &[
             Flag::new("g", "producerGroup", Becomes::Place).required(),
             Flag::new("t", "topic", Becomes::Nothing(ALL_BROKERS)),
         ],
+    },
+    Old {
+        name: "queryMsgById",
+        words: &["message", "view"],
+        more: &[],
+        joined_by: None,
+        flags: &[TOPIC, MESSAGE_ID, LMQ],
+    },
+    Old {
+        name: "queryMsgByKey",
+        words: &["message", "query"],
+        more: &[],
+        joined_by: None,
+        flags: &[
+            TOPIC,
+            Flag::new("k", "msgKey", Becomes::Place).required(),
+            Flag::new("m", "maxNum", Becomes::Option("--max")),
+            Flag::new("b", "beginTimestamp", Becomes::Option("--from")),
+            Flag::new("e", "endTimestamp", Becomes::Option("--until")),
+            LMQ,
+        ],
+    },
+    Old {
+        name: "queryMsgByUniqueKey",
+        words: &["message", "view"],
+        more: &[],
+        joined_by: None,
+        flags: &[TOPIC, MESSAGE_ID, LMQ],
     },
     Old {
         name: "resetOffsetByTime",

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use rocketry::{Compression, Message, MessageExt, SendStatus, StartAt};
+use rocketry::{
+    AutoBatch, Compression, Message, MessageExt, ProducerConfig, SendStatus, StartAt, TopicOptions,
+};
 
 use crate::{PATIENCE, read, start};
 
@@ -267,7 +269,7 @@ async fn many_concurrent_senders_lose_and_repeat_nothing() {
     assert_eq!(bodies.len(), 64 * 30);
 }
 
-/// P-023: a half message would be invisible; a message with a delay waits. Neither is lost as an ordinary one.
+/// P-066
 #[tokio::test]
 async fn a_message_that_the_server_refuses_is_an_error() {
     let (_server, client) = start().await;
@@ -289,4 +291,82 @@ async fn a_message_that_the_server_refuses_is_an_error() {
         error.response_code().is_some() && !error.maybe_stored(),
         "{error:#}"
     );
+}
+
+/// P-099, P-101: every caller's result is where a reader finds its message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gathered_messages_are_where_their_results_say() {
+    let (_server, client) = start().await;
+    let config = ProducerConfig {
+        auto_batch: Some(AutoBatch::default()),
+        ..ProducerConfig::default()
+    };
+    let producer = client.producer("PG").config(config).await.unwrap();
+    let mut sends = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let producer = producer.clone();
+        sends.spawn(async move {
+            let message = Message::new("gathered", format!("{n}")).key(format!("k{n}"));
+            let message = if n % 2 == 0 {
+                message.tag("even")
+            } else {
+                message
+            };
+            let result = if n % 3 == 0 {
+                producer.enqueue(message).await.unwrap().await
+            } else {
+                producer.send(message).await
+            };
+            (n, result.unwrap())
+        });
+    }
+    let results: BTreeMap<_, _> = sends.join_all().await.into_iter().collect();
+    let mut reader = client.reader("gathered").await.unwrap();
+    for message in read(&mut reader, 200).await {
+        let n: i32 = body_of(&message).parse().unwrap();
+        let result = &results[&n];
+        assert_eq!(message.msg_id(), result.msg_id);
+        assert_eq!(message.offset_msg_id(), result.offset_msg_id);
+        assert_eq!(
+            (message.queue_id, message.queue_offset),
+            (result.queue.queue_id, result.queue_offset)
+        );
+        assert_eq!(message.tags(), (n % 2 == 0).then_some("even"));
+        assert!(message.keys().eq([format!("k{n}")]));
+    }
+}
+
+/// P-088, for batches that gather themselves: messages of one key arrive in the order in which they were enqueued.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gathered_messages_of_a_key_keep_their_order() {
+    let (_server, client) = start().await;
+    let admin = client.admin();
+    let options = TopicOptions::default();
+    admin.create_topic("in-order", &options).await.unwrap();
+    let config = ProducerConfig {
+        auto_batch: Some(AutoBatch {
+            max_bytes: 100,
+            ..AutoBatch::default()
+        }),
+        ..ProducerConfig::default()
+    };
+    let producer = client.producer("PG").config(config).await.unwrap();
+    let mut tickets = Vec::new();
+    for n in 0..2000 {
+        let message = Message::new("in-order", format!("{n}"));
+        let key = format!("key-{}", n % 5);
+        tickets.push(producer.enqueue(message).strict_shard(key).await.unwrap());
+    }
+    for ticket in tickets {
+        ticket.await.unwrap();
+    }
+    let mut last = BTreeMap::new();
+    let mut reader = client.reader("in-order").await.unwrap();
+    let mut messages = read(&mut reader, 2000).await;
+    messages.sort_by_key(|message| (message.queue_id, message.queue_offset));
+    for message in messages {
+        let n: i32 = body_of(&message).parse().unwrap();
+        let before = last.insert(n % 5, n);
+        assert_eq!(before.unwrap_or(n % 5 - 5), n - 5);
+    }
 }

@@ -245,6 +245,24 @@ mod tests {
     }
 
     #[test]
+    fn one_of_each_kind_is_woken() {
+        let at = Instant::now() + Duration::from_secs(9);
+        let mut holds = Holds::new(9);
+        for name in ["a1", "a2", "b1", "c1"] {
+            let waiter = pull(name, 0, None);
+            holds.hold(queue("T", 0), 1, at, waiter).unwrap();
+        }
+        let kind = |waiter: &Pull| Arc::from(&waiter.name[..1]);
+        let not_c = |waiter: &Pull| !waiter.name.starts_with('c');
+        assert_eq!(holds.count_of(&queue("T", 0), not_c), 3);
+        let mut woken = |queue| names(&holds.first_of_each(&queue, not_c, kind));
+        assert!(woken(queue("T", 1)).is_empty());
+        assert_eq!(woken(queue("T", 0)), ["a1", "b1"]);
+        assert_eq!(woken(queue("T", 0)), ["a2"]);
+        assert_eq!(holds.len(), 1);
+    }
+
+    #[test]
     fn expiry_is_in_order_and_exact() {
         let now = Instant::now();
         let ms = Duration::from_millis;

@@ -16,8 +16,9 @@
 //!
 //! - `dispatch` is the table of contents: which function serves which request code;
 //! - `processor` holds those functions, `broker` the handles they share;
-//! - `writer` is the one thread that appends to the log, `hold` keeps the pulls that wait for a message;
-//! - `transaction` keeps half messages until their producers decide;
+//! - `writer` is the one thread that appends to the log, `hold` keeps the pulls and pops that wait for a message;
+//! - `schedule` and `timer` keep messages until their time, `transaction` half messages until their producers decide, `pop` what was
+//!   taken until it is acknowledged: all of it in queues of the log, so that it survives what the log survives;
 //! - `name_server`, `clients`, `queue_locks`, `offsets` are tables that know no socket and no clock.
 
 mod announce;

@@ -12,10 +12,10 @@ use rocketry_protocol::{
     },
     hash::java_string_hash,
     header::{
-        CreateTopicRequest, GetBrokerConsumeStatsRequest, PullMessageRequest,
-        QueryConsumeQueueRequest, QueryConsumeTimeSpanRequest, QueryCorrectionOffsetRequest,
-        SendMessageReply, SendMessageRequest, UpdateConsumerOffsetRequest,
-        UpdateGroupForbiddenRequest,
+        CreateTopicRequest, DeleteSubscriptionGroupRequest, GetBrokerConsumeStatsRequest,
+        OffsetReply, PullMessageRequest, QueryConsumeQueueRequest, QueryConsumeTimeSpanRequest,
+        QueryConsumerOffsetRequest, QueryCorrectionOffsetRequest, SendMessageReply,
+        SendMessageRequest, UpdateConsumerOffsetRequest, UpdateGroupForbiddenRequest,
     },
     properties::name,
 };
@@ -186,6 +186,7 @@ async fn the_units_of_a_queue_are_shown() {
     );
 }
 
+/// S-077.
 #[tokio::test]
 async fn s077_a_group_can_be_forbidden_to_read_a_topic() {
     let (wire, _) = counted().await;
@@ -223,6 +224,7 @@ fn settings(text: &'static str) -> RemotingCommand {
     RemotingCommand::bare_request(RequestCode::UPDATE_BROKER_CONFIG).with_body(text)
 }
 
+/// S-075.
 #[tokio::test]
 async fn s075_settings_of_a_running_broker_are_changed_within_limits() {
     let wire = Wire::start().await;
@@ -319,4 +321,67 @@ async fn s030_a_priority_chooses_the_queue() {
     let parked = wire.read_all("SCHEDULE_TOPIC_XXXX", 17).await;
     assert_eq!(parked[0].property(name::PRIORITY), None);
     assert_eq!(parked[0].property(name::REAL_QID), Some("0"));
+}
+
+/// S-035.
+#[tokio::test]
+async fn s035_a_read_only_broker_refuses_ordered_topics_only() {
+    let wire = Wire::start().await;
+    let ordered = CreateTopicRequest {
+        order: true,
+        ..topic("ordered", 1)
+    };
+    assert_eq!(wire.ask_broker(&ordered).await.code, 0);
+    assert_eq!(wire.ask_broker(&topic("T", 1)).await.code, 0);
+    assert_eq!(wire.broker(settings("brokerPermission=4")).await.code, 0);
+    let response = wire.broker(send(&request_to("ordered"), "x")).await;
+    assert_eq!(
+        (response.code, response.remark.as_deref()),
+        (
+            16,
+            Some("the broker[127.0.0.1] sending message is forbidden")
+        )
+    );
+    assert_eq!(wire.broker(send(&request_to("T"), "x")).await.code, 0);
+    assert_eq!(wire.broker(settings("brokerPermission=6")).await.code, 0);
+    assert_eq!(wire.broker(send(&request_to("ordered"), "x")).await.code, 0);
+}
+
+/// S-076.
+#[tokio::test]
+async fn s076_a_group_is_deleted_with_its_offsets_or_without() {
+    let (wire, _) = counted().await;
+    commit(&wire, "other", 0, 1).await;
+    let delete = |group_name, clean_offset| DeleteSubscriptionGroupRequest {
+        group_name,
+        clean_offset,
+    };
+    assert_eq!(wire.ask_broker(&delete("CG", false)).await.code, 0);
+    assert_eq!(wire.ask_broker(&delete("other", true)).await.code, 0);
+    assert_eq!(wire.ask_broker(&delete("nobody", true)).await.code, 0);
+    let offset_of = async |group| {
+        let request = QueryConsumerOffsetRequest {
+            consumer_group: group,
+            topic: "T",
+            queue_id: 0,
+            set_zero_if_not_found: Some(false),
+            broker_name: None,
+        };
+        let response = wire.ask_broker(&request).await;
+        (response.code == 0).then(|| response.header::<OffsetReply>().unwrap().offset)
+    };
+    assert_eq!(offset_of("CG").await, Some(2));
+    assert_eq!(offset_of("other").await, None);
+    let update = UpdateConsumerOffsetRequest {
+        consumer_group: "CG",
+        topic: "T",
+        queue_id: 0,
+        commit_offset: 3,
+        broker_name: None,
+    };
+    let response = wire.ask_broker(&update).await;
+    assert_eq!(
+        (response.code, response.remark.as_deref()),
+        (26, Some("Group CG not exist!"))
+    );
 }

@@ -45,6 +45,7 @@ fn cluster(client_id: &str) -> HeartbeatData {
     heartbeat(client_id, "G", MessageModel::Clustering, &["T"])
 }
 
+/// S-061.
 #[tokio::test]
 async fn s061_members_are_told_of_every_change() {
     let wire = Wire::start().await;
@@ -90,6 +91,7 @@ async fn s061_members_are_told_of_every_change() {
     );
 }
 
+/// S-061.
 #[tokio::test]
 async fn s061_broadcasting_groups_are_not_told() {
     let wire = Wire::start().await;
@@ -110,6 +112,7 @@ async fn s061_broadcasting_groups_are_not_told() {
     );
 }
 
+/// S-060.
 #[tokio::test]
 async fn s060_heartbeats_of_both_versions() {
     let wire = Wire::start().await;
@@ -131,6 +134,7 @@ async fn s060_heartbeats_of_both_versions() {
     assert_eq!(wire.namesrv(route).await.code, 0);
 }
 
+/// S-062.
 #[tokio::test]
 async fn s062_the_members_of_a_group() {
     let wire = Wire::start().await;
@@ -151,6 +155,7 @@ async fn s062_the_members_of_a_group() {
     assert_eq!(body.consumer_id_list, ["a", "b"]);
 }
 
+/// S-063.
 #[tokio::test]
 async fn s063_queue_locks_are_exclusive() {
     let wire = Wire::start().await;
@@ -198,6 +203,7 @@ fn commit(
     }
 }
 
+/// S-058.
 #[tokio::test]
 async fn s058_an_unknown_offset_is_0_only_where_message_0_is() {
     let wire = Wire::start().await;
@@ -224,6 +230,7 @@ async fn s058_an_unknown_offset_is_0_only_where_message_0_is() {
     );
 }
 
+/// S-059.
 #[tokio::test]
 async fn s059_commits_are_checked_and_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -254,6 +261,7 @@ async fn s059_commits_are_checked_and_survive_a_restart() {
     let _: &Server = &wire.server;
 }
 
+/// S-064.
 #[tokio::test]
 async fn s064_a_reset_reaches_the_next_pull() {
     let wire = Wire::start().await;
@@ -335,6 +343,7 @@ impl Handler for Answering {
     }
 }
 
+/// S-065.
 #[tokio::test]
 async fn s065_requests_are_passed_on_to_the_consumer_that_they_name() {
     let wire = Wire::start().await;

@@ -142,6 +142,7 @@ async fn s036_a_message_that_is_sent_back_returns_and_ends_as_a_dead_letter() {
     assert_eq!(wire.read_all("%DLQ%G", 0).await.len(), 2);
 }
 
+/// S-039.
 #[tokio::test]
 async fn s039_a_plain_send_to_a_retry_topic_ends_as_a_dead_letter() {
     let wire = Wire::start().await;
@@ -162,6 +163,7 @@ async fn s039_a_plain_send_to_a_retry_topic_ends_as_a_dead_letter() {
     assert_eq!(&*first_of(&wire, "%RETRY%G", 0).await.body, b"once more");
 }
 
+/// S-040.
 #[tokio::test]
 async fn s040_a_group_without_retry_queues_drops_what_is_sent_back() {
     let wire = Wire::start().await;

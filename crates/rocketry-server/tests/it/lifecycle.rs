@@ -114,6 +114,7 @@ fn full_text(error: &ServerError) -> String {
     text
 }
 
+/// S-014.
 #[tokio::test]
 async fn s014_unknown_codes_are_answered_on_both_ports() {
     let wire = Wire::start().await;

@@ -136,6 +136,7 @@ async fn s001_a_foreign_broker_registers() {
     );
 }
 
+/// S-003.
 #[tokio::test]
 async fn s003_a_damaged_registration_is_refused() {
     let wire = Wire::start().await;
@@ -148,6 +149,7 @@ async fn s003_a_damaged_registration_is_refused() {
     );
 }
 
+/// S-005.
 #[tokio::test]
 async fn s005_a_closed_connection_unregisters_its_broker() {
     let wire = Wire::start().await;
@@ -221,6 +223,7 @@ async fn s008_old_and_new_clients_get_their_json() {
     );
 }
 
+/// S-009.
 #[tokio::test]
 async fn s009_key_values_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -270,6 +273,7 @@ async fn s009_key_values_survive_a_restart() {
     );
 }
 
+/// S-010.
 #[tokio::test]
 async fn s010_routes_and_registrations_carry_the_order_configuration() {
     let mut config = ServerConfig::temp();

@@ -155,6 +155,7 @@ async fn nothing_comes(wire: &Wire, ms: i64) {
     );
 }
 
+/// S-080.
 #[tokio::test]
 async fn s080_what_is_not_acknowledged_comes_again() {
     let wire = with_topic(quick()).await;
@@ -193,6 +194,7 @@ async fn s080_what_is_not_acknowledged_comes_again() {
     assert_eq!(wire.read_all(RETRY, 0).await.len(), 1);
 }
 
+/// S-081.
 #[tokio::test]
 async fn s081_a_changed_time_counts_instead_of_the_first() {
     let wire = with_topic(quick()).await;
@@ -230,6 +232,7 @@ async fn s081_a_changed_time_counts_instead_of_the_first() {
     assert_eq!(wire.read_all(RETRY, 0).await.len(), 1, "once");
 }
 
+/// S-082.
 #[tokio::test]
 async fn s082_a_batch_of_acknowledgements_leaves_the_others() {
     let wire = with_topic(quick()).await;
@@ -269,6 +272,7 @@ async fn s082_a_batch_of_acknowledgements_leaves_the_others() {
     assert_eq!(again[0].body(), "b");
 }
 
+/// S-083.
 #[tokio::test]
 async fn s083_a_pop_waits_for_a_message_or_its_time() {
     let wire = with_topic(quick()).await;
@@ -353,6 +357,7 @@ async fn s083_a_pop_waits_for_a_message_or_its_time() {
     assert_eq!(response.response_code(), ResponseCode::POLLING_FULL);
 }
 
+/// S-085.
 #[tokio::test]
 async fn s085_acknowledgements_must_fit_a_queue() {
     let wire = with_topic(quick()).await;
@@ -418,6 +423,7 @@ fn in_dir(dir: &Path) -> ServerConfig {
     config
 }
 
+/// S-086.
 #[tokio::test]
 async fn s086_receipts_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -458,6 +464,7 @@ fn queues(body: &QueryAssignmentResponseBody) -> Vec<(i32, Option<MessageRequest
         .collect()
 }
 
+/// S-087.
 #[tokio::test]
 async fn s087_the_broker_assigns_queues_and_remembers_who_pops() {
     let dir = tempfile::tempdir().unwrap();

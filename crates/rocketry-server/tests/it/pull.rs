@@ -23,6 +23,7 @@ fn waiting(topic: &str, offset: i64, ms: i64) -> PullMessageRequest<'_> {
     }
 }
 
+/// S-050.
 #[tokio::test]
 async fn s050_at_most_32_messages_or_256_kib_and_always_one() {
     let wire = Wire::start().await;
@@ -50,6 +51,7 @@ async fn s050_at_most_32_messages_or_256_kib_and_always_one() {
     assert_eq!(decode(&response.body).len(), 1);
 }
 
+/// S-051.
 #[tokio::test]
 async fn s051_offsets_outside_the_queue() {
     let wire = Wire::start().await;
@@ -75,6 +77,7 @@ async fn s051_offsets_outside_the_queue() {
     }
 }
 
+/// S-052.
 #[tokio::test]
 async fn s052_a_message_wakes_a_parked_pull() {
     let wire = std::sync::Arc::new(Wire::start().await);
@@ -113,6 +116,7 @@ pub(crate) async fn wait_until_parked(wire: &Wire) {
     }
 }
 
+/// S-052.
 #[tokio::test]
 async fn s052_a_parked_pull_ends_when_its_time_is_up() {
     let wire = Wire::start().await;
@@ -127,6 +131,7 @@ async fn s052_a_parked_pull_ends_when_its_time_is_up() {
     );
 }
 
+/// S-053.
 #[tokio::test]
 async fn s053_other_tags_do_not_wake() {
     let wire = std::sync::Arc::new(Wire::start().await);
@@ -149,6 +154,7 @@ async fn s053_other_tags_do_not_wake() {
     assert_eq!(&*messages[0].body, b"a again");
 }
 
+/// S-054.
 #[tokio::test]
 async fn s054_tags_filter_by_hash() {
     let wire = Wire::start().await;
@@ -185,6 +191,7 @@ async fn s054_tags_filter_by_hash() {
     );
 }
 
+/// S-049.
 #[tokio::test]
 async fn s049_refusals_come_in_javas_order() {
     let mut config = ServerConfig::temp();
@@ -321,6 +328,7 @@ async fn make_group(wire: &Wire, config: SubscriptionGroupConfig) {
     assert_eq!(response.code, 0, "{:?}", response.remark);
 }
 
+/// S-056.
 #[tokio::test]
 async fn s056_the_commit_flag_commits() {
     let wire = Wire::start().await;

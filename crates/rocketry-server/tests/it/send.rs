@@ -14,6 +14,7 @@ use rocketry_server::{FlushMode, ServerConfig};
 
 use crate::common::{TIMEOUT, Wire, decode, request_to, send};
 
+/// S-020.
 #[tokio::test]
 async fn s020_an_unknown_topic_is_created_visible_and_persisted() {
     let wire = Wire::start().await;
@@ -38,6 +39,7 @@ async fn s020_an_unknown_topic_is_created_visible_and_persisted() {
     );
 }
 
+/// S-021.
 #[tokio::test]
 async fn s021_without_automatic_creation_the_topic_does_not_exist() {
     let mut config = ServerConfig::temp();
@@ -137,6 +139,7 @@ async fn s022_refusals_name_their_reason() {
     }
 }
 
+/// S-018.
 #[tokio::test]
 async fn s018_a_missing_field_is_named_and_the_connection_stays() {
     let wire = Wire::start().await;
@@ -196,6 +199,7 @@ async fn s026_answers_and_stored_messages_have_what_clients_need() {
     assert!((0..4).contains(&any.queue_id));
 }
 
+/// S-027.
 #[tokio::test]
 async fn s027_bodies_and_properties_at_their_limits() {
     let wire = Wire::start().await;
@@ -220,6 +224,7 @@ async fn s027_bodies_and_properties_at_their_limits() {
     assert_eq!(response.code, 13);
 }
 
+/// S-028.
 #[tokio::test]
 async fn s028_a_batch_becomes_consecutive_messages_with_their_own_properties() {
     let wire = Wire::start().await;
@@ -289,6 +294,7 @@ async fn old_clients_send_with_long_field_names() {
     assert_eq!(reply.queue_offset, 0);
 }
 
+/// S-015.
 #[tokio::test]
 async fn s015_one_way_sends_are_stored_and_never_answered() {
     let wire = Wire::start().await;
@@ -299,6 +305,7 @@ async fn s015_one_way_sends_are_stored_and_never_answered() {
     assert_eq!(last.queue_offset, 1);
 }
 
+/// S-033.
 #[tokio::test]
 async fn s033_concurrent_sends_to_one_queue_leave_no_gap() {
     let wire = std::sync::Arc::new(Wire::start().await);
@@ -319,6 +326,7 @@ async fn s033_concurrent_sends_to_one_queue_leave_no_gap() {
     );
 }
 
+/// S-031.
 #[tokio::test]
 async fn s031_sync_flush_answers_after_the_sync() {
     let mut config = ServerConfig::temp();
@@ -329,6 +337,7 @@ async fn s031_sync_flush_answers_after_the_sync() {
     assert_eq!(wire.read_all("T", 0).await.len(), 1);
 }
 
+/// S-068.
 #[tokio::test]
 async fn s068_a_message_is_viewed_by_its_offset_id() {
     let wire = Wire::start().await;

@@ -102,6 +102,7 @@ async fn s055_pulls_return_what_the_condition_holds_for() {
     assert_eq!((response.code, reply.next_begin_offset), (20, 5));
 }
 
+/// S-055.
 #[tokio::test]
 async fn s055_what_does_not_compile_is_refused_with_its_place() {
     const FAULT: &str =

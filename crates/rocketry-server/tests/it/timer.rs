@@ -96,6 +96,7 @@ async fn s092_a_timed_message_arrives_within_a_second_of_its_time() {
     }
 }
 
+/// S-034.
 #[tokio::test]
 async fn s034_times_that_cannot_be_kept_are_refused_and_past_ones_are_delivered_at_once() {
     let wire = Wire::start().await;
@@ -166,6 +167,7 @@ async fn s094_waiting_messages_survive_a_stop_and_a_lost_wheel() {
     assert_eq!(wire.read_all(TIMER, 0).await.len(), 4);
 }
 
+/// S-095.
 #[tokio::test]
 async fn s095_ten_thousand_messages_of_one_second_come_once_each() {
     const COUNT: usize = 10_000;
@@ -206,6 +208,7 @@ async fn s095_ten_thousand_messages_of_one_second_come_once_each() {
     assert_eq!(wire.read_all("T", 1).await.len(), COUNT);
 }
 
+/// S-079.
 #[tokio::test]
 async fn s079_a_recalled_message_is_never_delivered() {
     let wire = Wire::with(quick()).await;
@@ -230,6 +233,7 @@ async fn s079_a_recalled_message_is_never_delivered() {
     );
 }
 
+/// S-079.
 #[tokio::test]
 async fn s079_a_recall_must_fit_its_message_and_be_allowed() {
     let wire = Wire::with(quick()).await;

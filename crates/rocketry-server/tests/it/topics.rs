@@ -34,6 +34,7 @@ fn create<'a>(topic: &'a str, attributes: Option<&'a str>) -> CreateTopicRequest
     }
 }
 
+/// S-069.
 #[tokio::test]
 async fn s069_topics_are_created_changed_and_deleted() {
     let wire = Wire::start().await;
@@ -191,6 +192,7 @@ async fn queues_without_a_topic_are_cleaned_when_asked_for() {
     assert!(!queues.join("T").exists() && queues.join("U").exists());
 }
 
+/// S-070.
 #[tokio::test]
 async fn s070_topics_come_in_pages() {
     let wire = Wire::start().await;
@@ -233,6 +235,7 @@ async fn s070_topics_come_in_pages() {
     );
 }
 
+/// S-072.
 #[tokio::test]
 async fn s072_offsets_of_queues() {
     let wire = Wire::start().await;
@@ -286,6 +289,7 @@ async fn s072_offsets_of_queues() {
     }
 }
 
+/// S-073.
 #[tokio::test]
 async fn s073_topic_and_consume_stats_agree_with_what_was_sent() {
     let wire = Wire::start().await;
@@ -349,6 +353,7 @@ async fn s073_topic_and_consume_stats_agree_with_what_was_sent() {
     );
 }
 
+/// S-074.
 #[tokio::test]
 async fn s074_runtime_information_has_every_key_that_tools_read() {
     let wire = Wire::start().await;

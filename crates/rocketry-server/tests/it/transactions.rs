@@ -147,6 +147,7 @@ async fn question(asked: &mut Questions) -> (Sent, MessageExt) {
     (sent, message)
 }
 
+/// S-041.
 #[tokio::test]
 async fn s041_a_half_message_is_delivered_once_it_is_committed() {
     let wire = Wire::start().await;
@@ -179,6 +180,7 @@ async fn s041_a_half_message_is_delivered_once_it_is_committed() {
     assert_eq!(bodies(&wire, OP, 0).await, ["0,"]);
 }
 
+/// S-042.
 #[tokio::test]
 async fn s042_a_message_that_is_rolled_back_is_never_seen() {
     let wire = Wire::start().await;
@@ -191,6 +193,7 @@ async fn s042_a_message_that_is_rolled_back_is_never_seen() {
     assert_eq!(op.properties.as_str(), "WAIT\u{1}true\u{2}TAGS\u{1}d\u{2}");
 }
 
+/// S-043.
 #[tokio::test]
 async fn s043_a_decision_must_name_the_half_message_and_its_producer() {
     let wire = Wire::start().await;
@@ -237,6 +240,7 @@ async fn s043_a_decision_must_name_the_half_message_and_its_producer() {
     assert!(wire.read_all(OP, 0).await.is_empty());
 }
 
+/// S-044.
 #[tokio::test]
 async fn s044_no_decision_is_not_answered_and_the_producer_is_asked() {
     let wire = Wire::with(hasty()).await;
@@ -274,6 +278,7 @@ async fn s044_no_decision_is_not_answered_and_the_producer_is_asked() {
     assert_eq!(bodies(&wire, "T", 2).await, ["x"]);
 }
 
+/// S-045.
 #[tokio::test]
 async fn s045_a_transaction_that_stays_undecided_is_given_up() {
     let mut config = hasty();
@@ -304,6 +309,7 @@ async fn s045_a_transaction_that_stays_undecided_is_given_up() {
     assert!(wire.read_all("T", 2).await.is_empty());
 }
 
+/// S-046.
 #[tokio::test]
 async fn s046_a_message_may_ask_not_to_be_checked_for_some_time() {
     let wire = Wire::with(hasty()).await;
@@ -350,6 +356,7 @@ async fn s046_a_message_may_ask_not_to_be_checked_for_some_time() {
     assert_eq!(bodies(&wire, "T", 2).await, ["waits", "late"]);
 }
 
+/// S-047.
 #[tokio::test]
 async fn s047_a_restart_keeps_the_undecided_and_delivers_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
@@ -382,6 +389,7 @@ async fn s047_a_restart_keeps_the_undecided_and_delivers_nothing_twice() {
     assert_eq!(bodies(&wire, "T", 2).await, ["committed", "undecided"]);
 }
 
+/// S-048.
 #[tokio::test]
 async fn s048_a_transaction_waits_for_a_producer_to_come_back() {
     let mut config = hasty();

@@ -25,6 +25,7 @@ mod reader;
 mod recovery;
 mod remove;
 mod retention;
+mod seal;
 mod shared;
 mod timer;
 mod unit_files;

@@ -37,6 +37,8 @@ pub struct StoreOptions {
     pub flush: FlushMode,
     /// Largest body in bytes. Default: 4 MiB. Java: `maxMessageSize`.
     pub max_message_bytes: usize,
+    /// Whether every record ends with a check sum of itself, the property `__CRC32#`. Default: false. Java: `enabledAppendPropCRC`
+    pub record_crc: bool,
     /// Time between two writes of consume-queue units that wait in memory. Default: 1 s. Java: `flushIntervalConsumeQueue`.
     pub queue_write_interval: Duration,
     /// Time between two syncs of the consume queues, after which the checkpoint moves on: what a start after a kill has to read
@@ -58,6 +60,7 @@ impl Default for StoreOptions {
             index_units: 20_000_000,
             flush: FlushMode::Async,
             max_message_bytes: 4 << 20,
+            record_crc: false,
             queue_write_interval: Duration::from_secs(1),
             queue_sync_interval: Duration::from_secs(10),
             delay_levels: [

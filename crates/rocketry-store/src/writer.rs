@@ -12,6 +12,7 @@ use crate::{
     index::{IndexKey, keys_of},
     metadata::{Ends, Range},
     number::{signed, size},
+    seal,
     shared::{Newest, Shared},
 };
 
@@ -89,10 +90,13 @@ pub struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) flusher: Flusher,
     tail: Tail,
+    record_crc: bool,
     pub(crate) dispatcher: Dispatcher,
     pending: Vec<Pending>,
     /// Keys of the pending messages, for the index.
     keys: Vec<IndexKey>,
+    /// Properties of the record being placed, where they differ from those given.
+    properties: Vec<u8>,
     closed: bool,
 }
 
@@ -100,11 +104,13 @@ impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, flusher: Flusher, dispatcher: Dispatcher) -> Self {
         Self {
             tail: Tail::new(Arc::clone(&shared.log)),
+            record_crc: shared.options.record_crc,
             shared,
             flusher,
             dispatcher,
             pending: Vec::new(),
             keys: Vec::new(),
+            properties: Vec::new(),
             closed: false,
         }
     }
@@ -124,7 +130,7 @@ impl Writer {
         self.shared.check_takes()?;
         let record = record_of(message, store_ms);
         self.check(&record)?;
-        let bytes = record.encoded_len();
+        let bytes = self.most_bytes(&record);
         self.check_record_bytes(bytes)?;
         self.make_room(bytes)?;
         self.place(record)
@@ -149,7 +155,7 @@ impl Writer {
         for item in items {
             let record = record_of(&item_of(common, item), store_ms);
             self.check(&record)?;
-            bytes += record.encoded_len();
+            bytes += self.most_bytes(&record);
         }
         self.check_record_bytes(bytes)?;
         self.make_room(bytes)?;
@@ -278,6 +284,19 @@ impl Writer {
         self.shared.unlock();
     }
 
+    /// Bytes of a record with what placing may add to it.
+    fn most_bytes(&self, record: &Record<'_>) -> usize {
+        record.encoded_len() + self.added_bytes(record)
+    }
+
+    const fn added_bytes(&self, record: &Record<'_>) -> usize {
+        if seal::is_needed(record.sys_flag, self.record_crc) {
+            seal::MAX_ADDED_BYTES
+        } else {
+            0
+        }
+    }
+
     fn check(&self, record: &Record<'_>) -> Result<(), AppendError> {
         let limit = self.shared.options.max_message_bytes;
         if record.body.len() > limit {
@@ -286,7 +305,7 @@ impl Writer {
                 limit,
             });
         }
-        if record.properties.len() > properties::MAX_BYTES {
+        if record.properties.len() + self.added_bytes(record) > properties::MAX_BYTES {
             return Err(AppendError::PropertiesTooLong {
                 bytes: record.properties.len(),
             });
@@ -330,7 +349,36 @@ impl Writer {
     }
 
     /// Gives the record its offsets and its body's check sum, and encodes it.
-    fn place(&mut self, mut record: Record<'_>) -> Result<Appended, AppendError> {
+    fn place(&mut self, record: Record<'_>) -> Result<Appended, AppendError> {
+        if !seal::is_needed(record.sys_flag, self.record_crc) {
+            return self.place_as_is(record, false);
+        }
+        let slot = self.dispatcher.slot_of(record.topic, record.queue_id);
+        let next = signed(self.dispatcher.next(slot));
+        let mut properties = std::mem::take(&mut self.properties);
+        seal::extend(
+            record.properties,
+            record.sys_flag,
+            next,
+            self.record_crc,
+            &mut properties,
+        );
+        let placed = self.place_as_is(
+            Record {
+                properties: &properties,
+                ..record
+            },
+            self.record_crc,
+        );
+        self.properties = properties;
+        placed
+    }
+
+    fn place_as_is(
+        &mut self,
+        mut record: Record<'_>,
+        record_crc: bool,
+    ) -> Result<Appended, AppendError> {
         let slot = self.dispatcher.slot_of(record.topic, record.queue_id);
         let in_queue = belongs_in_queue(record.sys_flag);
         let log_offset = self.tail.position();
@@ -346,6 +394,11 @@ impl Writer {
                 reason: error.to_string(),
             })?;
         let bytes = size(self.tail.position() - log_offset);
+        if record_crc {
+            let buffer = self.tail.buffer();
+            let start = buffer.len() - bytes;
+            seal::write_crc(buffer.get_mut(start..).unwrap_or_default());
+        }
         // a record is smaller than a file, which is smaller than 2^31
         let len = u32::try_from(bytes).unwrap_or(u32::MAX);
         let levels = &self.shared.options.delay_levels;

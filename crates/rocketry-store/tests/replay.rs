@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_sign_loss,
+    clippy::cast_possible_truncation,
     reason = "a test fails by panicking"
 )]
 

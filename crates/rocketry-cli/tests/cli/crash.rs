@@ -15,10 +15,9 @@ use rocketry_protocol::{RemotingCommand, header::SendMessageRequest};
 use rocketry_remoting::{ConnectOptions, Connections, Deadline, Unsupported};
 use tokio::{sync::Notify, task::JoinSet};
 
-use crate::support::Served;
+use crate::support::{Served, run};
 
 const TOPIC: &str = "Crash";
-const KILLS: u64 = 20;
 const SENDERS: u64 = 8;
 
 /// Where each acknowledged message must be.
@@ -34,12 +33,19 @@ async fn acknowledged_messages_survive_sync_flush() {
     kill_and_recover("sync").await;
 }
 
+/// Kills per flush mode: 20, or what `ROCKETRY_KILLS` says.
+fn kills() -> u64 {
+    std::env::var("ROCKETRY_KILLS").map_or(20, |text| text.parse().expect("a number"))
+}
+
+/// S-108, and S5 with `ROCKETRY_KILLS=100`.
 async fn kill_and_recover(flush: &str) {
+    let kills = kills();
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
     let mut random = fastrand::Rng::with_seed(flush.len() as u64);
     let mut acknowledged = Acknowledged::new();
-    for round in 0..KILLS {
+    for round in 0..kills {
         let server = Served::start(&["--data", data, "--flush", flush]).await;
         let client = Client::connect(server.namesrv.as_str()).await.unwrap();
         let producer = client.producer("crash").retries(0).await.unwrap();
@@ -60,7 +66,14 @@ async fn kill_and_recover(flush: &str) {
     let server = Served::start(&["--data", data, "--flush", flush]).await;
     let client = Client::connect(server.namesrv.as_str()).await.unwrap();
     let producer = client.producer("crash").await.unwrap();
-    verify(&client, &producer, KILLS, &mut acknowledged).await;
+    verify(&client, &producer, kills, &mut acknowledged).await;
+    server.stop().await;
+    let check = run(&["store", "check", data]).await.ok();
+    println!(
+        "{flush}: {kills} kills, {} messages acknowledged; {}",
+        acknowledged.len(),
+        check.text().lines().next().unwrap_or_default()
+    );
 }
 
 /// Everything acknowledged is at its place, each offset holds one message without gaps, and the next message goes behind the last.

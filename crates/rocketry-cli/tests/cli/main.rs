@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test that panics has failed, which is what it is for"
 )]
 #![allow(unreachable_pub, reason = "helpers of one test crate")]

@@ -179,13 +179,13 @@ impl App {
         tasks.spawn(script.play(self.world.clone()));
         let workers = random.usize(1..=3);
         for _ in 0..workers {
-            let sends = random.usize(5..20);
+            let sends = random.usize(4..14);
             let worker = self.worker(random, options);
             tasks.spawn(worker.run(sends, 2 * healed_ms / sends as u64));
         }
-        let ordered = random.usize(0..15);
+        let ordered = random.usize(0..10);
         tasks.spawn(self.worker(random, options).run_ordered(ordered));
-        let strict = random.usize(0..30);
+        let strict = random.usize(0..16);
         tasks.spawn(self.worker(random, options).run_strict(strict));
         if let Some((after, patience)) = options.shutdown_after {
             sleep(after).await;

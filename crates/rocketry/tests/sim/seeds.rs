@@ -30,8 +30,9 @@ fn fault_of(seed: u64) -> Option<String> {
     }
 }
 
-/// Whatever happens to the cluster: each send ends once and in time, what is acknowledged is stored, what is called "not stored" is
-/// not, the order of sequential sends holds, the client recovers with the network, and nothing is left behind.
+/// P-010, P-149: whatever happens to the cluster: each send ends once and in time, what is acknowledged is stored, what is called "not
+/// stored" is not, orders hold, transactions come to what the application decided, the client recovers with the network, and neither
+/// permits, table entries, tasks nor connections are left.
 #[test]
 fn every_seed_holds() {
     if let Some(seed) = number("ROCKETRY_SIM_SEED") {

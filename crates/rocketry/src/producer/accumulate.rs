@@ -22,11 +22,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Mode, Outgoing, SendResult,
-    prepare::ensure_id,
-    select::Target,
-    send::{self, Order, Permits, Shared},
-    validate,
+    Outgoing, SendMode, SendResult, in_flight::Permits, order::Order, place, prepare::ensure_id,
+    select::Target, send, shared::Shared, validate,
 };
 use crate::{clock, error::Error};
 
@@ -81,7 +78,7 @@ struct Key {
     is_strict: bool,
     waits_for_store: bool,
     tags: Option<String>,
-    mode: Mode,
+    mode: SendMode,
 }
 
 #[derive(Debug)]
@@ -213,7 +210,7 @@ impl Shared {
     pub(super) async fn gather(
         self: &Arc<Self>,
         order: Order,
-        mode: Mode,
+        mode: SendMode,
         (started, deadline): (Instant, Instant),
         held: Held,
     ) -> Result<Gathered, Error> {
@@ -263,16 +260,16 @@ impl Shared {
         if target.is_chosen() && target.queue().is_none() {
             let route = tokio::select! {
                 biased;
-                route = send::route(self, topic, deadline) => route?,
+                route = place::route(self, topic, deadline) => route?,
                 () = self.abort.cancelled() => {
                     return Err(self.aborted(&Outgoing::Single(message.clone())));
                 }
             };
-            send::choose(self, &mut target, &route, message)?;
+            place::choose(self, &mut target, &route, message)?;
         }
         if let Target::Queue(queue) = target {
             let queue = self.namespace.wrap_queue(queue)?;
-            send::same_topic(&queue, topic.as_str())?;
+            place::same_topic(&queue, topic.as_str())?;
             return Ok(Target::Queue(queue));
         }
         Ok(target)
@@ -349,7 +346,7 @@ fn cut(members: Vec<Member>, key: &Key, max_bytes: usize) -> Vec<Vec<Member>> {
     let mut bytes = 0;
     for member in members {
         // A dropped synchronous send ends; an asynchronous one goes on.
-        if key.mode == Mode::Sync && member.caller.is_closed() {
+        if key.mode == SendMode::Sync && member.caller.is_closed() {
             continue;
         }
         let message = &member.message;

@@ -6,12 +6,12 @@ use rocketry_protocol::MessageQueue;
 use tokio::time::Instant;
 
 use super::{
-    Mode, SendResult,
+    SendMode, SendResult,
     explain::Explain,
     hooks::{MessageType, SendContext, SendHook, SendOutcome},
     interpret::Outcome,
     prepare::Prepared,
-    send::Shared,
+    shared::Shared,
 };
 use crate::{
     clock,
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Calls<'a> {
     shared: &'a Shared,
     prepared: &'a Prepared,
-    mode: Mode,
+    mode: SendMode,
     explain: Explain<'a>,
     attempt: u32,
     /// The attempt that `before` was called for, until `after` is.
@@ -41,7 +41,7 @@ impl<'a> Calls<'a> {
     pub(crate) fn new(
         shared: &'a Shared,
         prepared: &'a Prepared,
-        mode: Mode,
+        mode: SendMode,
         explain: Explain<'a>,
     ) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl<'a> Calls<'a> {
 
     /// The attempt has come to `outcome`; `error` says so of one that failed.
     pub(crate) fn attempted(&mut self, outcome: &Outcome, error: impl FnOnce() -> Option<Error>) {
-        if self.mode == Mode::Async || self.open.is_none() {
+        if self.mode == SendMode::Async || self.open.is_none() {
             return;
         }
         match outcome {
@@ -157,7 +157,7 @@ impl<'a> Calls<'a> {
         SendContext {
             send: self.explain.send(),
             attempt: self.attempt,
-            mode: self.mode.into(),
+            mode: self.mode,
             group: self.shared.encode.group().as_str(),
             client_id: client.client_id(),
             namespace: config

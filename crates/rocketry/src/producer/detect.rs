@@ -9,7 +9,7 @@ use std::{
 use rocketry_remoting::Deadline;
 use tokio::task::JoinSet;
 
-use super::send::Shared;
+use super::shared::Shared;
 use crate::{clock, suspect};
 
 /// The detector of [`crate::ProducerConfig::detector`].

@@ -14,7 +14,7 @@ use super::{
     },
     prepare::{Kind, Prepared},
     retry::Attempts,
-    send::Shared,
+    shared::Shared,
 };
 use crate::{clock, error::Error, guard::guarded, route::PublishRoute};
 

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rocketry_protocol::{Message, MessageQueue, Properties, properties::name};
 
-use super::{Decision, Mode, SendResult};
+use super::{Decision, SendMode, SendResult};
 use crate::{error::Error, guard::guarded};
 
 /// Called before and after attempts to send. Java: `SendMessageHook`.
@@ -95,38 +95,6 @@ pub enum SendOutcome<'a> {
     Failed(&'a Error),
     /// The send was dropped before there was an answer.
     Dropped,
-}
-
-/// How a message is sent. Java: `CommunicationMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SendMode {
-    /// [`crate::Producer::send`].
-    Sync,
-    /// [`crate::Producer::enqueue`].
-    Async,
-    /// [`crate::Producer::send_oneway`].
-    OneWay,
-}
-
-impl From<Mode> for SendMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Sync => Self::Sync,
-            Mode::Async => Self::Async,
-            Mode::OneWay => Self::OneWay,
-        }
-    }
-}
-
-impl fmt::Display for SendMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Sync => "sync",
-            Self::Async => "async",
-            Self::OneWay => "one-way",
-        })
-    }
 }
 
 /// What kind of message is sent. Java: `MessageType`.

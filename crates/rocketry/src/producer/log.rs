@@ -11,18 +11,18 @@
 use tokio::time::Instant;
 use tracing::{Level, Span, field};
 
-use super::{Mode, SendMode, interpret::Outcome, prepare::Prepared, retry::Attempts};
+use super::{SendMode, interpret::Outcome, prepare::Prepared, retry::Attempts};
 
 const TARGET: &str = "rocketry::send";
 
 /// The span of one send.
-pub(crate) fn span(group: &rocketry_protocol::Group, topic: &str, mode: Mode) -> Span {
+pub(crate) fn span(group: &rocketry_protocol::Group, topic: &str, mode: SendMode) -> Span {
     tracing::debug_span!(
         target: TARGET,
         "send",
         group = group.as_str(),
         topic,
-        mode = %SendMode::from(mode),
+        mode = %mode,
         msg_id = field::Empty,
     )
 }

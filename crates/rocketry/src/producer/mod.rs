@@ -1,6 +1,7 @@
 //! The producer's public calls. What happens to a message is in the stages, which `send::drive` runs in order.
 
 mod accumulate;
+mod attempt;
 mod calls;
 mod check;
 mod decision;
@@ -10,10 +11,13 @@ mod explain;
 mod fault;
 mod histogram;
 mod hooks;
+mod in_flight;
 mod interpret;
 mod log;
 mod metrics;
 mod observe;
+mod order;
+mod place;
 mod prepare;
 mod recall;
 mod request;
@@ -21,6 +25,7 @@ mod result;
 mod retry;
 mod select;
 mod send;
+mod shared;
 mod trace;
 mod transaction;
 mod validate;
@@ -34,13 +39,14 @@ pub use fault::LatencyPolicy;
 pub use histogram::Histogram;
 pub use hooks::{
     EndTransactionContext, EndTransactionHook, ForbiddenHook, MessageType, SendContext, SendHook,
-    SendMode, SendOutcome,
+    SendOutcome,
 };
 pub use metrics::{MetricsExporter, ProducerMetrics};
 pub use observe::{
     AttemptOutcome, Avoided, AvoidedBecause, BodyForm, PlainBecause, QueueChoice, RouteOrigin,
     SendEvent, SendObserver, SendStage,
 };
+pub use order::SendMode;
 pub use prepare::split_batch;
 pub use request::Answer;
 pub use result::{SendResult, SendStatus, ShutdownReport, Unsent};
@@ -51,7 +57,8 @@ pub use verdict::{IntoVerdict, Verdict};
 
 pub(crate) use check::ask as check_transaction;
 pub(crate) use interpret::classify;
-pub(crate) use send::Shared;
+pub(crate) use order::Outgoing;
+pub(crate) use shared::Shared;
 
 use std::{
     fmt,
@@ -72,8 +79,9 @@ use self::{
     accumulate::{Accumulator, Gathered},
     check::{Checker, Checks},
     hooks::Hooks,
+    order::Order,
     select::Target,
-    send::{HandedOver, Order},
+    send::HandedOver,
     trace::{TraceHook, Tracer},
 };
 #[cfg(feature = "trace-context")]
@@ -85,23 +93,6 @@ use crate::{
     error::{Error, ErrorKind},
     namespace::Namespace,
 };
-
-/// What an application sends at once.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    Single(Message),
-    Batch(Vec<Message>),
-    /// A batch that the producer has made of single messages with the same tags.
-    Gathered(Vec<Message>),
-}
-
-/// How a message is sent. Java: `CommunicationMode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Mode {
-    Sync,
-    Async,
-    OneWay,
-}
 
 /// A [`Producer`] to be: configure it, then await it.
 #[derive(Clone)]
@@ -590,7 +581,11 @@ impl<'a> IntoFuture for SendRequest<'a, Reply> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let result = self.producer.shared.send(self.order, Mode::Sync).await?;
+            let result = self
+                .producer
+                .shared
+                .send(self.order, SendMode::Sync)
+                .await?;
             result.ok_or_else(send::no_result)
         })
     }
@@ -622,7 +617,7 @@ impl<'a> IntoFuture for SendRequest<'a, OneWay> {
         Box::pin(async move {
             self.producer
                 .shared
-                .send(self.order, Mode::OneWay)
+                .send(self.order, SendMode::OneWay)
                 .await
                 .map(drop)
         })

@@ -9,8 +9,7 @@ use rocketry_protocol::{Message, MessageExt, NotARequest, Topic, properties::nam
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    BoxFuture, Mode, Outgoing, Producer, SendRequest, SendResult, Shared,
-    send::{self, Order},
+    BoxFuture, Outgoing, Producer, SendMode, SendRequest, SendResult, Shared, order::Order, send,
 };
 use crate::{
     clock,
@@ -122,7 +121,7 @@ impl Shared {
             properties.set(name::TTL, &budget.as_millis().to_string());
         }
         order.timeout = Some(deadline.saturating_duration_since(clock::now()));
-        let mut sending = pin!(self.send(order, Mode::Async));
+        let mut sending = pin!(self.send(order, SendMode::Async));
         let sent = tokio::select! {
             biased;
             // a reply says more than the broker's answer, and may be faster

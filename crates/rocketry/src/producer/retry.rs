@@ -9,7 +9,7 @@ use rocketry_protocol::{MessageQueue, ResponseCode};
 use tokio::time::Instant;
 
 use super::{
-    Mode, SendResult,
+    SendMode, SendResult,
     interpret::{Loss, Outcome},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(crate) struct Policy<'c> {
 
 impl<'c> Policy<'c> {
     /// `chosen`: the application has chosen the queue, by itself or through a selector.
-    pub(crate) fn of(mode: Mode, chosen: bool, config: &'c ProducerConfig) -> Self {
+    pub(crate) fn of(mode: SendMode, chosen: bool, config: &'c ProducerConfig) -> Self {
         let once = Self {
             attempts: 1,
             retry_codes: &[],
@@ -42,8 +42,8 @@ impl<'c> Policy<'c> {
             attempt_timeout: None,
         };
         match mode {
-            Mode::Sync if chosen => once,
-            Mode::Sync => Self {
+            SendMode::Sync if chosen => once,
+            SendMode::Sync => Self {
                 attempts: config.retries.saturating_add(1),
                 retry_codes: &config.retry_codes,
                 retry_not_durable: config.retry_not_durable,
@@ -52,11 +52,11 @@ impl<'c> Policy<'c> {
                 attempt_timeout: config.attempt_timeout,
             },
             // Java retries asynchronous sends for transport failures only, to a chosen queue as well.
-            Mode::Async => Self {
+            SendMode::Async => Self {
                 attempts: config.async_retries.saturating_add(1),
                 ..once
             },
-            Mode::OneWay => once,
+            SendMode::OneWay => once,
         }
     }
 
@@ -397,7 +397,7 @@ mod tests {
     fn retryable_answers_get_three_attempts_of_a_sync_send() {
         let config = ProducerConfig::default();
         for code in [1, 2, 14, 16, 17, 204, 205, 1500] {
-            let policy = Policy::of(Mode::Sync, false, &config);
+            let policy = Policy::of(SendMode::Sync, false, &config);
             let (tried, over) = run(policy, (0..9).map(|_| refused(code)).collect());
             assert_eq!(tried, 3, "code {code}");
             let error = error(over);
@@ -416,7 +416,7 @@ mod tests {
             retries: 0,
             ..ProducerConfig::default()
         };
-        let (tried, _) = run(Policy::of(Mode::Sync, false, &once), vec![refused(1)]);
+        let (tried, _) = run(Policy::of(SendMode::Sync, false, &once), vec![refused(1)]);
         assert_eq!(tried, 1);
     }
 
@@ -425,7 +425,10 @@ mod tests {
     fn other_answers_are_final() {
         let config = ProducerConfig::default();
         for code in [3, 4, 13, 15, 26, 29, 215, 501, 604, 2017] {
-            let (tried, over) = run(Policy::of(Mode::Sync, false, &config), vec![refused(code)]);
+            let (tried, over) = run(
+                Policy::of(SendMode::Sync, false, &config),
+                vec![refused(code)],
+            );
             assert_eq!(tried, 1, "code {code}");
             let error = error(over);
             assert_eq!(error.kind(), ErrorKind::Refused);
@@ -434,7 +437,7 @@ mod tests {
         }
         let mut extended = ProducerConfig::default();
         extended.retry_codes.push(ResponseCode(13));
-        let policy = Policy::of(Mode::Sync, false, &extended);
+        let policy = Policy::of(SendMode::Sync, false, &extended);
         assert_eq!(run(policy, (0..3).map(|_| refused(13)).collect()).0, 3);
     }
 
@@ -443,7 +446,10 @@ mod tests {
     fn a_result_that_is_not_durable_counts_unless_another_attempt_is_asked_for() {
         let config = ProducerConfig::default();
         let not_durable = || Outcome::NotDurable(result(SendStatus::FlushDiskTimeout));
-        let (tried, over) = run(Policy::of(Mode::Sync, false, &config), vec![not_durable()]);
+        let (tried, over) = run(
+            Policy::of(SendMode::Sync, false, &config),
+            vec![not_durable()],
+        );
         assert!(matches!(over, Step::Done(Some(r)) if r.status == SendStatus::FlushDiskTimeout));
         assert_eq!(tried, 1);
 
@@ -451,7 +457,7 @@ mod tests {
             retry_not_durable: true,
             ..ProducerConfig::default()
         };
-        let policy = || Policy::of(Mode::Sync, false, &again);
+        let policy = || Policy::of(SendMode::Sync, false, &again);
         let ok = Outcome::Stored(result(SendStatus::Ok));
         let (tried, over) = run(policy(), vec![not_durable(), ok]);
         assert!(matches!(over, Step::Done(Some(r)) if r.status == SendStatus::Ok));
@@ -464,7 +470,10 @@ mod tests {
         let (_, over) = run(policy(), vec![not_durable(), refused(13)]);
         assert!(matches!(over, Step::Done(Some(r)) if r.status == SendStatus::FlushDiskTimeout));
         // and is the application's matter in asynchronous sends
-        let (tried, _) = run(Policy::of(Mode::Async, false, &again), vec![not_durable()]);
+        let (tried, _) = run(
+            Policy::of(SendMode::Async, false, &again),
+            vec![not_durable()],
+        );
         assert_eq!(tried, 1);
     }
 
@@ -479,7 +488,7 @@ mod tests {
             (ErrorKind::ConnectionLost, -1, true),
             (ErrorKind::Overloaded, -1, false),
         ] {
-            let policy = Policy::of(Mode::Sync, false, &config);
+            let policy = Policy::of(SendMode::Sync, false, &config);
             let (tried, over) = run(policy, (0..9).map(|_| lost(kind)).collect());
             let error = error(over);
             assert_eq!((tried, error.kind()), (3, kind));
@@ -494,7 +503,7 @@ mod tests {
     #[test]
     fn a_chosen_queue_is_tried_once_in_sync_sends() {
         let config = ProducerConfig::default();
-        let policy = || Policy::of(Mode::Sync, true, &config);
+        let policy = || Policy::of(SendMode::Sync, true, &config);
         assert_eq!(run(policy(), vec![refused(1)]).0, 1);
         assert_eq!(run(policy(), vec![lost(ErrorKind::ConnectionLost)]).0, 1);
     }
@@ -504,7 +513,7 @@ mod tests {
     fn async_sends_retry_transport_failures_only() {
         let config = ProducerConfig::default();
         for chosen in [false, true] {
-            let policy = || Policy::of(Mode::Async, chosen, &config);
+            let policy = || Policy::of(SendMode::Async, chosen, &config);
             assert_eq!(run(policy(), vec![refused(1)]).0, 1);
             assert_eq!(run(policy(), vec![refused(17)]).0, 1);
             assert_eq!(run(policy(), vec![lost(ErrorKind::Overloaded)]).0, 1);
@@ -518,7 +527,7 @@ mod tests {
     #[test]
     fn nothing_is_retried_when_the_time_is_over() {
         let config = ProducerConfig::default();
-        for mode in [Mode::Async, Mode::Sync] {
+        for mode in [SendMode::Async, SendMode::Sync] {
             let (mut tries, t0) = attempts(Policy::of(mode, false, &config));
             let until = tries.begin(false, t0);
             assert_eq!(until, t0 + MS(3000));
@@ -534,7 +543,7 @@ mod tests {
     #[test]
     fn one_way_is_tried_once() {
         let config = ProducerConfig::default();
-        let policy = || Policy::of(Mode::OneWay, false, &config);
+        let policy = || Policy::of(SendMode::OneWay, false, &config);
         assert!(matches!(
             run(policy(), vec![Outcome::Handed]),
             (1, Step::Done(None))
@@ -546,21 +555,21 @@ mod tests {
     #[test]
     fn the_budget_is_divided_while_another_broker_is_left() {
         let config = ProducerConfig::default();
-        let (mut tries, t0) = attempts(Policy::of(Mode::Sync, false, &config));
+        let (mut tries, t0) = attempts(Policy::of(SendMode::Sync, false, &config));
         assert_eq!(tries.begin(true, t0), t0 + MS(1000));
         assert_eq!(tries.begin(true, t0 + MS(1000)), t0 + MS(2000));
         assert_eq!(tries.begin(true, t0 + MS(2000)), t0 + MS(3000));
         // a share is never shorter than useful
-        let (mut tries, t0) = attempts(Policy::of(Mode::Sync, false, &config));
+        let (mut tries, t0) = attempts(Policy::of(SendMode::Sync, false, &config));
         assert_eq!(tries.begin(true, t0 + MS(2500)), t0 + MS(2800));
         // alone, a broker gets all of it, as every broker does in Java's way
-        let (mut tries, t0) = attempts(Policy::of(Mode::Sync, false, &config));
+        let (mut tries, t0) = attempts(Policy::of(SendMode::Sync, false, &config));
         assert_eq!(tries.begin(false, t0), t0 + MS(3000));
         let exact = ProducerConfig {
             attempt_budget: AttemptBudget::JavaExact,
             ..ProducerConfig::default()
         };
-        let (mut tries, t0) = attempts(Policy::of(Mode::Sync, false, &exact));
+        let (mut tries, t0) = attempts(Policy::of(SendMode::Sync, false, &exact));
         assert_eq!(tries.begin(true, t0), t0 + MS(3000));
     }
 
@@ -571,7 +580,7 @@ mod tests {
             attempt_timeout: Some(MS(800)),
             ..ProducerConfig::default()
         };
-        let (mut tries, t0) = attempts(Policy::of(Mode::Sync, false, &config));
+        let (mut tries, t0) = attempts(Policy::of(SendMode::Sync, false, &config));
         assert_eq!(tries.begin(false, t0), t0 + MS(800));
         assert_eq!(tries.begin(false, t0 + MS(800)), t0 + MS(1600));
         assert_eq!(tries.begin(false, t0 + MS(1600)), t0 + MS(3000));

@@ -27,12 +27,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Mode, Outgoing, SendStatus,
+    Outgoing, SendMode, SendStatus,
     hooks::{
         EndTransactionContext, EndTransactionHook, MessageType, SendContext, SendHook, SendOutcome,
     },
+    order::Order,
     select::Target,
-    send::{Order, Shared},
+    shared::Shared,
 };
 use crate::{
     client::Client,
@@ -370,7 +371,7 @@ impl Dispatcher {
             timeout: None,
         };
         self.sending.spawn(async move {
-            if let Err(error) = sender.send(order, Mode::Async).await {
+            if let Err(error) = sender.send(order, SendMode::Async).await {
                 static LIMIT: LogLimit = LogLimit::new();
                 dropped.fetch_add(records, Ordering::Relaxed);
                 if let Some(held_back) = LIMIT.pass() {

@@ -10,13 +10,14 @@ use rocketry_protocol::{
 use rocketry_remoting::Deadline;
 
 use super::{
-    BoxFuture, Decision, IntoVerdict, Mode, Outgoing, Producer, ProducerBuilder, SendResult,
+    BoxFuture, Decision, IntoVerdict, Outgoing, Producer, ProducerBuilder, SendMode, SendResult,
     SendStatus, Shared,
     check::Checker,
     hooks::{EndTransactionContext, Hooks},
     interpret::classify,
+    order::Order,
     select::Target,
-    send::{self, Order},
+    send,
     verdict::{Verdict, verdict_of},
 };
 use crate::{
@@ -196,7 +197,7 @@ impl Shared {
             target: Target::Any,
             timeout,
         };
-        let sent = self.send(order, Mode::Sync).await;
+        let sent = self.send(order, SendMode::Sync).await;
         let sent = sent
             .and_then(|sent| sent.ok_or_else(send::no_result))
             .map_err(|error| error.during(action))?;

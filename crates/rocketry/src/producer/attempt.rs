@@ -1,0 +1,160 @@
+//! The attempts of one send: each goes to one broker, and tells what it has learnt about it.
+
+use std::{sync::atomic::AtomicBool, time::Duration};
+
+use rocketry_remoting::Deadline;
+use tokio::time::Instant;
+
+use super::{
+    SendMode, SendResult,
+    calls::Calls,
+    encode,
+    explain::Explain,
+    interpret::{Loss, Outcome, interpret},
+    log,
+    observe::SendStage,
+    place::{self, Place},
+    prepare::Prepared,
+    retry::{Attempts, Step},
+    select::Target,
+    shared::Shared,
+};
+use crate::{clock, error::Error};
+
+/// A prepared message on its way: what does not change from attempt to attempt.
+pub(super) struct Delivery<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) prepared: &'a Prepared,
+    pub(super) mode: SendMode,
+    /// Becomes true when a request is on its way to a broker.
+    pub(super) handed: &'a AtomicBool,
+    /// Later messages follow on the same connection: nothing may be sent again behind them.
+    pub(super) in_order: bool,
+}
+
+impl Delivery<'_> {
+    /// Tries until the message is stored, or until nothing is left to try.
+    pub(super) async fn run(
+        &self,
+        mut target: Target,
+        tries: &mut Attempts<'_>,
+        calls: &mut Calls<'_>,
+    ) -> Result<Option<SendResult>, Error> {
+        let told = (calls.explain(), target.choice());
+        loop {
+            let place = place::next(self.shared, self.prepared, &mut target, tries, told).await;
+            let step = match place {
+                Ok(place) => self.attempt(place, tries, calls).await?,
+                Err(error) => tries.fail(error, clock::now()),
+            };
+            match step {
+                Step::Done(result) => return Ok(result),
+                Step::Again => {}
+                Step::GiveUp(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One attempt, and what follows from it. An error is a veto of the application, which is final.
+    async fn attempt(
+        &self,
+        place: Place,
+        tries: &mut Attempts<'_>,
+        calls: &mut Calls<'_>,
+    ) -> Result<Step, Error> {
+        let (shared, explain) = (self.shared, calls.explain());
+        let (queue, address) = (&place.queue, place.address.as_deref());
+        let broker = &queue.broker_name;
+        let begun = clock::now();
+        let until = tries.begin(place.alternatives, begun);
+        let mark = explain.mark();
+        if tries.begun() > 1 {
+            shared.counters.retry();
+        }
+        explain.stage(mark, || SendStage::AttemptBegan {
+            attempt: tries.begun(),
+            broker,
+            address,
+            budget: until.saturating_duration_since(begun),
+        });
+        let outcome = match &place.address {
+            None => Outcome::Lost(Loss::broker_unknown(broker)),
+            Some(address) => {
+                calls.before(queue, address, begun)?;
+                self.exchange(&place, address, until, explain).await
+            }
+        };
+        let now = clock::now();
+        explain.attempted(mark, tries, &outcome);
+        log::attempt(tries, &outcome, broker, address, now);
+        self.learn(&place, &outcome, tries.elapsed(now), now);
+        explain.brokers();
+        let address = place.address.unwrap_or_default();
+        calls.attempted(&outcome, || tries.error_of(&outcome, queue, &address, now));
+        Ok(tries.decide(outcome, queue, &address, now))
+    }
+
+    /// Encode, transport, interpret.
+    async fn exchange(
+        &self,
+        Place { queue, .. }: &Place,
+        address: &str,
+        until: Instant,
+        explain: Explain<'_>,
+    ) -> Outcome {
+        let transport = &self.shared.core().transport;
+        let make = || {
+            let mark = explain.mark();
+            let command = encode::encode(
+                self.prepared,
+                &queue.broker_name,
+                queue.queue_id,
+                &self.shared.encode,
+                clock::wall_ms(),
+            );
+            explain.encoded(mark, &command);
+            command
+        };
+        let until = Deadline::at(until);
+        if self.mode == SendMode::OneWay {
+            return match transport.oneway(address, make(), until).await {
+                Ok(()) => Outcome::Handed,
+                Err(error) => Outcome::Lost(error.into()),
+            };
+        }
+        let handing = (self.handed, self.in_order);
+        let reply = transport.exchange(address, make, until, handing).await;
+        interpret(reply, self.prepared, &queue.broker_name)
+    }
+
+    /// What the attempt says about its broker: the fault table, the freshness of the route, whom to avoid.
+    fn learn(&self, place: &Place, outcome: &Outcome, elapsed: Duration, now: Instant) {
+        let (shared, core) = (self.shared, self.shared.core());
+        let broker = &place.queue.broker_name;
+        if shared.faults.is_enabled() {
+            shared
+                .faults
+                .record(broker, outcome.observation(elapsed), now);
+        }
+        if outcome.hints_at_stale_route() {
+            core.routes.suspect(&self.prepared.topic);
+        }
+        if !shared.config.avoid_silent_brokers {
+            return;
+        }
+        if outcome.is_answer() {
+            core.suspects.clear(broker);
+            return;
+        }
+        // a caller in a hurry proves nothing
+        let is_silent = outcome.is_silence() && (outcome.is_disconnect() || elapsed >= SILENCE);
+        if let Some(owner) = &place.owner
+            && is_silent
+        {
+            core.suspects.suspect(owner, &self.prepared.topic);
+        }
+    }
+}
+
+/// A broker that has not answered for this long is silent.
+const SILENCE: Duration = Duration::from_millis(300);

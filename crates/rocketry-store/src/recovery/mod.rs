@@ -9,7 +9,7 @@ pub(crate) mod files;
 pub(crate) mod queues;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     io,
     path::PathBuf,
     sync::Arc,
@@ -200,7 +200,7 @@ pub(crate) fn recover(
     }
     let mut dispatcher = Dispatcher::new(Arc::clone(&table));
     let mut wrong = work.dispatch_from(from.offset, &mut dispatcher, &loaded)?;
-    wrong.extend(work.missing_queues(&loaded));
+    wrong.extend(work.missing_queues(&table));
     let end = work.report.log_end.cast_unsigned();
     if clean {
         let promised = from.proven_end.unwrap_or(0);
@@ -427,20 +427,13 @@ impl Work<'_> {
 
     /// Queues that the last stop left and that are missing now, or end earlier although the log was dispatched. Topics that were
     /// removed are left out.
-    fn missing_queues(&self, queues: &[LoadedQueue]) -> Vec<QueueName> {
-        let found: HashMap<(&str, i32), u64> = queues
-            .iter()
-            .map(|found| {
-                let queue = &found.queue;
-                ((&*queue.topic, queue.queue_id), queue.max())
-            })
-            .collect();
+    fn missing_queues(&self, table: &QueueTable) -> Vec<QueueName> {
         let known = self.known_topics();
         let mut missing = Vec::new();
         for (topic, ends) in self.metadata.queue_ends.found() {
             for (queue_id, range) in ends {
-                let max = found.get(&(topic.as_str(), *queue_id));
-                let lost = max.copied().unwrap_or(0) < range.end
+                let queue = table.get(topic, *queue_id);
+                let lost = queue.map_or(0, |queue| queue.max()) < range.end
                     && is_directory_name(topic)
                     && !was_removed(topic, &known);
                 if lost {

@@ -140,6 +140,7 @@ impl Handler for BrokerPort {
             RequestCode::RECALL_MESSAGE => return recall::recall(broker, &request, responder),
             RequestCode::QUERY_MESSAGE => return query::by_key(broker, request, responder),
             RequestCode::POP_MESSAGE => return pop::pop(&self.0, &request, responder),
+            RequestCode::NOTIFICATION => return pop::notification(&self.0, &request, responder),
             RequestCode::ACK_MESSAGE => return ack::ack(&self.0, &request, responder),
             RequestCode::BATCH_ACK_MESSAGE => return ack::batch_ack(&self.0, &request, responder),
             RequestCode::CHANGE_MESSAGE_INVISIBLETIME => {

@@ -1,6 +1,7 @@
-//! Pops (200050): taking messages of a queue, or of any, for a time; and waiting for a message when there is none.
+//! Pops (200050): taking messages of a queue, or of any, for a time; and waiting for a message when there is none. Who only wants to
+//! know whether there is one (200054) waits the same way.
 //!
-//! Java: `PopMessageProcessor`, `PopLongPollingService`. Differs from Java: waits end exactly when their time is up, and a queue is kept
+//! Java: `PopMessageProcessor`, `NotificationProcessor`, `PopLongPollingService`. Differs from Java: waits end exactly when their time is up, and a queue is kept
 //! from other pops of the group until what was taken is noted.
 
 use std::{
@@ -12,7 +13,10 @@ use bytes::{Bytes, BytesMut};
 use rocketry_protocol::{
     Properties, RemotingCommand, ResponseCode,
     body::topics::perm,
-    header::{PollingInfoReply, PollingInfoRequest, PopMessageReply, PopMessageRequest},
+    header::{
+        NotificationReply, NotificationRequest, PollingInfoReply, PollingInfoRequest,
+        PopMessageReply, PopMessageRequest,
+    },
     pop::{
         MessageOffsets, Receipt, RetryMark, StartOffsets, format_message_offsets,
         format_start_offsets, retry_topic_v1, retry_topic_v2,
@@ -73,6 +77,16 @@ pub(crate) struct Pop {
     from_beginning: bool,
     filter: Arc<MessageFilter>,
     deadline: Instant,
+    wish: Wish,
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// To take messages.
+    Take,
+    /// To know that there is one.
+    Notice,
 }
 
 /// A pop that waits for a message.
@@ -110,6 +124,42 @@ pub(crate) fn pop(broker: &Arc<Broker>, request: &RemotingCommand, responder: Re
     }
 }
 
+/// Code 200054: answers once there is a message, or when the time is up.
+pub(crate) fn notification(broker: &Arc<Broker>, request: &RemotingCommand, responder: Responder) {
+    match check_notification(broker, request, clock::wall_ms()) {
+        Ok(pop) => resume(broker, HeldPop { pop, responder }),
+        Err(fault) => responder.respond(fault.into_response()),
+    }
+}
+
+/// A notification is a pop that takes nothing.
+fn check_notification(
+    broker: &Broker,
+    request: &RemotingCommand,
+    now_ms: i64,
+) -> Result<Pop, Fault> {
+    let header: NotificationRequest<'_> = request.header()?;
+    let pop = PopMessageRequest {
+        consumer_group: header.consumer_group,
+        topic: header.topic,
+        queue_id: header.queue_id,
+        max_msg_nums: 1,
+        invisible_time: 0,
+        poll_time: header.poll_time,
+        born_time: header.born_time,
+        init_mode: 0,
+        exp_type: header.exp_type,
+        exp: header.exp,
+        order: header.order,
+        attempt_id: header.attempt_id,
+        broker_name: None,
+    };
+    Ok(Pop {
+        wish: Wish::Notice,
+        ..check_header(broker, &pop, now_ms)?
+    })
+}
+
 /// Goes on with a pop that waited, or begins one.
 pub(crate) fn resume(broker: &Arc<Broker>, held: HeldPop) {
     let broker_of_task = Arc::clone(broker);
@@ -119,7 +169,7 @@ pub(crate) fn resume(broker: &Arc<Broker>, held: HeldPop) {
 /// Answers a pop that waits no longer, for a server that stops.
 pub(crate) fn release(held: HeldPop) {
     held.responder
-        .respond(nothing(ResponseCode::POLLING_TIMEOUT));
+        .respond(nothing(held.pop.wish, ResponseCode::POLLING_TIMEOUT));
 }
 
 /// Code 200055.
@@ -140,7 +190,14 @@ pub(crate) fn polling_info(broker: &Broker, request: &RemotingCommand) -> Reply 
 
 /// Java: the checks of `PopMessageProcessor.processRequest`, in its order.
 fn check(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Pop, Fault> {
-    let header: PopMessageRequest<'_> = request.header()?;
+    check_header(broker, &request.header()?, now_ms)
+}
+
+fn check_header(
+    broker: &Broker,
+    header: &PopMessageRequest<'_>,
+    now_ms: i64,
+) -> Result<Pop, Fault> {
     let ip = broker.identity.store_host.ip();
     let (topic, group, queue_id) = (header.topic, header.consumer_group, header.queue_id);
     let born_ms = if header.born_time == 0 {
@@ -211,8 +268,9 @@ fn check(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Pop,
         max_messages: usize::try_from(header.max_msg_nums).unwrap_or(1).max(1),
         invisible_ms: header.invisible_time,
         from_beginning: header.init_mode == 0,
-        filter: Arc::new(filter(broker, &header)?),
+        filter: Arc::new(filter(broker, header)?),
         deadline: Instant::now() + wait,
+        wish: Wish::Take,
     })
 }
 
@@ -237,7 +295,17 @@ fn filter(broker: &Broker, header: &PopMessageRequest<'_>) -> Result<MessageFilt
 async fn serve(broker: &Arc<Broker>, held: HeldPop) {
     let HeldPop { pop, responder } = held;
     loop {
-        let taken = take(broker, &pop).await;
+        if pop.wish == Wish::Notice && has_more(broker, &pop.topic, &pop.group, pop.queue_id) {
+            responder.respond(ok().with_header(&NotificationReply {
+                has_msg: true,
+                polling_full: false,
+            }));
+            return;
+        }
+        let taken = match pop.wish {
+            Wish::Take => take(broker, &pop).await,
+            Wish::Notice => Taken::nothing(broker),
+        };
         if taken.count > 0 {
             if taken.rest > 0 {
                 broker.pops.wake_one(&pop.topic, &pop.group, pop.queue_id);
@@ -248,7 +316,7 @@ async fn serve(broker: &Arc<Broker>, held: HeldPop) {
         if pop.deadline <= Instant::now() + SHORTEST_POLL {
             // Java waits such a short time out as well.
             tokio::time::sleep_until(pop.deadline).await;
-            responder.respond(nothing(ResponseCode::POLLING_TIMEOUT));
+            responder.respond(nothing(pop.wish, ResponseCode::POLLING_TIMEOUT));
             return;
         }
         if taken.met_busy_queue {
@@ -278,7 +346,8 @@ fn keep(broker: &Arc<Broker>, held: HeldPop) {
     let id = match broker.pops.polls.hold(queue, connection, deadline, held) {
         Ok(id) => id,
         Err(held) => {
-            held.responder.respond(nothing(ResponseCode::POLLING_FULL));
+            let full = nothing(held.pop.wish, ResponseCode::POLLING_FULL);
+            held.responder.respond(full);
             return;
         }
     };
@@ -364,6 +433,19 @@ struct Taken {
 }
 
 impl Taken {
+    fn nothing(broker: &Broker) -> Self {
+        Self {
+            pop_ms: clock::wall_ms(),
+            revive_queue_id: broker.pops.next_revive_queue(),
+            messages: BytesMut::new(),
+            count: 0,
+            rest: 0,
+            starts: StartOffsets::new(),
+            offsets: MessageOffsets::new(),
+            met_busy_queue: false,
+        }
+    }
+
     fn into_response(self, invisible_ms: i64) -> RemotingCommand {
         ok().with_header(&PopMessageReply {
             pop_time: self.pop_ms,
@@ -379,7 +461,13 @@ impl Taken {
     }
 }
 
-fn nothing(code: ResponseCode) -> RemotingCommand {
+fn nothing(wish: Wish, code: ResponseCode) -> RemotingCommand {
+    if wish == Wish::Notice {
+        return ok().with_header(&NotificationReply {
+            has_msg: false,
+            polling_full: code == ResponseCode::POLLING_FULL,
+        });
+    }
     RemotingCommand::response(code)
         .with_header(&PopMessageReply {
             pop_time: 0,
@@ -394,16 +482,7 @@ fn nothing(code: ResponseCode) -> RemotingCommand {
 }
 
 async fn take(broker: &Broker, pop: &Pop) -> Taken {
-    let mut taken = Taken {
-        pop_ms: clock::wall_ms(),
-        revive_queue_id: broker.pops.next_revive_queue(),
-        messages: BytesMut::new(),
-        count: 0,
-        rest: 0,
-        starts: StartOffsets::new(),
-        offsets: MessageOffsets::new(),
-        met_busy_queue: false,
-    };
+    let mut taken = Taken::nothing(broker);
     let mut sources = sources(broker, &pop.topic, &pop.group, pop.queue_id);
     if fastrand::u32(0..100) < RETRY_FIRST_PERCENT {
         // Stable: only retried messages come forward.

@@ -13,8 +13,8 @@ use rocketry_protocol::{
     },
     header::{
         AckMessageRequest, ChangeInvisibleTimeReply, ChangeInvisibleTimeRequest,
-        CreateTopicRequest, PollingInfoReply, PollingInfoRequest, PopMessageReply,
-        PopMessageRequest,
+        CreateTopicRequest, NotificationReply, NotificationRequest, PollingInfoReply,
+        PollingInfoRequest, PopMessageReply, PopMessageRequest,
     },
     pop::{Receipt, RetryMark, parse_message_offsets, parse_start_offsets},
     properties::name,
@@ -355,6 +355,39 @@ async fn s083_a_pop_waits_for_a_message_or_its_time() {
     let wire = with_topic(config).await;
     let response = wire.ask_broker(&pop(5000, 1)).await;
     assert_eq!(response.response_code(), ResponseCode::POLLING_FULL);
+}
+
+/// S-088.
+#[tokio::test]
+async fn s088_a_notification_comes_with_a_message_or_when_the_time_is_up() {
+    let wire = with_topic(quick()).await;
+    let request = |poll_ms| NotificationRequest {
+        consumer_group: "PG",
+        topic: "T",
+        queue_id: -1,
+        poll_time: poll_ms,
+        born_time: now_ms(),
+        order: None,
+        attempt_id: None,
+        exp_type: None,
+        exp: None,
+    };
+    let has_msg = |response: RemotingCommand| {
+        assert_eq!(response.code, 0, "{:?}", response.remark);
+        response.header::<NotificationReply>().unwrap().has_msg
+    };
+    assert!(!has_msg(wire.ask_broker(&request(200)).await));
+    let other = wire.join(Arc::new(Unsupported));
+    let command = RemotingCommand::request(&request(9_000));
+    let (response, stored) = tokio::join!(other.call(command), wire.put("T", 1, "", "a"));
+    assert_eq!(stored.queue_offset, 0);
+    assert!(has_msg(response));
+    assert!(
+        has_msg(wire.ask_broker(&request(0)).await),
+        "it took nothing"
+    );
+    assert_eq!(pop_some(&wire, 60_000).await.len(), 1);
+    assert!(!has_msg(wire.ask_broker(&request(0)).await));
 }
 
 /// S-085.

@@ -1,6 +1,6 @@
 //! Messages by id and by key.
 
-use rocketry::{ErrorKind, QueryOptions};
+use rocketry::{ErrorKind, MessageExt, QueryOptions};
 use rocketry_protocol::{
     RemotingCommand, hash::crc32, header::QueryMessageReply, id::offset_msg_id, record::Record,
 };
@@ -74,7 +74,7 @@ async fn every_broker_is_asked_and_only_exact_matches_count() {
         until_ms: 500,
     };
     let result = admin.query_messages("T", "k1", options).await.unwrap();
-    let ids: Vec<_> = result.messages.iter().map(|m| m.msg_id()).collect();
+    let ids: Vec<_> = result.messages.iter().map(MessageExt::msg_id).collect();
     assert_eq!(ids, ["5", "1"], "by store time");
     assert_eq!(&*result.messages[1].broker_name, "a");
     assert!(result.failures.is_empty());
@@ -129,7 +129,7 @@ async fn a_broker_that_is_down_holds_up_nobody() {
         .await
         .unwrap();
     punctually(started, ms(0));
-    let ids: Vec<_> = result.messages.iter().map(|m| m.msg_id()).collect();
+    let ids: Vec<_> = result.messages.iter().map(MessageExt::msg_id).collect();
     assert_eq!(ids, ["1", "2"]);
     assert_eq!(result.failures.len(), 1);
     assert_eq!(result.failures[0].broker(), Some("down"));

@@ -150,7 +150,7 @@ async fn one_task_keeps_its_order_within_a_queue() {
     let (_server, client) = start().await;
     client
         .admin()
-        .create_topic("ordered", &rocketry::TopicOptions::default())
+        .create_topic("ordered", &TopicOptions::default())
         .await
         .unwrap();
     let producer = client.producer("PG").await.unwrap();

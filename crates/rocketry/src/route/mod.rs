@@ -1,25 +1,23 @@
-//! Routes: from a topic to its queues and brokers (pure), and the cache of them.
+//! Routes: the cache of what name servers tell about topics.
 //!
 //! A sender reads the cache and never waits for a refresh. Whoever misses joins the one query in flight for the topic, which a task
 //! of its own carries out, so that a caller that gives up disturbs nobody. Java: `MQClientInstance.updateTopicRouteInfoFromNameServer`.
 
+mod publish;
+mod source;
+
+pub(crate) use publish::{Broker, PublishRoute, readable, writable};
+pub(crate) use source::{RouteError, RouteSource};
+
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::AtomicU32},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use rocketry_protocol::{
-    MessageQueue, RemotingCommand, RequestCode, ResponseCode, Topic,
-    body::route::{ClusterInfo, TopicRouteData},
-    header::GetRouteInfoRequest,
-    topic,
-};
+use rocketry_protocol::{MessageQueue, Topic, body::route::TopicRouteData, topic};
 use rocketry_remoting::Deadline;
 use tokio::{
     sync::broadcast,
@@ -27,337 +25,8 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{
-    clock,
-    error::{Error, ErrorKind},
-    name_server::{NameServerClient, Unanswered},
-    static_topic::{self, WriteQueue},
-    transport::Transport,
-};
-
-/// Where messages of one topic can be sent. An immutable snapshot, apart from the round-robin position.
-#[derive(Debug)]
-pub(crate) struct PublishRoute {
-    /// What selectors choose from.
-    pub(crate) queues: Vec<MessageQueue>,
-    /// The broker of each queue, at the same place.
-    owners: Vec<Arc<Broker>>,
-    /// The clusters that the brokers belong to: mostly one.
-    pub(crate) clusters: Vec<Arc<str>>,
-    /// Every broker of the route, with or without queues to write to.
-    brokers: Vec<Arc<Broker>>,
-    /// Whether queues of more than one broker can be written to.
-    has_alternatives: bool,
-    /// The topic does not exist yet: this is where its first message may go.
-    auto_create: bool,
-    /// Who told this route, and when.
-    name_server: Arc<str>,
-    told: Instant,
-    /// Shared with the next snapshot if the queues stay the same.
-    next: Arc<AtomicU32>,
-}
-
-impl PublishRoute {
-    /// One step of the round robin; 0 for a route without queues. Java: `ThreadLocalIndex`, there one per thread.
-    pub(crate) fn advance(&self) -> usize {
-        let index = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
-        (index as usize).checked_rem(self.queues.len()).unwrap_or(0)
-    }
-
-    /// The queue at a place, with its broker.
-    pub(crate) fn queue(&self, index: usize) -> Option<(&MessageQueue, &Arc<Broker>)> {
-        self.queues.get(index).zip(self.owners.get(index))
-    }
-
-    /// The broker that holds a queue; a queue that is not in the list is held by the broker that it names.
-    pub(crate) fn owner(&self, queue: &MessageQueue) -> Option<&Arc<Broker>> {
-        let known = self.brokers.iter();
-        let named = known
-            .chain(&self.owners)
-            .find(|broker| broker.name == queue.broker_name);
-        if named.is_none() && static_topic::is_logical(&queue.broker_name) {
-            let place = self.queues.iter().position(|known| known == queue)?;
-            return self.owners.get(place);
-        }
-        named
-    }
-
-    /// The broker that holds the queue at a place.
-    pub(crate) fn owner_at(&self, index: usize) -> Option<&Arc<Broker>> {
-        self.owners.get(index)
-    }
-
-    /// Name and address of that broker's master.
-    pub(crate) fn master(&self, broker: &str) -> Option<(Arc<str>, Arc<str>)> {
-        let broker = self.brokers.iter().find(|known| &*known.name == broker)?;
-        Some((Arc::clone(&broker.name), broker.master()?))
-    }
-
-    /// Name and address of some broker, of its master if it has one.
-    pub(crate) fn any_address(&self) -> Option<(Arc<str>, Arc<str>)> {
-        let broker = fastrand::choice(&self.brokers)?;
-        let address = broker.master().or_else(|| {
-            let (_, slave) = fastrand::choice(broker.addresses().iter())?.clone();
-            Some(slave)
-        });
-        Some((Arc::clone(&broker.name), address?))
-    }
-
-    /// Names of the brokers whose queues can be written to.
-    pub(crate) fn owner_names(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<_> = self.owners.iter().map(|o| Arc::clone(&o.name)).collect();
-        names.dedup();
-        names
-    }
-
-    /// The name server that told this route.
-    pub(crate) fn name_server(&self) -> &str {
-        &self.name_server
-    }
-
-    /// When it did.
-    pub(crate) fn told(&self) -> Instant {
-        self.told
-    }
-
-    /// Whether the topic's first message creates it.
-    pub(crate) fn creates_topic(&self) -> bool {
-        self.auto_create
-    }
-
-    /// Whether an attempt that fails leaves another broker to try.
-    pub(crate) fn has_alternatives(&self) -> bool {
-        self.has_alternatives
-    }
-}
-
-/// A broker group: one name, a master and slaves. Shared by the routes of all topics, so that a new address is used by all at once.
-#[derive(Debug)]
-pub(crate) struct Broker {
-    pub(crate) name: Arc<str>,
-    addresses: ArcSwap<Vec<(i64, Arc<str>)>>,
-}
-
-impl Broker {
-    /// The address of broker id 0. Java: `MQClientInstance.findBrokerAddressInPublish`.
-    pub(crate) fn master(&self) -> Option<Arc<str>> {
-        self.addresses
-            .load()
-            .iter()
-            .find(|(id, _)| *id == MASTER_ID)
-            .map(|(_, address)| Arc::clone(address))
-    }
-    /// All addresses by broker id.
-    pub(crate) fn addresses(&self) -> Arc<Vec<(i64, Arc<str>)>> {
-        self.addresses.load_full()
-    }
-}
-
-const MASTER_ID: i64 = 0;
-const PERM_WRITE: i32 = 2;
-const PERM_READ: i32 = 4;
-
-/// The queues to write to, in the order in which they are used.
-///
-/// Java: `MQClientInstance.topicRouteData2TopicPublishInfo`.
-pub(crate) fn writable(route: &TopicRouteData) -> Vec<WriteQueue> {
-    let order = route.order_topic_conf.as_deref();
-    if let Some(order) = order.filter(|conf| !conf.is_empty()) {
-        return order
-            .split(';')
-            .filter_map(|part| part.split_once(':'))
-            .filter_map(|(broker, count)| Some((broker, count.trim().parse::<i32>().ok()?)))
-            .flat_map(|(broker, count)| write_queues(broker, count))
-            .collect();
-    }
-    if let Some(mappings) = &route.topic_queue_mapping_by_broker
-        && !mappings.is_empty()
-        && order.is_none()
-    {
-        return static_topic::logical_queues(mappings, MAX_QUEUES_PER_BROKER);
-    }
-    let mut datas: Vec<_> = route.queue_datas.iter().collect();
-    datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
-    datas
-        .into_iter()
-        .filter(|data| data.perm & PERM_WRITE != 0)
-        .filter(|data| {
-            route.broker_datas.iter().any(|broker| {
-                broker.broker_name == data.broker_name
-                    && broker.broker_addrs.contains_key(&MASTER_ID)
-            })
-        })
-        .flat_map(|data| write_queues(&data.broker_name, data.write_queue_nums))
-        .collect()
-}
-
-fn write_queues(broker: &str, count: i32) -> impl Iterator<Item = WriteQueue> {
-    ids(broker.into(), count).map(|(broker, queue_id)| WriteQueue {
-        broker_name: Arc::clone(&broker),
-        queue_id,
-        owner: broker,
-    })
-}
-
-/// The queues to read from. Java: `MQClientInstance.topicRouteData2TopicSubscribeInfo`.
-pub(crate) fn readable(route: &TopicRouteData) -> Vec<(Arc<str>, i32)> {
-    let mut datas: Vec<_> = route.queue_datas.iter().collect();
-    datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
-    datas
-        .into_iter()
-        .filter(|data| data.perm & PERM_READ != 0)
-        .flat_map(|data| ids(data.broker_name.as_str().into(), data.read_queue_nums))
-        .collect()
-}
-
-/// A name server cannot make a client build lists without end.
-const MAX_QUEUES_PER_BROKER: i32 = 65_536;
-
-fn ids(broker: Arc<str>, count: i32) -> impl Iterator<Item = (Arc<str>, i32)> {
-    (0..count.clamp(0, MAX_QUEUES_PER_BROKER)).map(move |id| (Arc::clone(&broker), id))
-}
-
-/// Makes the route of [`topic::AUTO_CREATE`] one of a topic that does not exist yet.
-fn limit_queues(route: &mut TopicRouteData, topic_queues: i32) {
-    for data in &mut route.queue_datas {
-        let queues = topic_queues.min(data.read_queue_nums);
-        data.read_queue_nums = queues;
-        data.write_queue_nums = queues;
-    }
-}
-
-/// Asks name servers for routes.
-#[derive(Debug)]
-pub(crate) struct RouteSource {
-    pub(crate) transport: Arc<Transport>,
-    pub(crate) name_servers: Arc<NameServerClient>,
-    pub(crate) timeout: Duration,
-}
-
-/// Why there is no route. Shared by everyone who waited for it.
-#[derive(Debug, Clone)]
-pub(crate) enum RouteError {
-    NoAnswer(Arc<Unanswered>),
-    /// The topic does not exist, nor will a broker create it. `no_brokers`: the name servers, if they know no broker at all.
-    Missing {
-        no_brokers: Option<String>,
-    },
-    NotWritable,
-    Refused {
-        code: ResponseCode,
-        remark: Option<String>,
-    },
-    Malformed(String),
-    /// The caller's deadline came before any of these answered.
-    TimedOut(String),
-    /// The client was shut down meanwhile.
-    Ended,
-}
-
-impl RouteError {
-    /// The error of an operation that needs the route.
-    pub(crate) fn into_error(self, action: String, topic: &str) -> Error {
-        let error = match self {
-            Self::NoAnswer(unanswered) => unanswered.to_error(action),
-            Self::Missing { no_brokers } => {
-                let (reason, hint) = if let Some(name_servers) = no_brokers {
-                    (
-                        format!("no broker is registered at the name server {name_servers}"),
-                        "start a broker, or check that it registers at this name server".to_owned(),
-                    )
-                } else {
-                    (
-                        format!(
-                            "topic {topic:?} does not exist, and the brokers do not create topics by themselves"
-                        ),
-                        format!("create it: rocketry topic create {topic}"),
-                    )
-                };
-                Error::new(ErrorKind::TopicNotFound, action, reason).with_hint(hint)
-            }
-            Self::NotWritable => Error::new(
-                ErrorKind::TopicNotWritable,
-                action,
-                format!("topic {topic:?} has no queue that can be written to"),
-            )
-            .with_hint("its brokers are read-only or have no master; see `rocketry topic route`"),
-            Self::Refused { code, remark } => {
-                let text = remark.as_deref().unwrap_or("no remark");
-                Error::new(
-                    ErrorKind::Refused,
-                    action,
-                    format!("the name server answered {code}: {text}"),
-                )
-                .with_answer(code, remark)
-            }
-            Self::Malformed(reason) => Error::new(
-                ErrorKind::Protocol,
-                action,
-                format!("the name server's route cannot be read: {reason}"),
-            ),
-            Self::TimedOut(name_servers) => Error::new(
-                ErrorKind::NameServerUnreachable,
-                action,
-                format!("the name server {name_servers} did not answer in time"),
-            )
-            .with_hint("allow more time, or check what runs at that address"),
-            Self::Ended => Error::new(ErrorKind::Closed, action, "the client is shut down"),
-        };
-        error.with_topic(topic)
-    }
-}
-
-impl RouteSource {
-    /// The topic's route; `None` when no name server knows it.
-    pub(crate) async fn query(
-        &self,
-        topic: &str,
-        deadline: Deadline,
-    ) -> Result<Option<TopicRouteData>, RouteError> {
-        let reply = self
-            .call(
-                RemotingCommand::request(&GetRouteInfoRequest {
-                    topic,
-                    accept_standard_json_only: Some(true),
-                }),
-                deadline,
-            )
-            .await?;
-        match reply.response_code() {
-            ResponseCode::SUCCESS => rocketry_protocol::body::decode(&reply.body)
-                .map(Some)
-                .map_err(|error| RouteError::Malformed(error.to_string())),
-            ResponseCode::TOPIC_NOT_EXIST => Ok(None),
-            code => Err(RouteError::Refused {
-                code,
-                remark: reply.remark,
-            }),
-        }
-    }
-
-    /// A request to the name servers, failing over among them.
-    pub(crate) async fn call(
-        &self,
-        command: RemotingCommand,
-        deadline: Deadline,
-    ) -> Result<RemotingCommand, RouteError> {
-        self.name_servers
-            .call(&self.transport, &command, deadline)
-            .await
-            .map_err(|unanswered| RouteError::NoAnswer(Arc::new(unanswered)))
-    }
-
-    /// The name servers, if they tell that no broker is registered.
-    async fn without_brokers(&self, deadline: Deadline) -> Option<String> {
-        let command = RemotingCommand::bare_request(RequestCode::GET_BROKER_CLUSTER_INFO);
-        let reply = self.call(command, deadline).await.ok()?;
-        let cluster: ClusterInfo = rocketry_protocol::body::decode(&reply.body).ok()?;
-        cluster
-            .broker_addr_table
-            .is_empty()
-            .then(|| self.name_servers.to_string())
-    }
-}
+use self::publish::limit_queues;
+use crate::clock;
 
 /// The routes of every topic that was sent to, and their brokers.
 #[derive(Debug)]
@@ -708,6 +377,7 @@ pub(crate) mod tests {
     use rocketry_protocol::body::route::{BrokerData, QueueData};
 
     use super::*;
+    use crate::{name_server::NameServerClient, transport::Transport};
 
     /// A route with these brokers and their numbers of write queues.
     pub(crate) fn route_of(topic: &str, brokers: &[(&str, i32)]) -> PublishRoute {

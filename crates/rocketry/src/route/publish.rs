@@ -1,0 +1,203 @@
+//! From a route to its queues and brokers. Nothing here waits or asks.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use rocketry_protocol::{MessageQueue, body::route::TopicRouteData};
+use tokio::time::Instant;
+
+use crate::static_topic::{self, WriteQueue};
+
+/// Where messages of one topic can be sent. An immutable snapshot, apart from the round-robin position.
+#[derive(Debug)]
+pub(crate) struct PublishRoute {
+    /// What selectors choose from.
+    pub(crate) queues: Vec<MessageQueue>,
+    /// The broker of each queue, at the same place.
+    pub(super) owners: Vec<Arc<Broker>>,
+    /// The clusters that the brokers belong to: mostly one.
+    pub(crate) clusters: Vec<Arc<str>>,
+    /// Every broker of the route, with or without queues to write to.
+    pub(super) brokers: Vec<Arc<Broker>>,
+    /// Whether queues of more than one broker can be written to.
+    pub(super) has_alternatives: bool,
+    /// The topic does not exist yet: this is where its first message may go.
+    pub(super) auto_create: bool,
+    /// Who told this route, and when.
+    pub(super) name_server: Arc<str>,
+    pub(super) told: Instant,
+    /// Shared with the next snapshot if the queues stay the same.
+    pub(super) next: Arc<AtomicU32>,
+}
+
+impl PublishRoute {
+    /// One step of the round robin; 0 for a route without queues. Java: `ThreadLocalIndex`, there one per thread.
+    pub(crate) fn advance(&self) -> usize {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
+        (index as usize).checked_rem(self.queues.len()).unwrap_or(0)
+    }
+
+    /// The queue at a place, with its broker.
+    pub(crate) fn queue(&self, index: usize) -> Option<(&MessageQueue, &Arc<Broker>)> {
+        self.queues.get(index).zip(self.owners.get(index))
+    }
+
+    /// The broker that holds a queue; a queue that is not in the list is held by the broker that it names.
+    pub(crate) fn owner(&self, queue: &MessageQueue) -> Option<&Arc<Broker>> {
+        let known = self.brokers.iter();
+        let named = known
+            .chain(&self.owners)
+            .find(|broker| broker.name == queue.broker_name);
+        if named.is_none() && static_topic::is_logical(&queue.broker_name) {
+            let place = self.queues.iter().position(|known| known == queue)?;
+            return self.owners.get(place);
+        }
+        named
+    }
+
+    /// The broker that holds the queue at a place.
+    pub(crate) fn owner_at(&self, index: usize) -> Option<&Arc<Broker>> {
+        self.owners.get(index)
+    }
+
+    /// Name and address of that broker's master.
+    pub(crate) fn master(&self, broker: &str) -> Option<(Arc<str>, Arc<str>)> {
+        let broker = self.brokers.iter().find(|known| &*known.name == broker)?;
+        Some((Arc::clone(&broker.name), broker.master()?))
+    }
+
+    /// Name and address of some broker, of its master if it has one.
+    pub(crate) fn any_address(&self) -> Option<(Arc<str>, Arc<str>)> {
+        let broker = fastrand::choice(&self.brokers)?;
+        let address = broker.master().or_else(|| {
+            let (_, slave) = fastrand::choice(broker.addresses().iter())?.clone();
+            Some(slave)
+        });
+        Some((Arc::clone(&broker.name), address?))
+    }
+
+    /// Names of the brokers whose queues can be written to.
+    pub(crate) fn owner_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.owners.iter().map(|o| Arc::clone(&o.name)).collect();
+        names.dedup();
+        names
+    }
+
+    /// The name server that told this route.
+    pub(crate) fn name_server(&self) -> &str {
+        &self.name_server
+    }
+
+    /// When it did.
+    pub(crate) fn told(&self) -> Instant {
+        self.told
+    }
+
+    /// Whether the topic's first message creates it.
+    pub(crate) fn creates_topic(&self) -> bool {
+        self.auto_create
+    }
+
+    /// Whether an attempt that fails leaves another broker to try.
+    pub(crate) fn has_alternatives(&self) -> bool {
+        self.has_alternatives
+    }
+}
+
+/// A broker group: one name, a master and slaves. Shared by the routes of all topics, so that a new address is used by all at once.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) name: Arc<str>,
+    pub(super) addresses: ArcSwap<Vec<(i64, Arc<str>)>>,
+}
+
+impl Broker {
+    /// The address of broker id 0. Java: `MQClientInstance.findBrokerAddressInPublish`.
+    pub(crate) fn master(&self) -> Option<Arc<str>> {
+        self.addresses
+            .load()
+            .iter()
+            .find(|(id, _)| *id == MASTER_ID)
+            .map(|(_, address)| Arc::clone(address))
+    }
+    /// All addresses by broker id.
+    pub(crate) fn addresses(&self) -> Arc<Vec<(i64, Arc<str>)>> {
+        self.addresses.load_full()
+    }
+}
+
+const MASTER_ID: i64 = 0;
+const PERM_WRITE: i32 = 2;
+const PERM_READ: i32 = 4;
+
+/// The queues to write to, in the order in which they are used.
+///
+/// Java: `MQClientInstance.topicRouteData2TopicPublishInfo`.
+pub(crate) fn writable(route: &TopicRouteData) -> Vec<WriteQueue> {
+    let order = route.order_topic_conf.as_deref();
+    if let Some(order) = order.filter(|conf| !conf.is_empty()) {
+        return order
+            .split(';')
+            .filter_map(|part| part.split_once(':'))
+            .filter_map(|(broker, count)| Some((broker, count.trim().parse::<i32>().ok()?)))
+            .flat_map(|(broker, count)| write_queues(broker, count))
+            .collect();
+    }
+    if let Some(mappings) = &route.topic_queue_mapping_by_broker
+        && !mappings.is_empty()
+        && order.is_none()
+    {
+        return static_topic::logical_queues(mappings, MAX_QUEUES_PER_BROKER);
+    }
+    let mut datas: Vec<_> = route.queue_datas.iter().collect();
+    datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
+    datas
+        .into_iter()
+        .filter(|data| data.perm & PERM_WRITE != 0)
+        .filter(|data| {
+            route.broker_datas.iter().any(|broker| {
+                broker.broker_name == data.broker_name
+                    && broker.broker_addrs.contains_key(&MASTER_ID)
+            })
+        })
+        .flat_map(|data| write_queues(&data.broker_name, data.write_queue_nums))
+        .collect()
+}
+
+fn write_queues(broker: &str, count: i32) -> impl Iterator<Item = WriteQueue> {
+    ids(broker.into(), count).map(|(broker, queue_id)| WriteQueue {
+        broker_name: Arc::clone(&broker),
+        queue_id,
+        owner: broker,
+    })
+}
+
+/// The queues to read from. Java: `MQClientInstance.topicRouteData2TopicSubscribeInfo`.
+pub(crate) fn readable(route: &TopicRouteData) -> Vec<(Arc<str>, i32)> {
+    let mut datas: Vec<_> = route.queue_datas.iter().collect();
+    datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
+    datas
+        .into_iter()
+        .filter(|data| data.perm & PERM_READ != 0)
+        .flat_map(|data| ids(data.broker_name.as_str().into(), data.read_queue_nums))
+        .collect()
+}
+
+/// A name server cannot make a client build lists without end.
+const MAX_QUEUES_PER_BROKER: i32 = 65_536;
+
+fn ids(broker: Arc<str>, count: i32) -> impl Iterator<Item = (Arc<str>, i32)> {
+    (0..count.clamp(0, MAX_QUEUES_PER_BROKER)).map(move |id| (Arc::clone(&broker), id))
+}
+
+/// Makes the route of [`topic::AUTO_CREATE`] one of a topic that does not exist yet.
+pub(super) fn limit_queues(route: &mut TopicRouteData, topic_queues: i32) {
+    for data in &mut route.queue_datas {
+        let queues = topic_queues.min(data.read_queue_nums);
+        data.read_queue_nums = queues;
+        data.write_queue_nums = queues;
+    }
+}

@@ -107,7 +107,7 @@ impl Stats {
                 .checked_sub(1 + back)
                 .and_then(|i| samples.get(i));
             if let (Some(latest), Some(earlier)) = (samples.back(), earlier) {
-                let _ = write!(text, "{}", per_second(&of, earlier, latest));
+                let _ = write!(text, "{:?}", per_second(&of, earlier, latest));
             }
         }
         text
@@ -133,13 +133,13 @@ mod tests {
         assert_eq!(stats.rates(|s| s.put_messages), "  ");
         stats.count_put(50, 500);
         stats.sample(10_000);
-        assert_eq!(stats.rates(|s| s.put_messages), "5  ");
+        assert_eq!(stats.rates(|s| s.put_messages), "5.0  ");
         for at in 2..=6 {
             stats.sample(at * 10_000);
         }
         let rates = stats.rates(|s| s.put_messages);
         assert!(
-            rates.starts_with("0 0.83") && rates.ends_with(' '),
+            rates.starts_with("0.0 0.83") && rates.ends_with(' '),
             "{rates:?}"
         );
     }

@@ -178,6 +178,13 @@ impl Reader {
         queues
     }
 
+    /// Bytes of the disk that the directory lies on, all and free; `None` where the system does not say.
+    pub fn disk_bytes(&self) -> Option<(u64, u64)> {
+        let root = self.shared.layout.root();
+        let total = self.shared.fs.total_bytes(root)?;
+        Some((total, self.shared.fs.free_bytes(root)?))
+    }
+
     /// Start of the oldest commit-log file.
     pub fn min_log_offset(&self) -> i64 {
         signed(self.shared.log.min())

@@ -36,7 +36,6 @@ pub(crate) fn runtime_info(broker: &Broker, now_ms: i64) -> Reply {
     let put_bytes = counters.put_bytes.load(Ordering::Relaxed);
 
     put("brokerVersionDesc", "V5_5_0".to_owned());
-    put("brokerVersion", rocketry_protocol::VERSION.to_string());
     put("brokerActive", "true".to_owned());
     put("bootTimestamp", broker.started_ms.to_string());
     put("runtime", uptime(now_ms - broker.started_ms));
@@ -82,8 +81,22 @@ pub(crate) fn runtime_info(broker: &Broker, now_ms: i64) -> Reply {
     put("dispatchBehindBytes", "0".to_owned());
     put("dispatchMaxBuffer", "0".to_owned());
     put("earliestMessageTimeStamp", earliest(broker)?.to_string());
-    put("commitLogDiskRatio", "0.0".to_owned());
-    put("consumeQueueDiskRatio", "0.0".to_owned());
+    let (total, free) = broker.reader.disk_bytes().unwrap_or_default();
+    let (used, log) = (
+        used_ratio(total, free),
+        broker.data_dir.join("commitlog").display().to_string(),
+    );
+    put("commitLogDiskRatio", used.clone());
+    put(&format!("commitLogDiskRatio_{log}"), used.clone());
+    put("consumeQueueDiskRatio", used);
+    put(
+        "commitLogDirCapacity",
+        format!(
+            "Total : {}, Free : {}.",
+            binary_size(total),
+            binary_size(free)
+        ),
+    );
 
     for queue in ["send", "pull", "litePull", "query", "ack"] {
         put(&format!("{queue}ThreadPoolQueueSize"), "0".to_owned());
@@ -289,6 +302,29 @@ pub(crate) fn config(broker: &Broker) -> Reply {
         .with_body(text))
 }
 
+/// Share of the disk in use, in hundredths. Java: `UtilAll.getDiskPartitionSpaceUsedPercent`.
+fn used_ratio(total: u64, free: u64) -> String {
+    let hundredths = total.saturating_sub(free).saturating_mul(100) / total.max(1);
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+/// `252.0 GiB`.
+fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let power = bytes.max(1).ilog2() / 10;
+    let unit = usize::try_from(power)
+        .ok()
+        .and_then(|power| UNITS.get(power))
+        .copied()
+        .unwrap_or("EiB");
+    if power == 0 {
+        return format!("{bytes} {unit}");
+    }
+    // One digit behind the point without the inexactness of floating point.
+    let tenths = (u128::from(bytes) * 10) >> (10 * power);
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
 /// Store time of the oldest message in the log, −1 without one.
 fn earliest(broker: &Broker) -> Result<i64, Fault> {
     let read = |error: rocketry_store::ReadError| Fault::system_error(error.to_string());
@@ -321,4 +357,22 @@ fn uptime(ms: i64) -> String {
         seconds / 60 % 60,
         seconds % 60
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S-074 for the values that tools show as they are.
+    #[test]
+    fn disk_figures_are_written_as_java_writes_them() {
+        assert_eq!(used_ratio(200, 70), "0.65");
+        assert_eq!(used_ratio(0, 0), "0.00");
+        assert_eq!(used_ratio(100, 0), "1.00");
+        assert_eq!(binary_size(252 << 30), "252.0 GiB");
+        assert_eq!(binary_size(1536), "1.5 KiB");
+        assert_eq!(binary_size(1023), "1023 B");
+        assert_eq!(binary_size(0), "0 B");
+        assert_eq!(binary_size(u64::MAX), "15.9 EiB");
+    }
 }

@@ -382,6 +382,7 @@ async fn s074_runtime_information_has_every_key_that_tools_read() {
         "earliestMessageTimeStamp",
         "commitLogDiskRatio",
         "consumeQueueDiskRatio",
+        "commitLogDirCapacity",
         "timerReadBehind",
         "timerOffsetBehind",
         "timerCongestNum",

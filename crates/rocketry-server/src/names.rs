@@ -33,9 +33,12 @@ const SYSTEM_TOPICS: [&str; 12] = [
     ROCKSDB_OP_HALF,
 ];
 
+/// Group of tools that look into topics. Java: `MixAll.TOOLS_CONSUMER_GROUP`.
+pub(crate) const TOOLS_GROUP: &str = "TOOLS_CONSUMER";
+
 /// Groups that exist in every broker; the flag is whether they may consume by broadcast only because of their use.
 pub(crate) const SYSTEM_GROUPS: [&str; 8] = [
-    "TOOLS_CONSUMER",
+    TOOLS_GROUP,
     "FILTERSRV_CONSUMER",
     "SELF_TEST_C_GROUP",
     "CID_ONS-HTTP-PROXY",

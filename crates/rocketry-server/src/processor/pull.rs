@@ -211,7 +211,10 @@ fn check(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Pull
     }
     let has_flag = |bit| header.sys_flag & bit != 0;
     let filter = if has_flag(pull_sys_flag::SUBSCRIPTION) {
-        broker.clients.lock().note_pull(group, topic, now_ms);
+        // Who looks into a topic with a tool does not consume it.
+        if group != names::TOOLS_GROUP {
+            broker.clients.lock().note_pull(group, topic, now_ms);
+        }
         own_filter(broker, &header)?
     } else {
         registered_filter(broker, &header, config.consume_broadcast_enable)?

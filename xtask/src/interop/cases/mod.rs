@@ -1,6 +1,7 @@
 //! The cases, by what they hold together.
 
 mod clients;
+mod mqadmin_parity;
 mod producer;
 mod registration;
 mod store;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut cases = texts::cases();
     cases.extend(producer::cases());
     cases.extend(clients::cases());
+    cases.extend(mqadmin_parity::cases());
     cases.extend(registration::cases());
     cases.extend(store::cases());
     cases

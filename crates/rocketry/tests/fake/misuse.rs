@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rocketry::{
-    AutoBatch, Client, ClientConfig, Credentials, Detector, Error, ErrorKind, NameServers,
-    ProducerConfig,
+    AutoBatch, Client, ClientConfig, Credentials, Detector, Error, ErrorKind, LatencyPolicy,
+    NameServers, ProducerConfig, TraceConfig,
 };
 
 use crate::support::*;
@@ -96,6 +96,18 @@ const PRODUCER: &[Wrong<ProducerConfig>] = &[
         auto_batch(c).max_bytes = 2_097_153;
     }),
     ("auto_batch.held_bytes", |c| auto_batch(c).held_bytes = 0),
+    ("trace.topic", |c| trace(c).topic = "a b".to_owned()),
+    ("trace.batch", |c| trace(c).batch = 0),
+    ("trace.batch", |c| trace(c).batch = 21),
+    ("trace.queue", |c| trace(c).queue = 0),
+    ("trace.message_chars", |c| trace(c).message_chars = 999),
+    ("trace.flush_interval", |c| {
+        trace(c).flush_interval = NOTHING;
+    }),
+    ("latency_policy", |c| {
+        let falling = vec![(TOO_LONG, NOTHING), (NOTHING, NOTHING)];
+        c.latency_policy = LatencyPolicy::new(falling, NOTHING);
+    }),
     ("topics", |c| c.topics = vec!["a b".to_owned()]),
     ("latency_fault_tolerance is off", |c| {
         c.detector = Some(Detector::default());
@@ -105,6 +117,10 @@ const PRODUCER: &[Wrong<ProducerConfig>] = &[
 fn detector(config: &mut ProducerConfig) -> &mut Detector {
     config.latency_fault_tolerance = true;
     config.detector.get_or_insert_default()
+}
+
+fn trace(config: &mut ProducerConfig) -> &mut TraceConfig {
+    config.trace.get_or_insert_default()
 }
 
 fn auto_batch(config: &mut ProducerConfig) -> &mut AutoBatch {

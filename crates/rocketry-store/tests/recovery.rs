@@ -242,6 +242,7 @@ fn s104_torn_records_are_cut_at_every_byte() {
     }
 }
 
+/// S-109: also after a clean stop.
 #[test]
 fn s109_a_preallocated_next_file_and_garbage_behind_the_end() {
     let (dir, placed) = killed(14);
@@ -272,7 +273,7 @@ fn s109_a_preallocated_next_file_and_garbage_behind_the_end() {
     recovers(dir.path(), 14);
 }
 
-/// Units behind the end that an earlier truncation left, as Java does.
+/// S-109: units behind the end that an earlier truncation left, as Java does.
 #[test]
 fn s109_stale_units_do_not_count() {
     let (dir, placed) = closed(40);

@@ -27,7 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Our name server holds two brokers, ours and Apache's; clients of both kinds use both brokers through it.
+/// S-013: our name server holds two brokers, ours and Apache's; clients of both kinds use both brokers through it.
 async fn apache_with_ours(world: &mut World) -> Result {
     let dir = world.dir("apache-with-ours")?;
     let serve = Serve::start(

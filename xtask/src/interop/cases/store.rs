@@ -41,7 +41,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// We write, Apache opens, reads everything and appends; then we open again and read both parts.
+/// S-122: we write, Apache opens, reads everything and appends; then we open again and read both parts.
 async fn ours_in_apache(world: &mut World, end: End) -> Result {
     let dir = world.dir(&format!("ours-in-apache-{end:?}"))?;
     let data = dir.join("data");

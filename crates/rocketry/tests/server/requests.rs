@@ -94,7 +94,7 @@ async fn a_reply_to_a_client_that_left_fails() {
     let other = Client::connect(server.namesrv_addr()).await.unwrap();
     let asker = other.producer("askers").await.unwrap();
     let question = Message::new("asked", "wait for me");
-    let request = asker.request(question).timeout(Duration::from_millis(200));
+    let request = asker.request(question).timeout(Duration::from_secs(1));
     assert_eq!(request.await.unwrap_err().kind(), ErrorKind::NoReply);
     other.shutdown(PATIENCE).await;
     let mut reader = client.reader("asked").await.unwrap();

@@ -413,10 +413,11 @@ impl MessageExt {
             return Ok(());
         }
         let whole = messages.len();
-        for (item, queue_offset) in batch::items(&self.body).zip(self.queue_offset..) {
+        for (item, place) in batch::items(&self.body).zip(0..) {
             let item = item.inspect_err(|_| messages.truncate(whole))?;
             messages.push(Self {
-                queue_offset,
+                // as in Java, an offset from outside may be so large that the next ones begin anew
+                queue_offset: self.queue_offset.wrapping_add(place),
                 store_size: 0,
                 body: self.body.slice_ref(item.body),
                 body_crc: 0,

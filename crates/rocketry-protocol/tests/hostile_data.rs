@@ -17,7 +17,8 @@ use std::{
 
 use bytes::Bytes;
 use rocketry_protocol::{
-    MessageExt, Properties, batch,
+    MessageExt, Properties,
+    batch::{self, BatchItem},
     body::{
         self, groups, heartbeat, offsets, pop as pop_body, registration, route, running_info,
         topics,
@@ -26,7 +27,7 @@ use rocketry_protocol::{
     id::{RecallHandle, UniqueId, parse_offset_msg_id},
     pop::{self, Receipt},
     record::{Record, records},
-    trace,
+    sys_flag, trace,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -399,4 +400,41 @@ fn texts_of_ids_pops_and_traces() {
             );
         });
     }
+}
+
+/// An inner batch at the last offset there is: its later messages have no place in a queue, and are read nevertheless.
+#[test]
+fn an_inner_batch_at_the_last_offset_is_expanded() {
+    let mut items = Vec::new();
+    for body in [b"x", b"y"] {
+        let item = BatchItem {
+            flag: 0,
+            body,
+            properties: b"",
+        };
+        batch::encode_item(&item, &mut items).unwrap();
+    }
+    let host = "127.0.0.1:1".parse().unwrap();
+    let record = Record {
+        body_crc: crc32fast::hash(&items).cast_signed() & i32::MAX,
+        queue_id: 0,
+        flag: 0,
+        queue_offset: i64::MAX,
+        physical_offset: 0,
+        sys_flag: sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP,
+        born_ms: 0,
+        born_host: host,
+        store_ms: 0,
+        store_host: host,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body: &items,
+        topic: "T",
+        properties: b"",
+    };
+    let mut stored = Vec::new();
+    record.encode(&mut stored).unwrap();
+    let messages = MessageExt::decode_all(&stored.into(), &Arc::from("b")).unwrap();
+    let offsets: Vec<_> = messages.iter().map(|m| m.queue_offset).collect();
+    assert_eq!(offsets, [i64::MAX, i64::MIN]);
 }

@@ -119,6 +119,8 @@ final class Consume {
         consumer.setInstanceName("push-" + (instances++));
         consumer.setHeartbeatBrokerInterval(HEARTBEAT_MS);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // what the listener has taken is committed, or the group is given it again
+        consumer.setAwaitTerminationMillisWhenShutdown(5000);
         consumer.subscribe(options.get("topic"), "*");
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
             arrived.addAll(messages);

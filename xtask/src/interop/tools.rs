@@ -41,7 +41,7 @@ const OLD: Release = Release {
 };
 
 /// Where the foreign side lies, ready to run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tools {
     /// Jars and classes of 5.5.0 as one class path.
     pub(crate) class_path: String,

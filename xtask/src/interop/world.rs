@@ -76,6 +76,11 @@ impl World {
         })
     }
 
+    /// Another world, whose systems have no past. To be stopped.
+    pub(crate) fn anew(&self, name: &str) -> Result<Self> {
+        Self::new(self.tools.clone(), self.rocketry.clone(), self.dir(name)?)
+    }
+
     /// An empty directory below the run's.
     pub(crate) fn dir(&self, name: &str) -> Result<PathBuf> {
         let dir = self.dir.join(name);

@@ -96,7 +96,7 @@ const PRODUCER: &[Wrong<ProducerConfig>] = &[
         auto_batch(c).max_bytes = 2_097_153;
     }),
     ("auto_batch.held_bytes", |c| auto_batch(c).held_bytes = 0),
-    ("trace.topic", |c| trace(c).topic = "a b".to_owned()),
+    ("trace.topic", |c| "a b".clone_into(&mut trace(c).topic)),
     ("trace.batch", |c| trace(c).batch = 0),
     ("trace.batch", |c| trace(c).batch = 21),
     ("trace.queue", |c| trace(c).queue = 0),

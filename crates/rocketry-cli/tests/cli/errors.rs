@@ -276,4 +276,10 @@ async fn a_long_input_is_given_up_when_nothing_goes_out() {
     assert_eq!(results.len(), 3);
     assert_eq!(results[0]["error"]["kind"], "NameServerUnreachable");
     assert_eq!(results[0]["error"]["maybe_stored"], false);
+
+    // A batch that fails is one failure, whatever it holds.
+    let args = [&args[..], &["--batch", "10"]].concat();
+    let run = crate::support::run_with_input(&args, input.as_bytes()).await;
+    let run = run.fails_with(1, &["--keep-going"]);
+    assert_eq!(run.jsonl().len(), 30);
 }

@@ -82,6 +82,40 @@ async fn explain_as_json_belongs_to_its_message() {
     assert_eq!(sources, ["name_server", "cache"]);
 }
 
+/// What does not fit into one batch becomes two, which are sent one after the other.
+#[tokio::test]
+async fn explain_keeps_batches_apart() {
+    let server = Served::temp().await;
+    let large = "x".repeat(3 << 20);
+    let input = format!("{large}\nsmall\n{large}\n");
+    let args = [
+        "send",
+        "T",
+        "--stdin",
+        "--batch",
+        "3",
+        "--explain",
+        "--output",
+        "jsonl",
+    ];
+    let run = server.run_with_input(&args, input.as_bytes()).await.ok();
+    let ends: Vec<_> = run
+        .jsonl()
+        .iter()
+        .map(|row| {
+            let stages = row["explain"].as_array().map(Vec::as_slice);
+            let ends = |stages: &[Value]| {
+                stages
+                    .iter()
+                    .filter(|stage| stage["stage"] == "end")
+                    .count()
+            };
+            (row["line"].as_u64().unwrap(), stages.map(ends))
+        })
+        .collect();
+    assert_eq!(ends, [(1, Some(1)), (2, None), (3, Some(1))]);
+}
+
 #[tokio::test]
 async fn explain_of_a_failure_says_how_it_ended() {
     let run = run(&[
@@ -326,5 +360,23 @@ async fn options_that_exclude_each_other_are_wrong_usage() {
         run(&[&["send", "T", "x"], args].concat())
             .await
             .fails_with(2, &[text]);
+    }
+}
+
+#[tokio::test]
+async fn explain_names_the_way_a_queue_was_chosen() {
+    let server = Served::temp().await;
+    server.run(&["topic", "create", "T"]).await.ok();
+    for (options, choice) in [
+        (&[][..], "round_robin"),
+        (&["--queue", "broker-a:0"], "caller"),
+        (&["--shard", "k"], "selector"),
+        (&["--strict-shard", "k"], "strict_shard"),
+    ] {
+        let args = ["send", "T", "x", "--explain", "--output", "jsonl"];
+        let row = server.run(&[&args, options].concat()).await.ok().jsonl();
+        let stages = row[0]["explain"].as_array().unwrap();
+        let chosen = stages.iter().find(|stage| stage["stage"] == "queue");
+        assert_eq!(chosen.unwrap()["choice"], choice);
     }
 }

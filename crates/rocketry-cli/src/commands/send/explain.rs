@@ -93,15 +93,9 @@ fn value(event: &SendEvent<'_>) -> Value {
                     json!({ "broker": &*avoided.broker, "because": because })
                 })
                 .collect();
-            let choice = match choice {
-                QueueChoice::RoundRobin => "round_robin",
-                QueueChoice::Caller => "caller",
-                QueueChoice::Selector => "selector",
-                _ => "other",
-            };
             json!({
                 "stage": "queue", "broker": &*queue.broker_name, "queue_id": queue.queue_id,
-                "choice": choice, "avoided": avoided,
+                "choice": choice_name(*choice), "avoided": avoided,
             })
         }
         SendStage::AttemptBegan {
@@ -160,6 +154,16 @@ fn answer(attempt: u32, outcome: &AttemptOutcome<'_>) -> Value {
         fields.insert("attempt".to_owned(), attempt.into());
     }
     value
+}
+
+fn choice_name(choice: QueueChoice) -> &'static str {
+    match choice {
+        QueueChoice::RoundRobin => "round_robin",
+        QueueChoice::Caller => "caller",
+        QueueChoice::Selector => "selector",
+        QueueChoice::StrictShard => "strict_shard",
+        _ => "other",
+    }
 }
 
 /// The name of the command line.

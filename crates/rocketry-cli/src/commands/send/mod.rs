@@ -79,6 +79,7 @@ pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure
     let started = clock::now();
 
     let mut gathering = Gathering::new(args.batch.unwrap_or(1) as usize);
+    let mut ready = VecDeque::new();
     let mut in_flight = JoinSet::new();
     let mut ended = Ended::No;
     let mut input_error = None;
@@ -90,16 +91,14 @@ pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure
             Some(done) = in_flight.join_next() => {
                 let mut next = Some(done);
                 while let Some(done) = next {
-                    let mut stages = explanation.as_ref().map(Explanation::take);
-                    for Sent { line, topic, outcome } in joined(done)? {
-                        report.add(line, &topic, outcome, stages.take())?;
-                    }
+                    let stages = explanation.as_ref().map(Explanation::take);
+                    report.add_request(joined(done)?, stages)?;
                     next = in_flight.try_join_next();
                 }
                 report.flush()?;
             }
-            item = source.next(), if ended == Ended::No && in_flight.len() < window as usize => {
-                let ready = match item {
+            item = source.next(), if ended == Ended::No && ready.is_empty() && in_flight.len() < window as usize => {
+                ready.extend(match item {
                     Ok(Some(item)) => {
                         let line = item.line;
                         match message(&template, source.format, item) {
@@ -119,15 +118,21 @@ pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure
                         ended = Ended::Input;
                         gathering.rest()
                     }
-                };
-                for messages in ready {
-                    sender.start(messages, &mut in_flight).await;
-                }
+                });
             }
             else => break,
         }
         if ended == Ended::No && !args.keep_going && report.is_hopeless(window) {
             ended = Ended::GivenUp;
+        }
+        if matches!(ended, Ended::GivenUp | Ended::Interrupted) {
+            ready.clear();
+        }
+        // One message can complete two batches.
+        while in_flight.len() < window as usize
+            && let Some(messages) = ready.pop_front()
+        {
+            sender.start(messages, &mut in_flight).await;
         }
         progress.update(
             if args.body.is_some() {

@@ -6,7 +6,7 @@ use rocketry::{Decision, ErrorKind, ResponseCode, SendResult, SendStatus};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::explain::Stages;
+use super::{explain::Stages, sender::Sent};
 use crate::{
     args::{Mode, ResultFormat},
     failure::Failure,
@@ -45,6 +45,7 @@ pub(super) struct Report {
     handed_over: u64,
     failed: u64,
     not_durable: u64,
+    /// Requests that failed since the last one that did not.
     in_a_row: u32,
     causes: Vec<Cause>,
 }
@@ -98,6 +99,29 @@ impl Report {
         // After a success a broker may be restarting, and all that were in flight fail together.
         let limit = if nothing_yet { 3 } else { 10 + in_flight };
         self.in_a_row >= limit
+    }
+
+    /// Takes note of the messages of one request, which share the stages that led to their results.
+    ///
+    /// # Errors
+    /// As [`Report::add`].
+    pub(super) fn add_request(
+        &mut self,
+        sent: Vec<Sent>,
+        mut stages: Option<Stages>,
+    ) -> Result<(), Failure> {
+        let before = self.in_a_row;
+        for Sent {
+            line,
+            topic,
+            outcome,
+        } in sent
+        {
+            self.add(line, &topic, outcome, stages.take())?;
+        }
+        // A batch fails as a whole, which is one failure.
+        self.in_a_row = self.in_a_row.min(before + 1);
+        Ok(())
     }
 
     /// Takes note of one message and prints its result, behind the stages that led to it.

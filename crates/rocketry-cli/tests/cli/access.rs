@@ -118,6 +118,28 @@ async fn a_namespace_separates_topics_of_one_name() {
 }
 
 #[tokio::test]
+async fn old_names_of_commands_get_in_the_same_way() {
+    let server = secured("enforcing").await;
+    let create = [
+        "--tls-ca",
+        CERT,
+        "--namespace",
+        "one",
+        "mqadmin",
+        "updateTopic",
+        "-t",
+        "T",
+        "-c",
+        "DefaultCluster",
+        "-n",
+        &server.namesrv,
+    ];
+    run(&create).await.ok();
+    let topics = server.run(&["topic", "list", "--tls-ca", CERT]).await.ok();
+    assert!(topics.text().contains("one%T"), "{}", topics.text());
+}
+
+#[tokio::test]
 async fn secrets_are_not_shown_in_help() {
     let mut help = command(&["send", "--help"]);
     help.env("ROCKETRY_SECRET_KEY", "s3cr3t");

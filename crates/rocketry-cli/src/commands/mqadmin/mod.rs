@@ -50,6 +50,8 @@ pub(super) fn run(args: &Mqadmin, global: &Global, entered: MainEntered) -> Resu
     })?;
     cli.global.verbose = cli.global.verbose.max(global.verbose);
     cli.global.namesrv = cli.global.namesrv.or_else(|| global.namesrv.clone());
+    // Old commands have no flags for it: it stands before `mqadmin`, or in the environment.
+    cli.global.access = global.access.clone();
     super::run(cli, entered)
 }
 
@@ -94,6 +96,10 @@ fn explain(old: &Old) -> Result<(), Failure> {
             Becomes::Words(shown, _) => (*shown).to_owned(),
             Becomes::Nothing(why) => format!("ignored: {why}"),
         };
+        let becomes = match flag.default {
+            Some(default) => format!("{becomes}; without it {default}"),
+            None => becomes,
+        };
         vec![format!("-{} --{}", flag.short, flag.long), becomes]
     });
     let mut output = Output::stdout();
@@ -114,37 +120,18 @@ fn flags_of(old: &Old) -> impl Iterator<Item = &Flag> {
 fn translate(old: &Old, given: &[String]) -> Result<Vec<String>, String> {
     let mut places: Vec<(usize, String)> = Vec::new();
     let mut options: Vec<String> = Vec::new();
-    let mut rest = given.iter();
-    while let Some(word) = rest.next() {
-        let (index, flag, attached) = find(old, word)?;
-        let mut value = || {
-            attached
-                .clone()
-                .or_else(|| rest.next().cloned())
-                .ok_or_else(|| format!("-{} needs a value", flag.short))
-        };
+    for (index, flag, value) in with_defaults(old, given)? {
         let named = |reason: String| format!("-{}: {reason}", flag.short);
+        let trimmed = value.trim();
         match &flag.becomes {
-            Becomes::Place => places.push((index, value()?)),
-            Becomes::Option(name) => options.push(format!("{name}={}", value()?.trim())),
+            Becomes::Place => places.push((index, value)),
+            Becomes::Option(name) => options.push(format!("{name}={trimmed}")),
             Becomes::Converted(name, convert) => {
-                let value = convert(value()?.trim()).map_err(named)?;
-                options.push(format!("{name}={value}"));
+                options.push(format!("{name}={}", convert(trimmed).map_err(named)?));
             }
-            Becomes::Words(_, convert) => options.extend(convert(value()?.trim()).map_err(named)?),
-            Becomes::Nothing(_) if flag.is_switch => {}
-            Becomes::Nothing(_) => drop(value()?),
+            Becomes::Words(_, convert) => options.extend(convert(trimmed).map_err(named)?),
+            Becomes::Nothing(_) => {}
         }
-    }
-    if let Some(missing) = old
-        .flags
-        .iter()
-        .find(|flag| flag.is_required && !flag.is_among(given))
-    {
-        return Err(format!(
-            "-{} (--{}) is missing",
-            missing.short, missing.long
-        ));
     }
     // The order of the table is that of our command.
     places.sort_by_key(|(index, _)| *index);
@@ -161,6 +148,48 @@ fn translate(old: &Old, given: &[String]) -> Result<Vec<String>, String> {
         }
     }
     Ok(all)
+}
+
+/// The flags that were given with their values, behind them those that have one without being given. Each with its place in the table.
+fn with_defaults<'a>(
+    old: &'a Old,
+    given: &[String],
+) -> Result<Vec<(usize, &'a Flag, String)>, String> {
+    let mut flags = Vec::new();
+    let mut rest = given.iter();
+    while let Some(word) = rest.next() {
+        let (index, flag, attached) = find(old, word)?;
+        let value = match attached {
+            Some(value) => value,
+            None if flag.is_switch => String::new(),
+            None => rest
+                .next()
+                .cloned()
+                .ok_or_else(|| format!("-{} needs a value", flag.short))?,
+        };
+        flags.push((index, flag, value));
+    }
+    let is_given = |flag: &Flag| flags.iter().any(|(_, given, _)| given.short == flag.short);
+    let named = |flag: &Flag| format!("-{} (--{})", flag.short, flag.long);
+    if let Some(missing) = old
+        .flags
+        .iter()
+        .find(|flag| flag.is_required && !is_given(flag))
+    {
+        return Err(format!("{} is missing", named(missing)));
+    }
+    let places: Vec<_> = old.flags.iter().filter(|flag| flag.is_place).collect();
+    if !places.is_empty() && !places.iter().any(|flag| is_given(flag)) {
+        let names: Vec<_> = places.into_iter().map(named).collect();
+        return Err(format!("{} is missing", names.join(" or ")));
+    }
+    let defaults: Vec<_> = flags_of(old)
+        .enumerate()
+        .filter(|(_, flag)| !is_given(flag))
+        .filter_map(|(index, flag)| Some((index, flag, flag.default?.to_owned())))
+        .collect();
+    flags.extend(defaults);
+    Ok(flags)
 }
 
 /// The flag of `-t`, `--topic` or `--topic=VALUE`, with its place in the table and the value that stands at it.
@@ -251,7 +280,16 @@ mod tests {
                 "queryMsgByKey -t T -k K -m 9 -b 5",
                 "message query --max=9 --from=5 -- T K",
             ),
-            ("deleteSubGroup --groupName=G", "group delete --yes -- G"),
+            ("queryMsgByKey -t T -k K", "message query --max=64 -- T K"),
+            ("consumeMessage -t T", "consume --wait=0s --count=128 -- T"),
+            (
+                "deleteSubGroup --groupName=G -c C",
+                "group delete --yes --cluster=C --keep-offsets -- G",
+            ),
+            (
+                "deleteSubGroup -g G -r true -c C",
+                "group delete --yes --cluster=C -- G",
+            ),
             (
                 "resetOffsetByTime -g G -t T -s now",
                 "group reset --yes --topic=T --to=last -- G",
@@ -263,6 +301,10 @@ mod tests {
             (
                 "sendMessage -p -x -t T -k K -c tag",
                 "send --key=K --tag=tag -- T -x",
+            ),
+            (
+                "checkMsgSendRT -t T",
+                "bench produce --mode=sync --concurrency=1 --warmup=0 --count=100 --size=128 -- T",
             ),
             (
                 "checkMsgSendRT -t T -a 10 -s 100",
@@ -279,8 +321,14 @@ mod tests {
             ("topicRoute", "-t (--topic) is missing"),
             ("topicRoute -t", "-t needs a value"),
             ("topicRoute -t T -x 1", "-x is not known"),
+            ("deleteTopic -t T", "-c (--clusterName) is missing"),
+            ("deleteSubGroup -g G", "-c (--clusterName) is missing"),
             (
-                "updateTopicPerm -t T -p 5",
+                "updateBrokerConfig -k K -v V",
+                "-b (--brokerAddr) or -c (--clusterName) is missing",
+            ),
+            (
+                "updateTopicPerm -t T -c C -p 5",
                 "-p: write 2 (write), 4 (read) or 6 (both)",
             ),
         ] {

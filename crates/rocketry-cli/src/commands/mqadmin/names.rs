@@ -18,8 +18,12 @@ pub(super) struct Flag {
     pub(super) short: &'static str,
     pub(super) long: &'static str,
     pub(super) is_required: bool,
+    /// One of the flags that are marked so must be given.
+    pub(super) is_place: bool,
     /// It has no value.
     pub(super) is_switch: bool,
+    /// The value that the old command took without it, where ours would take another one.
+    pub(super) default: Option<&'static str>,
     pub(super) becomes: Becomes,
 }
 
@@ -43,7 +47,9 @@ impl Flag {
             short,
             long,
             is_required: false,
+            is_place: false,
             is_switch: false,
+            default: None,
             becomes,
         }
     }
@@ -51,6 +57,20 @@ impl Flag {
     const fn required(self) -> Self {
         Self {
             is_required: true,
+            ..self
+        }
+    }
+
+    const fn place(self) -> Self {
+        Self {
+            is_place: true,
+            ..self
+        }
+    }
+
+    const fn or(self, default: &'static str) -> Self {
+        Self {
+            default: Some(default),
             ..self
         }
     }
@@ -70,12 +90,6 @@ impl Flag {
         let long = name.strip_prefix('-').unwrap_or(name);
         name == self.short || long == self.long
     }
-
-    pub(super) fn is_among(&self, words: &[String]) -> bool {
-        words
-            .iter()
-            .any(|word| self.is_named(word.split('=').next().unwrap_or(word)))
-    }
 }
 
 /// Every command has it.
@@ -83,8 +97,9 @@ pub(super) const NAME_SERVERS: Flag = Flag::new("n", "namesrvAddr", Becomes::Opt
 
 const TOPIC: Flag = Flag::new("t", "topic", Becomes::Place).required();
 const MESSAGE_ID: Flag = Flag::new("i", "msgId", Becomes::Place).required();
-const CLUSTER: Flag = Flag::new("c", "clusterName", Becomes::Option("--cluster"));
-const BROKER: Flag = Flag::new("b", "brokerAddr", Becomes::Option("--broker"));
+// No old command changes every cluster for want of a flag.
+const CLUSTER: Flag = Flag::new("c", "clusterName", Becomes::Option("--cluster")).place();
+const BROKER: Flag = Flag::new("b", "brokerAddr", Becomes::Option("--broker")).place();
 const PERM: Flag = Flag::new("p", "perm", Becomes::Converted("--perm", perm));
 const ALL_BROKERS: &str = "all brokers are asked";
 const LMQ: Flag = Flag::new("c", "cluster", Becomes::Nothing(ALL_BROKERS));
@@ -123,8 +138,8 @@ pub(super) const NAMES: &[Old] = &[
         joined_by: None,
         flags: &[
             TOPIC,
-            Flag::new("a", "amount", Becomes::Option("--count")),
-            Flag::new("s", "size", Becomes::Option("--size")),
+            Flag::new("a", "amount", Becomes::Option("--count")).or("100"),
+            Flag::new("s", "size", Becomes::Option("--size")).or("128"),
         ],
     },
     Old {
@@ -149,7 +164,7 @@ pub(super) const NAMES: &[Old] = &[
         joined_by: None,
         flags: &[
             TOPIC,
-            Flag::new("c", "MessageNumber", Becomes::Option("--count")),
+            Flag::new("c", "MessageNumber", Becomes::Option("--count")).or("128"),
             Flag::new("g", "consumerGroup", Becomes::Option("--group")),
             Flag::new("o", "offset", Becomes::Converted("--from", from_offset)),
             Flag::new(
@@ -192,8 +207,9 @@ pub(super) const NAMES: &[Old] = &[
             Flag::new(
                 "r",
                 "removeOffset",
-                Becomes::Words("--keep-offsets where false", keep_offsets),
-            ),
+                Becomes::Words("--keep-offsets unless true", keep_offsets),
+            )
+            .or("false"),
         ],
     },
     Old {
@@ -262,7 +278,7 @@ pub(super) const NAMES: &[Old] = &[
         flags: &[
             TOPIC,
             Flag::new("k", "msgKey", Becomes::Place).required(),
-            Flag::new("m", "maxNum", Becomes::Option("--max")),
+            Flag::new("m", "maxNum", Becomes::Option("--max")).or("64"),
             Flag::new("b", "beginTimestamp", Becomes::Option("--from")),
             Flag::new("e", "endTimestamp", Becomes::Option("--until")),
             LMQ,

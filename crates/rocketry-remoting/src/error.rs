@@ -286,16 +286,7 @@ impl Error {
                     "check the host name and this machine's name resolution"
                 }
                 ConnectFailure::PoolClosed => "create a new client",
-                ConnectFailure::Refused(_)
-                | ConnectFailure::TimedOut(_)
-                | ConnectFailure::Dial(_)
-                | ConnectFailure::Lost(_) => {
-                    "check that the server runs and that this machine can reach the address"
-                }
-                #[cfg(feature = "tls")]
-                ConnectFailure::Tls(failure, _) => failure.hint(),
-                #[cfg(feature = "tls")]
-                ConnectFailure::TlsTimedOut(_) => TlsFailure::NotTls.hint(),
+                _ => "check that the server runs and that this machine can reach the address",
             },
             (ErrorKind::Connect | ErrorKind::Timeout(Stage::Connect), _) => {
                 "check that the server runs and that this machine can reach the address"

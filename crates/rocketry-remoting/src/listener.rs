@@ -7,7 +7,7 @@ use rocketry_protocol::RemotingCommand;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -16,6 +16,7 @@ use crate::{
     connection::Connection,
     deadline::Deadline,
     handler::{Handler, Responder},
+    log_limit::LogLimit,
     options::{ConnectionInfo, ConnectionOptions, ListenerOptions},
     socket::Socket,
 };
@@ -162,7 +163,7 @@ impl fmt::Debug for Listener {
 async fn accept(listener: TcpListener, options: ListenerOptions, open: Arc<Open>) {
     let stop = open.stop.clone();
     let handler: Arc<dyn Handler> = Arc::clone(&open) as _;
-    let mut refused = Refused::default();
+    let refused = LogLimit::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -173,7 +174,14 @@ async fn accept(listener: TcpListener, options: ListenerOptions, open: Arc<Open>
             Ok((stream, peer)) => {
                 let count = open.connections.lock().len() + open.securing.len();
                 if count >= options.max_connections {
-                    refused.log(count, peer);
+                    if let Some(held_back) = refused.pass() {
+                        tracing::warn!(
+                            open = count,
+                            %peer,
+                            held_back,
+                            "connection refused: as many are open as max_connections allows"
+                        );
+                    }
                     continue;
                 }
                 open.admit(stream, peer, &options, &handler);
@@ -277,32 +285,4 @@ impl Handler for Open {
     }
 }
 
-/// Peers that keep knocking must not fill the log.
-#[derive(Default)]
-struct Refused {
-    logged: Option<Instant>,
-    since: u64,
-}
-
-impl Refused {
-    fn log(&mut self, open: usize, peer: SocketAddr) {
-        self.since += 1;
-        let now = Instant::now();
-        if self
-            .logged
-            .is_none_or(|logged| now - logged >= REFUSED_LOG_INTERVAL)
-        {
-            tracing::warn!(
-                open,
-                %peer,
-                refused = self.since,
-                "connection refused: as many are open as max_connections allows"
-            );
-            self.logged = Some(now);
-            self.since = 0;
-        }
-    }
-}
-
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(10);

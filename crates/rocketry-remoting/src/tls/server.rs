@@ -9,7 +9,7 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{HANDSHAKE_RECORD, TlsConfigError, TlsFailure, pem::Pem, provider};
@@ -175,6 +175,7 @@ impl TlsAcceptor {
         idle_timeout: Option<Duration>,
         linger: Duration,
     ) -> io::Result<Socket> {
+        let started = Instant::now();
         let patience = match self.mode {
             TlsMode::Permissive => idle_timeout.unwrap_or(Duration::MAX),
             TlsMode::Enforcing => self.handshake_timeout,
@@ -190,8 +191,13 @@ impl TlsAcceptor {
                 TlsMode::Enforcing => Err(io::Error::other("a plain connection to a TLS port")),
             };
         }
+        let from = match self.mode {
+            TlsMode::Permissive => Instant::now(),
+            TlsMode::Enforcing => started,
+        };
         let limit = self.handshake_timeout;
-        let secured = timeout(limit, self.acceptor.accept(stream).into_fallible()).await;
+        let handshake = self.acceptor.accept(stream).into_fallible();
+        let secured = timeout_at(from + limit, handshake).await;
         match secured.map_err(|_| silent("no TLS handshake", limit))? {
             Ok(stream) => {
                 let socket = stream.get_ref().0;

@@ -18,7 +18,8 @@ pub struct ClientConfig {
     ///
     /// Java: `ClientConfig.instanceName`, rewritten by `changeInstanceNameToPID`.
     pub instance_name: Option<String>,
-    /// First part of the client id and of message ids. Default: the local address from which the first name server is reached.
+    /// First part of the client id and of message ids. Default: the local address from which the first
+    /// name server, or the first proxy, is reached; with a dialer the loopback address.
     ///
     /// Java: `ClientConfig.clientIP`, which takes the first suitable interface instead.
     pub client_ip: Option<IpAddr>,
@@ -275,7 +276,7 @@ pub struct ProducerConfig {
     ///
     /// Java: `DefaultMQProducer.backPressureForAsyncSendNum`, off by default there.
     pub in_flight_messages: usize,
-    /// Most body bytes of asynchronous sends in flight; further ones wait. Default 100 MiB, at least 1 MiB.
+    /// Most body bytes of asynchronous sends in flight; further ones wait. Default 100 MiB, bounds 1 MiB ..= 512 MiB - 1.
     ///
     /// Java: `DefaultMQProducer.backPressureForAsyncSendSize`, off by default there.
     pub in_flight_bytes: usize,

@@ -26,11 +26,11 @@ pub(crate) fn is_logical(broker_name: &str) -> bool {
     broker_name.starts_with(PREFIX)
 }
 
-/// The logical queues of a topic by number, at most `limit` per scope. Of two brokers that claim a queue the one with the later
+/// The logical queues of a topic by number, at most `limit` of them. Of two brokers that claim a queue the one with the later
 /// mapping has it.
 pub(crate) fn logical_queues(
     mappings: &BTreeMap<String, TopicQueueMappingInfo>,
-    limit: i32,
+    limit: usize,
 ) -> Vec<WriteQueue> {
     let mut scopes: BTreeMap<&str, Vec<&TopicQueueMappingInfo>> = BTreeMap::new();
     for info in mappings.values() {
@@ -53,7 +53,8 @@ pub(crate) fn logical_queues(
             }
         }
         let broker_name: Arc<str> = mock_name(scope).into();
-        queues.extend((0..total.unwrap_or(0).clamp(0, limit)).map(|queue_id| {
+        let room = limit - queues.len();
+        queues.extend((0..total.unwrap_or(0)).take(room).map(|queue_id| {
             let owner = owners.get(&queue_id).map_or(NOBODY, |info| &info.bname);
             WriteQueue {
                 broker_name: Arc::clone(&broker_name),
@@ -129,7 +130,7 @@ mod tests {
         let (name, mut info) = mapping("b", 1, i32::MAX, &[0]);
         info.scope = "other".to_owned();
         let mappings = [mapping("a", 1, 1, &[0]), (name, info)];
-        let queues = logical_queues(&mappings.into(), 2);
+        let queues = logical_queues(&mappings.into(), 3);
         assert_eq!(
             owners(&queues),
             [

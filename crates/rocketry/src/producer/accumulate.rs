@@ -136,12 +136,18 @@ impl Accumulator {
     fn add(&self, key: &Key, member: Member) -> bool {
         let mut groups = self.groups.lock();
         let is_new = !groups.contains_key(key);
-        let group = groups.entry(key.clone()).or_insert_with(|| Group {
-            members: Vec::new(),
-            body_bytes: 0,
-            since: clock::now(),
-            full: Arc::default(),
-        });
+        if is_new {
+            let group = Group {
+                members: Vec::new(),
+                body_bytes: 0,
+                since: clock::now(),
+                full: Arc::default(),
+            };
+            groups.insert(key.clone(), group);
+        }
+        let Some(group) = groups.get_mut(key) else {
+            return is_new;
+        };
         if group.members.is_empty() {
             group.since = clock::now();
         }
@@ -333,9 +339,15 @@ async fn send_batch(
     async move {
         let result = handed.result().await;
         drop(held);
-        for (index, (caller, msg_id)) in callers.into_iter().enumerate() {
+        let slices = slices(result, callers.len());
+        for ((caller, msg_id), mut slice) in callers.into_iter().zip(slices) {
+            if let Ok(slice) = &mut slice
+                && slice.msg_id.is_empty()
+            {
+                slice.msg_id = msg_id;
+            }
             // a caller that gave up misses nothing
-            drop(caller.send(slice(&result, index, msg_id)));
+            drop(caller.send(slice));
         }
     }
 }
@@ -372,21 +384,33 @@ fn cut(members: Vec<Member>, key: &Key, max_bytes: usize) -> Vec<Vec<Member>> {
     lists
 }
 
-/// One message's part of the result of its batch. Java: `AggregationKey`, `splitSendResults`.
-fn slice(
-    whole: &Result<SendResult, Error>,
-    index: usize,
-    msg_id: String,
-) -> Result<SendResult, Error> {
-    let mut result = whole.clone()?;
-    if !result.msg_id.contains(',') {
-        // one record, whose ids are those of all its messages
-        return Ok(result);
+/// Each message's part of the result of its batch, without a message id of its own. Java: `AggregationKey`, `splitSendResults`.
+fn slices(
+    whole: Result<SendResult, Error>,
+    count: usize,
+) -> impl Iterator<Item = Result<SendResult, Error>> {
+    let mut whole = whole;
+    let mut offset_ids = None;
+    if let Ok(result) = &mut whole
+        && result.msg_id.contains(',')
+    {
+        // emptied, so that not every slice copies the ids of all
+        result.msg_id.clear();
+        let ids = std::mem::take(&mut result.offset_msg_id);
+        offset_ids = Some(
+            ids.split(',')
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+                .into_iter(),
+        );
     }
-    if let Some(id) = result.offset_msg_id.split(',').nth(index) {
-        result.offset_msg_id = id.to_owned();
-    }
-    result.msg_id = msg_id;
-    result.queue_offset += i64::try_from(index).unwrap_or_default();
-    Ok(result)
+    (0..count).map(move |index| {
+        let mut slice = whole.clone()?;
+        // otherwise it is one record, whose ids are those of all its messages
+        if let Some(ids) = &mut offset_ids {
+            slice.offset_msg_id = ids.next().unwrap_or_default();
+            slice.queue_offset += i64::try_from(index).unwrap_or_default();
+        }
+        Ok(slice)
+    })
 }

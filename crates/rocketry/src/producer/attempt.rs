@@ -80,7 +80,7 @@ impl Delivery<'_> {
         let outcome = match &place.address {
             None => Outcome::Lost(Loss::broker_unknown(broker)),
             Some(address) => {
-                calls.before(queue, address, begun)?;
+                calls.before(tries.begun(), queue, address, begun)?;
                 self.exchange(&place, address, until, explain).await
             }
         };

@@ -65,12 +65,13 @@ impl<'a> Calls<'a> {
     /// [`ErrorKind::Forbidden`]: it must not.
     pub(crate) fn before(
         &mut self,
+        attempt: u32,
         queue: &MessageQueue,
         address: &Arc<str>,
         now: Instant,
     ) -> Result<(), Error> {
         let hooks = &self.shared.hooks;
-        self.attempt += 1;
+        self.attempt = attempt;
         if hooks.send.is_empty() && hooks.forbidden.is_empty() {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use rocketry_protocol::{
     properties::name,
     record::Record,
 };
-use rocketry_remoting::Deadline;
+use rocketry_remoting::{Deadline, LogLimit};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -144,7 +144,10 @@ pub(crate) fn ask(core: &Core, request: RemotingCommand, address: &str) {
         return tracing::debug!(%address, group, "a check for a producer without a checker");
     };
     if let Err(reason) = checks.take(request, address) {
-        tracing::warn!(%address, group, reason, "a check is left to the broker to repeat");
+        static LIMIT: LogLimit = LogLimit::new();
+        if let Some(held_back) = LIMIT.pass() {
+            tracing::warn!(%address, group, reason, held_back, "a check is left to the broker to repeat");
+        }
     }
 }
 
@@ -212,7 +215,10 @@ impl Answering {
         let (topic, properties) = (Arc::clone(&half.topic), half.properties.clone());
         let verdict = (self.checker.0)(half).await;
         if let Some(failure) = &verdict.failure {
-            tracing::warn!(group = %self.group, msg_id, failure, "a transaction could not be checked");
+            static LIMIT: LogLimit = LogLimit::new();
+            if let Some(held_back) = LIMIT.pass() {
+                tracing::warn!(group = %self.group, msg_id, failure, held_back, "a transaction could not be checked");
+            }
         }
         let ending = Ending {
             core: &self.core,

@@ -1,6 +1,6 @@
 //! The fault table: which brokers to avoid, and until when. Java: `LatencyFaultToleranceImpl`, `MQFaultStrategy`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -62,6 +62,12 @@ impl LatencyPolicy {
         if !rising || self.steps.len() > 64 {
             return Err("latency_policy: steps must rise strictly, at most 64 of them".to_owned());
         }
+        let day = Duration::from_hours(24);
+        if let Some((_, avoided)) = self.steps.iter().find(|(_, avoided)| *avoided > day) {
+            return Err(format!(
+                "latency_policy avoids a broker for {avoided:?}, allowed are up to {day:?}"
+            ));
+        }
         Ok(())
     }
 }
@@ -95,7 +101,7 @@ pub(crate) struct FaultTable {
     /// A detector asks unreachable brokers: an attempt that got no answer makes a broker one.
     detects: bool,
     policy: LatencyPolicy,
-    items: Mutex<HashMap<Arc<str>, FaultItem>>,
+    items: Mutex<BTreeMap<Arc<str>, FaultItem>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +118,7 @@ impl FaultTable {
             enabled,
             detects: false,
             policy,
-            items: Mutex::new(HashMap::new()),
+            items: Mutex::new(BTreeMap::new()),
         }
     }
 

@@ -79,8 +79,12 @@ impl Histogram {
     }
     /// Their mean; zero when there are none.
     pub fn mean(&self) -> Duration {
-        let count = u32::try_from(self.count()).unwrap_or(u32::MAX);
-        self.sum.checked_div(count).unwrap_or_default()
+        let nanos = self.sum.as_nanos().checked_div(u128::from(self.count()));
+        Duration::from_nanos(
+            nanos
+                .and_then(|nanos| u64::try_from(nanos).ok())
+                .unwrap_or(0),
+        )
     }
     /// The duration that a part of `share` (0.0 ..= 1.0) did not exceed, up to a quarter too long: `quantile(0.99)`. Zero when there
     /// are none.

@@ -53,7 +53,7 @@ pub struct ProducerMetrics {
     pub route_age: Option<Duration>,
     /// Responses that came to the client after their requests had timed out or been dropped, or that answer no request at all.
     pub late_responses: u64,
-    /// Trace records that were dropped because the trace queue was full.
+    /// Trace records that no broker got: the trace queue was full, or their message could not be sent.
     pub traces_dropped: u64,
 }
 

@@ -73,6 +73,7 @@ use std::{
 use rocketry_protocol::{
     Group, Message, MessageQueue, Topic, compress::Compression, hash::java_string_hash,
 };
+use rocketry_remoting::Deadline;
 use tokio::{task::JoinHandle, time::timeout_at};
 
 use self::{
@@ -251,7 +252,7 @@ impl ProducerBuilder {
     }
 }
 
-/// Least time that trace records have to leave at shutdown: brokers that are there take them in no time.
+/// Least time that trace records and decisions have to leave at shutdown: brokers that are there take them in no time.
 const DRAIN_GRACE: Duration = Duration::from_millis(200);
 
 /// Java: `Validators.checkGroup`, and the refusal of the default group in `DefaultMQProducerImpl.checkConfig`.
@@ -352,8 +353,7 @@ impl Producer {
 
     /// [`Producer::enqueue`] with a callback instead of a ticket. Whatever the send comes to reaches the callback, exactly once.
     ///
-    /// The callback runs on a task of its own, and its panic harms nobody else. The message counts as in flight until the callback
-    /// returns.
+    /// The callback runs on a task of its own, and its panic harms nobody else. A shutdown waits until the callback has returned.
     pub async fn enqueue_with<F>(&self, message: Message, callback: F)
     where
         F: FnOnce(Result<SendResult, Error>) + Send + 'static,
@@ -439,7 +439,7 @@ impl Producer {
     /// Java: `DefaultMQProducer.shutdown`, which drops what is queued.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let shared = &self.shared;
-        let until = clock::now() + deadline;
+        let until = Deadline::after(deadline).instant();
         shared.closed.store(true, Ordering::Release);
         let mut is_over = shared.ending.lock().await;
         if *is_over {

@@ -77,17 +77,29 @@ impl From<NotARequest> for Error {
 impl Shared {
     async fn request(self: &Arc<Self>, order: Order) -> Result<MessageExt, Error> {
         // a shutdown waits for the reply as it does for a send
+        #[cfg(feature = "trace-context")]
+        let order = self.propagate(order);
         let _counted = self.sends.token();
         let started = clock::now();
-        let deadline = self.begin(&order, started)?;
+        let deadline = self.begin(&order)?;
         let topic: Arc<str> = order.outgoing.topic().into();
         let action = format!("request to topic {topic:?}");
-        let place = timeout_at(deadline, Arc::clone(&self.requests).acquire_owned()).await;
+        let place = tokio::select! {
+            biased;
+            () = self.abort.cancelled() => {
+                let error = self.aborted(&order.outgoing);
+                self.counters.refused(&error);
+                return Err(error.during(action));
+            }
+            place = timeout_at(deadline, Arc::clone(&self.requests).acquire_owned()) => place,
+        };
         let Ok(Ok(place)) = place else {
             let reason = "too many requests wait for replies, and none ended in time";
-            return Err(Error::new(ErrorKind::Overloaded, action, reason)
+            let error = Error::new(ErrorKind::Overloaded, action, reason)
                 .with_topic(topic)
-                .with_hint("wait for earlier requests, or raise in_flight_requests"));
+                .with_hint("wait for earlier requests, or raise in_flight_requests");
+            self.counters.refused(&error);
+            return Err(error);
         };
         let waiting = self.client.core().replies.wait(place);
         let answered = tokio::select! {
@@ -112,16 +124,31 @@ impl Shared {
         let now = clock::now();
         let left = deadline.saturating_duration_since(now);
         if let Outgoing::Single(message) = &mut order.outgoing {
-            self.introduce(message, now + left / INTRODUCTION_SHARE)
-                .await;
+            let introduced = self.introduce(message, now + left / INTRODUCTION_SHARE);
+            let is_over = tokio::select! {
+                biased;
+                () = self.abort.cancelled() => true,
+                () = introduced => false,
+            };
+            if is_over {
+                let error = self.aborted(&order.outgoing);
+                self.counters.refused(&error);
+                return Err(error);
+            }
+        }
+        if let Outgoing::Single(message) = &mut order.outgoing {
             let properties = message.properties_mut();
             properties.set(name::CORRELATION_ID, waiting.id());
             properties.set(name::REPLY_TO_CLIENT, self.client.client_id());
             let budget = deadline.saturating_duration_since(started);
             properties.set(name::TTL, &budget.as_millis().to_string());
         }
-        order.timeout = Some(deadline.saturating_duration_since(clock::now()));
-        let mut sending = pin!(self.send(order, SendMode::Async));
+        // The request has begun and is counted: a shutdown that began meanwhile lets it go on.
+        let times = (clock::now(), deadline);
+        let mut sending = pin!(async {
+            let handed = self.start(order, SendMode::Async, times, ()).await;
+            handed.result().await
+        });
         let sent = tokio::select! {
             biased;
             // a reply says more than the broker's answer, and may be faster
@@ -129,7 +156,7 @@ impl Shared {
             sent = &mut sending => sent,
         };
         let sent = match sent {
-            Ok(sent) => sent.ok_or_else(send::no_result)?,
+            Ok(sent) => sent,
             Err(error) if error.kind() == ErrorKind::Timeout && clock::now() >= deadline => {
                 return Err(error.with_java_code(REQUEST_TIMEOUT));
             }

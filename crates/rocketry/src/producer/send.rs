@@ -68,13 +68,14 @@ impl Shared {
         let order = self.propagate(order);
         let _counted = self.sends.token();
         let started = clock::now();
-        let deadline = self.begin(&order, started)?;
+        let deadline = self.begin(&order)?;
         if mode == SendMode::Sync
             && let Some(room) = self.room_for_company(&order)
         {
             let gathered = self
                 .gather(order, mode, (started, deadline), (room, None))
-                .await?;
+                .await
+                .inspect_err(|error| self.counters.refused(error))?;
             return gathered.await.map(Some);
         }
         let handed = AtomicBool::new(false);
@@ -97,11 +98,11 @@ impl Shared {
         let order = self.propagate(order);
         let counted = self.sends.token();
         let started = clock::now();
-        let deadline = self.begin(&order, started)?;
+        let deadline = self.begin(&order)?;
         let permits = tokio::select! {
             biased;
             // a place that becomes free because others are ended comes too late
-            () = self.abort.cancelled() => return Err(self.aborted(&order.outgoing)),
+            () = self.abort.cancelled() => Err(self.aborted(&order.outgoing)),
             permits = self.in_flight.acquire(&order.outgoing, deadline) => permits,
         };
         let permits = permits.inspect_err(|error| self.counters.refused(error))?;
@@ -109,7 +110,8 @@ impl Shared {
             let held = (room, Some(permits));
             let gathered = self
                 .gather(order, SendMode::Async, (started, deadline), held)
-                .await?;
+                .await
+                .inspect_err(|error| self.counters.refused(error))?;
             return Ok(HandedOver::Gathered(gathered));
         }
         let (times, held) = ((started, deadline), (permits, counted));
@@ -153,8 +155,7 @@ pub(crate) fn no_result() -> Error {
     )
 }
 
-/// Runs the stages: validate, prepare, then per attempt route, select, encode, transport, interpret, fault feedback, retry. The only
-/// place where they meet.
+/// The way of every message: validate and prepare, then [`Delivery::run`] for the attempts. Counts the send, and tells the observer.
 ///
 /// `handed` becomes true when a request is on its way to a broker. Dropping the future ends the send; a request that is on its way
 /// may be stored nevertheless.

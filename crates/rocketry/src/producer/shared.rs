@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use rocketry_protocol::{Group, properties};
+use rocketry_remoting::Deadline;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -108,10 +109,10 @@ impl Shared {
     }
 
     /// Refuses the send if the producer is shut down, else says until when it may take.
-    pub(super) fn begin(&self, order: &Order, started: Instant) -> Result<Instant, Error> {
+    pub(super) fn begin(&self, order: &Order) -> Result<Instant, Error> {
         self.refuse_when_closed(order.outgoing.topic())
             .inspect_err(|error| self.counters.refused(error))?;
-        Ok(started + order.timeout.unwrap_or(self.config.timeout))
+        Ok(Deadline::after(order.timeout.unwrap_or(self.config.timeout)).instant())
     }
 
     pub(super) fn refuse_when_closed(&self, topic: &str) -> Result<(), Error> {

@@ -10,8 +10,8 @@ use rocketry_protocol::{
 use rocketry_remoting::Deadline;
 
 use super::{
-    BoxFuture, Decision, IntoVerdict, Outgoing, Producer, ProducerBuilder, SendMode, SendResult,
-    SendStatus, Shared,
+    BoxFuture, DRAIN_GRACE, Decision, IntoVerdict, Outgoing, Producer, ProducerBuilder, SendMode,
+    SendResult, SendStatus, Shared,
     check::Checker,
     hooks::{EndTransactionContext, Hooks},
     interpret::classify,
@@ -221,9 +221,18 @@ impl Shared {
         } else {
             Decision::Rollback.into()
         };
-        let untold = self.tell(&sent, half.properties(), &verdict).await.err();
+        let told = tokio::select! {
+            biased;
+            told = self.tell(&sent, half.properties(), &verdict) => told,
+            () = self.grace_after_abort() => Err(Error::new(
+                ErrorKind::Closed,
+                end_action(&sent.msg_id),
+                "the producer was shut down before the broker was told",
+            )),
+        };
+        let untold = told.err();
         if let Some(error) = &untold {
-            tracing::warn!(%error, "the broker will ask what became of the transaction");
+            tracing::debug!(%error, "the broker will ask what became of the transaction");
         }
         Ok(TransactionResult {
             sent,
@@ -231,6 +240,12 @@ impl Shared {
             failure: verdict.failure,
             untold,
         })
+    }
+
+    /// Ends a little after the shutdown's deadline: what needs no more than a broker that is there still gets done.
+    async fn grace_after_abort(&self) {
+        self.abort.cancelled().await;
+        tokio::time::sleep(DRAIN_GRACE).await;
     }
 
     /// Tells the broker that keeps the half message. Java: `DefaultMQProducerImpl.endTransaction`.

@@ -151,8 +151,10 @@ impl Routes {
         self.topics
             .read()
             .values()
-            .next()
-            .map(|entry| entry.topic.clone())
+            .map(|entry| &entry.topic)
+            // any will do, but a seed has to give the same
+            .min_by_key(|topic| topic.as_str())
+            .cloned()
     }
 
     /// The address of that broker's master.

@@ -81,8 +81,12 @@ impl PublishRoute {
 
     /// Names of the brokers whose queues can be written to.
     pub(crate) fn owner_names(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<_> = self.owners.iter().map(|o| Arc::clone(&o.name)).collect();
-        names.dedup();
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for owner in &self.owners {
+            if !names.contains(&owner.name) {
+                names.push(Arc::clone(&owner.name));
+            }
+        }
         names
     }
 
@@ -144,13 +148,14 @@ pub(crate) fn writable(route: &TopicRouteData) -> Vec<WriteQueue> {
             .filter_map(|part| part.split_once(':'))
             .filter_map(|(broker, count)| Some((broker, count.trim().parse::<i32>().ok()?)))
             .flat_map(|(broker, count)| write_queues(broker, count))
+            .take(MAX_QUEUES)
             .collect();
     }
     if let Some(mappings) = &route.topic_queue_mapping_by_broker
         && !mappings.is_empty()
         && order.is_none()
     {
-        return static_topic::logical_queues(mappings, MAX_QUEUES_PER_BROKER);
+        return static_topic::logical_queues(mappings, MAX_QUEUES);
     }
     let mut datas: Vec<_> = route.queue_datas.iter().collect();
     datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
@@ -164,6 +169,7 @@ pub(crate) fn writable(route: &TopicRouteData) -> Vec<WriteQueue> {
             })
         })
         .flat_map(|data| write_queues(&data.broker_name, data.write_queue_nums))
+        .take(MAX_QUEUES)
         .collect()
 }
 
@@ -183,14 +189,15 @@ pub(crate) fn readable(route: &TopicRouteData) -> Vec<(Arc<str>, i32)> {
         .into_iter()
         .filter(|data| data.perm & PERM_READ != 0)
         .flat_map(|data| ids(data.broker_name.as_str().into(), data.read_queue_nums))
+        .take(MAX_QUEUES)
         .collect()
 }
 
-/// A name server cannot make a client build lists without end.
-const MAX_QUEUES_PER_BROKER: i32 = 65_536;
+/// Queues of one topic: a name server cannot make a client build lists without end.
+const MAX_QUEUES: usize = 65_536;
 
 fn ids(broker: Arc<str>, count: i32) -> impl Iterator<Item = (Arc<str>, i32)> {
-    (0..count.clamp(0, MAX_QUEUES_PER_BROKER)).map(move |id| (Arc::clone(&broker), id))
+    (0..count).map(move |id| (Arc::clone(&broker), id))
 }
 
 /// Makes the route of [`topic::AUTO_CREATE`] one of a topic that does not exist yet.

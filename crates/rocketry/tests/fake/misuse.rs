@@ -108,6 +108,9 @@ const PRODUCER: &[Wrong<ProducerConfig>] = &[
         let falling = vec![(TOO_LONG, NOTHING), (NOTHING, NOTHING)];
         c.latency_policy = LatencyPolicy::new(falling, NOTHING);
     }),
+    ("latency_policy", |c| {
+        c.latency_policy = LatencyPolicy::new(vec![(NOTHING, Duration::MAX)], NOTHING);
+    }),
     ("topics", |c| c.topics = vec!["a b".to_owned()]),
     ("latency_fault_tolerance is off", |c| {
         c.detector = Some(Detector::default());
@@ -232,4 +235,20 @@ async fn every_bad_address_is_refused_with_its_place() {
         let error = Client::connect(NameServers::lookup(bad)).await.unwrap_err();
         is_refused(&error, "name server lookup");
     }
+}
+
+/// Durations beyond what the clock can tell mean a very long time.
+#[tokio::test]
+async fn the_longest_durations_do_no_harm() {
+    let cluster = Cluster::of(&["a"]);
+    let client = cluster.client().await;
+    let producer = client.producer("PG").await.unwrap();
+    producer
+        .send(message())
+        .timeout(Duration::MAX)
+        .await
+        .unwrap();
+    assert!(producer.shutdown(Duration::MAX).await.is_clean());
+    client.producer("PG").await.unwrap();
+    assert!(client.shutdown(Duration::MAX).await.is_clean());
 }

@@ -444,3 +444,34 @@ async fn a_shutdown_ends_requests() {
         ErrorKind::Closed
     );
 }
+
+/// P-009: a request that waits for a place when the shutdown begins has begun, and is replied to.
+#[tokio::test]
+async fn a_shutdown_waits_for_requests_that_wait() {
+    let cluster = Cluster::of(&["a"]);
+    let client = cluster.client().await;
+    let config = ProducerConfig {
+        in_flight_requests: 1,
+        ..ProducerConfig::default()
+    };
+    let producer = client.producer("PG").config(config).await.unwrap();
+    let first = spawn_request(&producer, PATIENCE);
+    let broker = cluster.broker("a");
+    broker.wait_for(310, 1).await;
+    let second = spawn_request(&producer, PATIENCE);
+    tokio::task::yield_now().await;
+    let ending = {
+        let producer = producer.clone();
+        tokio::spawn(async move { producer.shutdown(PATIENCE).await })
+    };
+    tokio::task::yield_now().await;
+    let refused = producer.request(message()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Closed);
+    for (n, request) in [first, second].into_iter().enumerate() {
+        let sent = broker.wait_for(310, n + 1).await;
+        let id = sent[n].property("CORRELATION_ID").unwrap();
+        answer_of_client(broker, push(&id, b"yes", 0)).await;
+        assert_eq!(*request.await.unwrap().unwrap().body, *b"yes");
+    }
+    assert!(ending.await.unwrap().is_clean());
+}

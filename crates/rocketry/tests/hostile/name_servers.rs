@@ -34,6 +34,16 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
         "{{\"brokerDatas\":[],\"queueDatas\":[{}",
         queue.repeat(150_000)
     );
+    let huge = queue.replace("\"writeQueueNums\":4", "\"writeQueueNums\":65536");
+    let many_and_huge = replace(
+        "\"queueDatas\":[",
+        &format!("\"queueDatas\":[{}", huge.repeat(100_000)),
+    );
+    let long_order = String::from_utf8(good.to_vec()).unwrap().replacen(
+        '{',
+        &format!("{{\"orderTopicConf\":\"{}\",", "bad:65536;".repeat(100_000)),
+        1,
+    );
     vec![
         ("nothing", Vec::new()),
         ("noise", vec![0x80; 1000]),
@@ -72,6 +82,8 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
             replace("bad:1", "no address at all"),
         ),
         ("a long list cut short", many.into_bytes()),
+        ("a long list of many queues each", many_and_huge),
+        ("a long order of many queues each", long_order.into_bytes()),
     ]
 }
 

@@ -119,7 +119,7 @@ impl SystemNames {
         Self {
             cluster: cluster.to_owned(),
             broker: broker.to_owned(),
-            reply_topic: format!("{cluster}_REPLY_TOPIC"),
+            reply_topic: rocketry_protocol::reply_topic(cluster),
         }
     }
 

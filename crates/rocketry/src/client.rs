@@ -328,10 +328,14 @@ impl Core {
                 .faults
                 .retain(|name| brokers.iter().any(|broker| &*broker.name == name));
         }
+        let Some(request) = self.heartbeat_request() else {
+            return;
+        };
         for broker in brokers {
-            let (Some(address), Some(request)) = (broker.master(), self.heartbeat_request()) else {
+            let Some(address) = broker.master() else {
                 continue;
             };
+            let request = request.clone();
             let transport = Arc::clone(&self.transport);
             beats.spawn(async move {
                 match transport.call(&address, request, deadline).await {
@@ -408,7 +412,11 @@ async fn look_up_name_servers(core: Arc<Core>) {
         if !core.pause(period).await {
             return;
         }
-        core.name_servers.look_up().await;
+        tokio::select! {
+            biased;
+            () = core.stop.cancelled() => return,
+            () = core.name_servers.look_up() => {}
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use rocketry_protocol::{Topic, reply_topic};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::{client::Core, clock};
+use crate::{client::Core, clock, route::RouteError};
 
 /// The clusters whose brokers have heard of this client, or hear of it now: cluster -> whether that is done, told to all who wait in
 /// the order in which they came.
@@ -42,14 +42,18 @@ impl Core {
         introductions.insert(Arc::clone(cluster), done.clone());
         // whatever becomes of the task: nobody waits for it longer than it lives
         let told = done.clone().drop_guard();
-        let (core, name) = (Arc::clone(self), reply_topic(cluster));
+        let (core, cluster) = (Arc::clone(self), Arc::clone(cluster));
         self.tasks.spawn(async move {
             let until = clock::now() + core.config.api_timeout;
             // all brokers of the cluster have this topic
-            if let Ok(topic) = Topic::new(name)
+            if let Ok(topic) = Topic::new(reply_topic(&cluster))
                 && let Err(error) = core.routes.refresh(&topic, until).await
             {
                 tracing::debug!(%topic, ?error, "no route");
+                // without the route no round of heartbeats knows the brokers either: the next request asks again
+                if !matches!(error, RouteError::Missing { .. }) {
+                    core.introductions.0.lock().remove(&cluster);
+                }
             }
             core.heartbeat().await;
             drop(told);

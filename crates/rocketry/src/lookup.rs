@@ -80,7 +80,10 @@ impl Lookup {
         );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
-        stream.take(MAX_BYTES).read_to_end(&mut answer).await?;
+        stream.take(MAX_BYTES + 1).read_to_end(&mut answer).await?;
+        if answer.len() as u64 > MAX_BYTES {
+            return Err(std::io::Error::other("the answer is too long for a list"));
+        }
         Ok(answer)
     }
 

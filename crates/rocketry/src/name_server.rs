@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rocketry_protocol::RemotingCommand;
-use rocketry_remoting::Deadline;
+use rocketry_remoting::{Deadline, LogLimit};
 
 use crate::{
     clock,
@@ -219,7 +219,14 @@ impl NameServerClient {
                 None
             }
             Err(failure) => {
-                tracing::warn!(failure, "the list of name servers stays as it is");
+                static LIMIT: LogLimit = LogLimit::new();
+                if let Some(held_back) = LIMIT.pass() {
+                    tracing::warn!(
+                        failure,
+                        held_back,
+                        "the list of name servers stays as it is"
+                    );
+                }
                 Some(failure)
             }
         };

@@ -9,7 +9,7 @@ use rocketry_protocol::{
     MessageExt, MessageQueue, RemotingCommand, ResponseCode, Topic,
     header::{PullMessageReply, PullMessageRequest, pull_sys_flag},
 };
-use rocketry_remoting::Deadline;
+use rocketry_remoting::{Deadline, LogLimit};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use crate::{
@@ -371,7 +371,10 @@ impl Pull {
         let (messages, fault) =
             MessageExt::decode_until_fault(&reply.body, &self.queue.broker_name);
         if let Some(fault) = fault {
-            tracing::warn!(queue = ?self.queue, %fault, "a stored message cannot be read and is skipped");
+            static LIMIT: LogLimit = LogLimit::new();
+            if let Some(held_back) = LIMIT.pass() {
+                tracing::warn!(queue = ?self.queue, %fault, held_back, "a stored message cannot be read and is skipped");
+            }
         }
         let namespace = &source.core.namespace;
         let mut messages: Vec<_> = messages
@@ -404,12 +407,7 @@ impl Pull {
             .iter()
             .flat_map(|route| &route.broker_datas)
             .find(|broker| *broker.broker_name == *self.queue.broker_name)
-            .and_then(|broker| {
-                broker
-                    .broker_addrs
-                    .get(&0)
-                    .or_else(|| broker.broker_addrs.values().next())
-            })
+            .and_then(admin::any_address)
             .cloned()
             .ok_or_else(|| {
                 Error::new(

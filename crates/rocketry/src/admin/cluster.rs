@@ -132,13 +132,15 @@ impl Admin {
     ) -> Result<Vec<(String, String)>, Error> {
         let command = RemotingCommand::bare_request(RequestCode::GET_BROKER_CLUSTER_INFO);
         let info: ClusterInfo = self.ask_name_server(action, command, deadline).await?;
-        let found = chosen(&info, which).into_iter();
+        let found = chosen(&info, which);
+        let is_unknown = found.is_empty();
         let mut masters: Vec<_> = found
+            .into_iter()
             .filter(|broker| broker.id == 0)
             .map(|broker| (broker.name, broker.address))
             .collect();
         if let Brokers::Broker(address) = which
-            && masters.is_empty()
+            && is_unknown
             && address.contains(':')
         {
             masters.push(("broker".to_owned(), address.clone()));

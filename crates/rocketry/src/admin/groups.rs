@@ -13,6 +13,7 @@ use rocketry_protocol::{
         DeleteSubscriptionGroupRequest, GetConsumerConnectionListRequest,
         GetProducerConnectionListRequest, QueryTopicConsumeByWhoRequest,
     },
+    topic,
 };
 
 use super::{Admin, Brokers, ask, ask_any, unreadable};
@@ -107,7 +108,10 @@ impl Admin {
             self.ask_broker(&action, &broker, &address, &request, deadline)
                 .await?;
         }
-        for topic in [format!("%RETRY%{name}"), format!("%DLQ%{name}")] {
+        for topic in [
+            format!("{}{name}", topic::RETRY_PREFIX),
+            format!("{}{name}", topic::DEAD_LETTER_PREFIX),
+        ] {
             self.remove_topic(&action, &topic, cluster, deadline)
                 .await?;
         }

@@ -10,7 +10,7 @@ use rocketry_protocol::{
 use rocketry_remoting::Deadline;
 use tokio::task::JoinSet;
 
-use super::{Admin, unreadable};
+use super::{Admin, any_address, unreadable};
 use crate::{
     clock,
     error::{Error, ErrorKind},
@@ -152,8 +152,7 @@ impl Admin {
         let route = self.route(action, topic, deadline).await?;
         let mut asked = JoinSet::new();
         for broker in route.broker_datas {
-            // the master is first
-            let Some(address) = broker.broker_addrs.into_values().next() else {
+            let Some(address) = any_address(&broker).cloned() else {
                 continue;
             };
             let (admin, action) = (self.clone(), action.to_owned());

@@ -17,7 +17,10 @@ use std::{sync::Arc, time::Duration};
 
 use rocketry_protocol::{
     MessageQueue, RemotingCommand, Request, ResponseCode, Topic,
-    body::{self, route::TopicRouteData},
+    body::{
+        self,
+        route::{BrokerData, TopicRouteData},
+    },
 };
 use rocketry_remoting::Deadline;
 
@@ -122,12 +125,7 @@ impl Admin {
             .broker_datas
             .iter()
             .find(|broker| *broker.broker_name == *queue.broker_name)
-            .and_then(|broker| {
-                broker
-                    .broker_addrs
-                    .get(&0)
-                    .or_else(|| broker.broker_addrs.values().next())
-            })
+            .and_then(any_address)
             .cloned()
             .ok_or_else(|| {
                 Error::new(
@@ -247,4 +245,12 @@ pub(crate) fn topic_name(action: &str, name: &str) -> Result<Topic, Error> {
         )
         .with_topic(name)
     })
+}
+
+/// The master's address, else a slave's.
+pub(crate) fn any_address(broker: &BrokerData) -> Option<&String> {
+    broker
+        .broker_addrs
+        .get(&0)
+        .or_else(|| broker.broker_addrs.values().next())
 }

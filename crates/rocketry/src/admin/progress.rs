@@ -27,7 +27,10 @@ impl GroupProgress {
     /// Messages that wait to be consumed.
     #[must_use]
     pub fn lag(&self) -> i64 {
-        self.queues.iter().map(QueueProgress::lag).sum()
+        self.queues
+            .iter()
+            .map(QueueProgress::lag)
+            .fold(0, i64::saturating_add)
     }
 }
 
@@ -51,13 +54,13 @@ impl QueueProgress {
     /// Messages of the queue that wait to be consumed.
     #[must_use]
     pub const fn lag(&self) -> i64 {
-        self.broker_offset - self.consumer_offset
+        self.broker_offset.saturating_sub(self.consumer_offset)
     }
 
     /// Those of them that clients hold already.
     #[must_use]
     pub const fn in_flight(&self) -> i64 {
-        self.pull_offset - self.consumer_offset
+        self.pull_offset.saturating_sub(self.consumer_offset)
     }
 }
 

@@ -5,7 +5,7 @@ use rocketry_protocol::{
     body::{
         self,
         offsets::TopicStatsTable,
-        route::{BrokerData, TopicRouteData},
+        route::TopicRouteData,
         topics::{TopicConfig, TopicFilterType, TopicList},
     },
     header::{
@@ -16,7 +16,7 @@ use rocketry_protocol::{
 };
 use rocketry_remoting::Deadline;
 
-use super::{Admin, Brokers, topic_name, unreadable};
+use super::{Admin, Brokers, any_address, topic_name, unreadable};
 use crate::{
     error::{Error, ErrorKind},
     route,
@@ -372,14 +372,6 @@ impl Admin {
         let route = self.route(&action, topic, self.deadline()).await?;
         Ok(named(&name, route::readable(&route)))
     }
-}
-
-/// The master's address, else a slave's.
-fn any_address(broker: &BrokerData) -> Option<&String> {
-    broker
-        .broker_addrs
-        .get(&0)
-        .or_else(|| broker.broker_addrs.values().next())
 }
 
 fn named(

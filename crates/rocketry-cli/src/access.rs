@@ -1,8 +1,11 @@
 //! How one gets in: TLS, accounts and namespaces, in the options of every command.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgMatches, Args, ValueEnum, parser::ValueSource};
 use rocketry::{Connect, TlsConfig};
 use rocketry_server::{ClientAuth, TlsServerConfig};
 
@@ -20,8 +23,7 @@ pub(crate) struct Access {
     /// Connect over TLS, and trust servers whose certificate an authority of this system has signed
     #[arg(long, global = true, hide_short_help = true)]
     tls: bool,
-    /// PEM file of the authority to trust instead, or of the server's own certificate; implies --tls. For `serve`: clients
-    /// need a certificate that it has signed
+    /// PEM file of the authority to trust instead, or of the server's own certificate; implies --tls
     #[arg(
         long,
         global = true,
@@ -164,9 +166,10 @@ impl Access {
     pub(crate) fn server_tls(
         &self,
         mode: Option<TlsMode>,
+        client_ca: Option<&Path>,
     ) -> Result<Option<TlsServerConfig>, Failure> {
         let Some((certificate, key)) = self.identity()? else {
-            if self.tls || mode.is_some() {
+            if self.tls || mode.is_some() || client_ca.is_some() {
                 return Err(Failure::usage("a server over TLS needs a certificate")
                     .hint("give --tls-cert FILE and --tls-key FILE"));
             }
@@ -176,7 +179,7 @@ impl Access {
             Some(TlsMode::Enforcing) => rocketry_server::TlsMode::Enforcing,
             Some(TlsMode::Permissive) | None => rocketry_server::TlsMode::Permissive,
         });
-        if let Some(ca) = &self.tls_ca {
+        if let Some(ca) = client_ca {
             tls = tls.client_ca_file(ca, ClientAuth::Required);
         }
         Ok(Some(tls))
@@ -190,6 +193,34 @@ impl Access {
             (None, Some(_)) => Err(alone("--tls-key", "--tls-cert")),
         }
     }
+}
+
+/// An option on the command line of `serve` that only clients have a use for. A variable is none: it may be there for them.
+///
+/// # Errors
+/// The option, and what there is instead.
+pub(crate) fn refuse_for_serve(serve: &ArgMatches) -> Result<(), Failure> {
+    const OF_CLIENTS: [(&str, &str); 7] = [
+        ("tls_ca", "--tls-ca"),
+        ("tls_server_name", "--tls-server-name"),
+        ("tls_insecure", "--tls-insecure"),
+        ("access_key", "--access-key"),
+        ("secret_key", "--secret-key"),
+        ("security_token", "--security-token"),
+        ("namespace", "--namespace"),
+    ];
+    let given = OF_CLIENTS
+        .into_iter()
+        .find(|(id, _)| serve.value_source(id) == Some(ValueSource::CommandLine));
+    let Some((_, option)) = given else {
+        return Ok(());
+    };
+    let failure = Failure::usage(format!("{option} is an option of clients, not of serve"));
+    Err(if option.starts_with("--tls") {
+        failure.hint("serve has --tls-cert, --tls-key, --tls-mode and --tls-client-ca")
+    } else {
+        failure.hint("a server has no accounts and takes every namespace")
+    })
 }
 
 fn alone(given: &str, missing: &str) -> Failure {

@@ -243,6 +243,9 @@ pub(crate) struct Serve {
     /// Serve over TLS, with --tls-cert and --tls-key: beside plain connections (default) or instead of them
     #[arg(long, value_enum, value_name = "MODE")]
     pub(crate) tls_mode: Option<TlsMode>,
+    /// PEM file of an authority: clients over TLS need a certificate that it has signed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
     /// When a message is acknowledged: written to the file (async), or on disk (sync)
     #[arg(long, value_enum, default_value_t = Flush::Async)]
     pub(crate) flush: Flush,

@@ -14,24 +14,33 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
     let entered = clock::MainEntered::now();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let mut command = Cli::command();
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version are data and go to stdout with code 0, everything else to stderr with code 2.
+            let error = error.format(&mut command);
             let _ = error.print();
             return ExitCode::from(u8::from(error.use_stderr()) * 2);
         }
     };
     log_to_stderr(cli.global.verbose, matches!(cli.command, Command::Serve(_)));
     let verbose = cli.global.verbose > 0;
-    match commands::run(cli, entered) {
+    let allowed = match matches.subcommand_matches("serve") {
+        Some(serve) => access::refuse_for_serve(serve),
+        None => Ok(()),
+    };
+    match allowed.and_then(|()| commands::run(cli, entered)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.is_reader_gone() {

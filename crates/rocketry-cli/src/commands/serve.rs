@@ -65,7 +65,9 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
     config.advertise = args.advertise;
     config.namesrv_port = args.namesrv_port;
     config.broker_port = args.broker_port;
-    config.tls = global.access.server_tls(args.tls_mode)?;
+    config.tls = global
+        .access
+        .server_tls(args.tls_mode, args.tls_client_ca.as_deref())?;
     config.flush = match args.flush {
         Flush::Async => FlushMode::Async,
         Flush::Sync => FlushMode::Sync,

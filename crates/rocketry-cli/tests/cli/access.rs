@@ -81,6 +81,19 @@ async fn options_that_do_not_go_together_are_refused() {
     ] {
         run(args).await.fails_with(2, texts);
     }
+    for option in [
+        &["--tls-ca", CERT][..],
+        &["--tls-insecure"],
+        &["--tls-server-name", "x"],
+        &["--access-key", "me", "--secret-key", "secret"],
+        &["--namespace", "one"],
+    ] {
+        run(&[&["serve", "--temp"], option].concat())
+            .await
+            .fails_with(2, &[option[0], "not of serve"]);
+    }
+    let unserved = ["serve", "--temp", "--tls-client-ca", CERT];
+    run(&unserved).await.fails_with(2, &["--tls-cert"]);
     let unreadable = [
         "serve",
         "--temp",
@@ -115,6 +128,28 @@ async fn a_namespace_separates_topics_of_one_name() {
     let read = ["consume", "T", "--count", "1", "--output", "raw"];
     let read = server.run(&[&read[..], &args].concat()).await.ok();
     assert_eq!(read.text(), "hello\n");
+}
+
+#[tokio::test]
+async fn a_server_asks_clients_for_a_certificate_if_told_to() {
+    let options = ["--temp", "--tls-cert", CERT, "--tls-key", KEY];
+    let server = Served::start(&[&options[..], &["--tls-client-ca", CERT]].concat()).await;
+    let send = ["send", "T", "hello", "--tls-ca", CERT];
+    let nameless = server.run(&send).await;
+    nameless.fails_with(1, &["client_certificate_files"]);
+    let stranger = ["--tls-cert", CERT, "--tls-key", KEY];
+    let stranger = server.run(&[&send[..], &stranger].concat()).await;
+    stranger.fails_with(1, &["does not trust this client's certificate"]);
+
+    // What is set for clients is nothing to the server.
+    let mut command = command(&["serve", "--namesrv-port", "0", "--broker-port", "0"]);
+    command
+        .args(options)
+        .env("ROCKETRY_TLS_CA", CERT)
+        .env("ROCKETRY_ACCESS_KEY", "me")
+        .env("ROCKETRY_NAMESPACE", "one");
+    let server = Served::start_command(command).await;
+    server.run(&send).await.ok();
 }
 
 #[tokio::test]

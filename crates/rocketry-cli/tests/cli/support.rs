@@ -133,7 +133,12 @@ impl Served {
 
     pub async fn start(args: &[&str]) -> Self {
         let ports = ["serve", "--namesrv-port", "0", "--broker-port", "0"];
-        let mut child = command(&[&ports, args].concat()).spawn().unwrap();
+        Self::start_command(command(&[&ports, args].concat())).await
+    }
+
+    /// A command that serves.
+    pub async fn start_command(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
         timeout(DEADLINE, stdout.read_line(&mut ready))

@@ -1,8 +1,8 @@
 //! `rocketry group`: list, create, inspect, move and delete consumer groups.
 
 use rocketry::{
-    Admin, Brokers, ConsumerConnection, GroupProgress, MessageQueue, ProducerConnection, ResetTo,
-    SubscriptionGroupConfig,
+    Admin, ConsumerConnection, GroupChange, GroupProgress, MessageQueue, ProducerConnection,
+    ResetTo, SubscriptionGroupConfig,
 };
 use serde::Serialize;
 
@@ -321,16 +321,7 @@ async fn progress(
 
 /// Brokers say of any group that it is nowhere; a misspelt name should not look like a group without messages.
 async fn must_exist(admin: &Admin, group: &str) -> Result<(), Failure> {
-    let groups = admin.groups().await?;
-    if groups.iter().any(|config| config.group_name == group) {
-        return Ok(());
-    }
-    // A group of a namespace is listed by its full name.
-    let full = format!("%{group}");
-    if groups
-        .iter()
-        .any(|config| config.group_name.ends_with(&full))
-    {
+    if admin.group(group).await?.is_some() {
         return Ok(());
     }
     Err(Failure::new(format!("group {group} does not exist"))
@@ -425,32 +416,27 @@ async fn create(
         group: &'a str,
         brokers: Vec<String>,
     }
-    let known = admin.groups().await?;
-    let known = known.into_iter().find(|config| config.group_name == group);
-    let what = if known.is_some() {
-        "updated"
-    } else {
-        "created"
-    };
-    let mut config = known.unwrap_or_else(|| SubscriptionGroupConfig::new(group));
-    config.retry_max_times = settings.retries.unwrap_or(config.retry_max_times);
-    config.retry_queue_nums = settings.retry_queues.unwrap_or(config.retry_queue_nums);
-    config.consume_enable = settings.consume.unwrap_or(config.consume_enable);
-    config.consume_broadcast_enable = settings
-        .broadcast
-        .unwrap_or(config.consume_broadcast_enable);
-    config.consume_message_orderly = settings.order.unwrap_or(config.consume_message_orderly);
     let attributes = settings.attributes.into_iter();
-    config.attributes = attributes
-        .map(|(key, value)| (format!("+{key}"), value))
-        .collect();
-    let brokers: Brokers = place.brokers();
-    let brokers = admin.create_group(&config, &brokers).await?;
+    let change = GroupChange {
+        retry_max_times: settings.retries,
+        retry_queue_nums: settings.retry_queues,
+        consume_enable: settings.consume,
+        consume_broadcast_enable: settings.broadcast,
+        consume_message_orderly: settings.order,
+        attributes: attributes
+            .map(|(key, value)| (format!("+{key}"), value))
+            .collect(),
+    };
+    let updates = admin.update_group(group, &change, &place.brokers()).await?;
     match format.output {
-        ReportFormat::Json => output.pretty_json(&Created { group, brokers }),
-        ReportFormat::Text => brokers
-            .iter()
-            .try_for_each(|broker| output.line(format_args!("{what} {group} on {broker}"))),
+        ReportFormat::Json => {
+            let brokers = updates.into_iter().map(|update| update.address).collect();
+            output.pretty_json(&Created { group, brokers })
+        }
+        ReportFormat::Text => updates.iter().try_for_each(|update| {
+            let what = if update.is_new { "created" } else { "updated" };
+            output.line(format_args!("{what} {group} on {}", update.address))
+        }),
     }
 }
 

@@ -36,6 +36,27 @@ async fn a_group_lives_and_dies() {
     }
 }
 
+#[tokio::test]
+async fn a_group_of_a_namespace_keeps_its_settings() {
+    let server = Served::temp().await;
+    let run = async |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        server
+            .run(&[&words[..], &["--namespace", "one"]].concat())
+            .await
+    };
+    run("group create billing --retries 3").await.ok();
+    let updated = run("group create billing --consume false").await.ok();
+    assert!(updated.text().starts_with("updated billing"));
+    let groups = run("group list --output json").await.ok().json();
+    assert_eq!(groups["groups"][0]["groupName"], "one%billing");
+    assert_eq!(groups["groups"][0]["retryMaxTimes"], 3);
+    run("group delete lling --yes")
+        .await
+        .fails_with(1, &["group lling does not exist"]);
+    run("group delete billing --yes").await.ok();
+}
+
 /// S-073 as the user sees it: lag is what was sent and not consumed.
 #[tokio::test]
 async fn progress_is_shown_and_moved() {

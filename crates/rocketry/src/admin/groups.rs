@@ -16,8 +16,56 @@ use rocketry_protocol::{
     topic,
 };
 
+use rocketry_remoting::Deadline;
+
 use super::{Admin, Brokers, ask, ask_any, unreadable};
 use crate::error::{Error, ErrorKind};
+
+/// What to set of a group; what is `None` stays, or is Java's default where the group is new.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GroupChange {
+    /// How often a message is consumed again before it becomes a dead letter; default 16.
+    pub retry_max_times: Option<i32>,
+    /// Number of queues of the retry topic; default 1.
+    pub retry_queue_nums: Option<i32>,
+    /// Whether the group may consume; default true.
+    pub consume_enable: Option<bool>,
+    /// Whether every client may get every message; default true.
+    pub consume_broadcast_enable: Option<bool>,
+    /// Whether pop keeps the order of a queue; default false.
+    pub consume_message_orderly: Option<bool>,
+    /// Changes of further settings: `+name` sets one, `-name` removes one.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl GroupChange {
+    fn applied_to(&self, config: SubscriptionGroupConfig) -> SubscriptionGroupConfig {
+        SubscriptionGroupConfig {
+            retry_max_times: self.retry_max_times.unwrap_or(config.retry_max_times),
+            retry_queue_nums: self.retry_queue_nums.unwrap_or(config.retry_queue_nums),
+            consume_enable: self.consume_enable.unwrap_or(config.consume_enable),
+            consume_broadcast_enable: self
+                .consume_broadcast_enable
+                .unwrap_or(config.consume_broadcast_enable),
+            consume_message_orderly: self
+                .consume_message_orderly
+                .unwrap_or(config.consume_message_orderly),
+            // Brokers take changes here, and keep what is not named.
+            attributes: self.attributes.clone(),
+            ..config
+        }
+    }
+}
+
+/// A broker on which a group was created or changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupUpdate {
+    /// Its address.
+    pub address: String,
+    /// Whether the group was not there before.
+    pub is_new: bool,
+}
 
 impl Admin {
     /// The consumer groups of all masters with their settings, sorted by name; of a group whose settings differ from broker to broker,
@@ -32,17 +80,37 @@ impl Admin {
         let deadline = self.deadline();
         let mut groups = BTreeMap::new();
         for (broker, address) in self.masters(action, &Brokers::All, deadline).await? {
-            let command =
-                RemotingCommand::bare_request(RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG);
-            let at = (&*broker, &*address);
-            let reply = ask(self.core(), action, at, command, deadline).await?;
-            let found: SubscriptionGroupWrapper =
-                body::decode(&reply.body).map_err(|error| unreadable(action, &error))?;
-            for (name, config) in found.subscription_group_table {
+            let found = self
+                .groups_of_broker(action, (&broker, &address), deadline)
+                .await?;
+            for (name, config) in found {
                 groups.entry(name).or_insert(config);
             }
         }
         Ok(groups.into_values().collect())
+    }
+
+    /// The settings of a group, from one of the masters that have it; `None` when none has.
+    ///
+    /// # Errors
+    /// As [`Admin::groups`], and [`ErrorKind::InvalidArgument`] for a name that cannot be one.
+    pub async fn group(&self, group: &str) -> Result<Option<SubscriptionGroupConfig>, Error> {
+        let name = self.group_name("find group", group)?;
+        let groups = self.groups().await?;
+        Ok(groups.into_iter().find(|one| one.group_name == name))
+    }
+
+    async fn groups_of_broker(
+        &self,
+        action: &str,
+        at: (&str, &str),
+        deadline: Deadline,
+    ) -> Result<BTreeMap<String, SubscriptionGroupConfig>, Error> {
+        let command = RemotingCommand::bare_request(RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG);
+        let reply = ask(self.core(), action, at, command, deadline).await?;
+        let found: SubscriptionGroupWrapper =
+            body::decode(&reply.body).map_err(|error| unreadable(action, &error))?;
+        Ok(found.subscription_group_table)
     }
 
     /// Creates a group on the chosen masters, or replaces its settings; returns the addresses of those masters. Attributes are changes:
@@ -64,23 +132,67 @@ impl Admin {
             group_name: name,
             ..group.clone()
         };
-        let body = body::encode(&config).map_err(|error| {
-            Error::new(
-                ErrorKind::InvalidArgument,
-                action.clone(),
-                error.to_string(),
-            )
-        })?;
         let deadline = self.deadline();
         let mut took = Vec::new();
         for (broker, address) in self.masters(&action, brokers, deadline).await? {
-            let command =
-                RemotingCommand::bare_request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP)
-                    .with_body(body.clone());
-            ask(self.core(), &action, (&broker, &address), command, deadline).await?;
+            self.put_group(&action, (&broker, &address), &config, deadline)
+                .await?;
             took.push(address);
         }
         Ok(took)
+    }
+
+    /// Creates a group on each chosen master that does not have it, and changes it on the others. Each keeps what it has of what is
+    /// not named.
+    ///
+    /// # Errors
+    /// As [`Admin::create_group`], and what asking a broker for its groups can fail with.
+    ///
+    /// Java: `mqadmin updateSubGroup`, which replaces every setting.
+    pub async fn update_group(
+        &self,
+        group: &str,
+        change: &GroupChange,
+        brokers: &Brokers,
+    ) -> Result<Vec<GroupUpdate>, Error> {
+        let name = self.group_name("change group", group)?;
+        let action = format!("change group {name:?}");
+        let deadline = self.deadline();
+        let mut updated = Vec::new();
+        for (broker, address) in self.masters(&action, brokers, deadline).await? {
+            let at = (&*broker, &*address);
+            let known = self
+                .groups_of_broker(&action, at, deadline)
+                .await?
+                .remove(&name);
+            let is_new = known.is_none();
+            let config = known.unwrap_or_else(|| SubscriptionGroupConfig::new(&name));
+            let config = change.applied_to(config);
+            self.put_group(&action, at, &config, deadline).await?;
+            updated.push(GroupUpdate { address, is_new });
+        }
+        Ok(updated)
+    }
+
+    async fn put_group(
+        &self,
+        action: &str,
+        at: (&str, &str),
+        config: &SubscriptionGroupConfig,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let body = body::encode(config).map_err(|error| {
+            Error::new(
+                ErrorKind::InvalidArgument,
+                action.to_owned(),
+                error.to_string(),
+            )
+        })?;
+        let command =
+            RemotingCommand::bare_request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP)
+                .with_body(body);
+        ask(self.core(), action, at, command, deadline).await?;
+        Ok(())
     }
 
     /// Deletes a group on all masters, or on those of one cluster, with its retry and dead-letter topics and, with `offsets`, how far

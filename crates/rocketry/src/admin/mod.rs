@@ -8,6 +8,7 @@ mod progress;
 mod topics;
 
 pub use cluster::{BrokerAddress, Brokers};
+pub use groups::{GroupChange, GroupUpdate};
 pub use messages::{QueryOptions, QueryResult};
 pub use offsets::Boundary;
 pub use progress::{GroupProgress, QueueProgress, ResetTo};

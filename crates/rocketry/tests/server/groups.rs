@@ -1,9 +1,10 @@
 //! Administration of groups, brokers and their settings.
 
 use rocketry::{
-    Brokers, Client, Error, ErrorKind, Message, MessageQueue, ResetTo, ResponseCode,
+    Brokers, Client, Error, ErrorKind, GroupChange, Message, MessageQueue, ResetTo, ResponseCode,
     SubscriptionGroupConfig, TopicChange, TopicOptions,
 };
+use rocketry_server::{Server, ServerConfig};
 
 use tokio::time::timeout;
 
@@ -128,6 +129,46 @@ async fn a_deleted_group_takes_its_offsets_along_if_told_to() {
     }
     let error = admin.delete_group("a b", None, true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+}
+
+/// Each broker keeps its own settings, and a name is wrapped once.
+#[tokio::test]
+async fn a_group_is_changed_in_part() {
+    let (server, _) = start().await;
+    let mut config = ServerConfig::temp();
+    config.broker_name = "broker-b".to_owned();
+    config.name_servers = vec![server.namesrv_addr().to_string()];
+    let second = Server::start(config).await.unwrap();
+    let connect = Client::connect(server.namesrv_addr());
+    let client = connect.namespace("one").await.unwrap();
+    let admin = client.admin();
+    assert_eq!(admin.group("billing").await.unwrap(), None);
+    let change = GroupChange {
+        retry_max_times: Some(3),
+        ..GroupChange::default()
+    };
+    let there = Brokers::Broker("broker-b".to_owned());
+    let updates = admin.update_group("billing", &change, &there).await;
+    assert!(updates.unwrap()[0].is_new);
+    let group = admin.group("billing").await.unwrap().unwrap();
+    assert_eq!(group.group_name, "one%billing");
+    assert_eq!(group.retry_max_times, 3);
+
+    let change = GroupChange {
+        consume_enable: Some(false),
+        ..GroupChange::default()
+    };
+    let updates = admin.update_group("billing", &change, &Brokers::All).await;
+    let updates = updates.unwrap();
+    let addresses = [&server, &second].map(|server| server.broker_addr().to_string());
+    let updates = updates
+        .into_iter()
+        .map(|update| (update.address, update.is_new));
+    let [here, there] = addresses;
+    assert_eq!(updates.collect::<Vec<_>>(), [(here, true), (there, false)]);
+    // The first broker's: nothing of the second's.
+    let group = admin.group("billing").await.unwrap().unwrap();
+    assert_eq!((group.consume_enable, group.retry_max_times), (false, 16));
 }
 
 #[tokio::test]

@@ -145,20 +145,40 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Asks a question on stderr and reads the answer from stdin; `None` when nobody is there to answer.
-pub(crate) fn ask(question: &str) -> Option<String> {
+/// Asks on stderr whether to go on, and reads the answer from stdin: `y` and `yes` are one, anything else is none. `None` when nobody
+/// is there to answer.
+pub(crate) fn confirm(question: &str) -> Option<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return None;
     }
-    let _ = write!(io::stderr().lock(), "{question} ");
+    let _ = write!(io::stderr().lock(), "{question} [y/N] ");
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer).ok()?;
-    Some(answer.trim().to_owned())
+    let read = io::stdin().read_line(&mut answer);
+    Some(read.is_ok() && is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    let answer = answer.trim();
+    ["y", "yes"]
+        .iter()
+        .any(|yes| answer.eq_ignore_ascii_case(yes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for (answer, yes) in [
+            ("y\n", true),
+            (" YES\r\n", true),
+            ("", false),
+            ("yep", false),
+        ] {
+            assert_eq!(is_yes(answer), yes, "{answer:?}");
+        }
+    }
 
     /// Accepts `left` bytes, then fails with `kind`.
     struct Narrow {

@@ -236,6 +236,11 @@ pub(crate) fn readable(duration: Duration) -> String {
     }
 }
 
+/// Milliseconds for programs, with the microseconds behind the point.
+pub(crate) fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// `n` and the noun, in the plural where it is due.
 pub(crate) fn counted(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })

@@ -4,6 +4,7 @@ use rocketry::{
     Admin, ConsumerConnection, GroupChange, GroupProgress, MessageQueue, ProducerConnection,
     ResetTo, SubscriptionGroupConfig,
 };
+use rocketry_protocol::topic::SYSTEM_GROUP_PREFIX;
 use serde::Serialize;
 
 use crate::{
@@ -86,15 +87,10 @@ pub(crate) async fn run(command: Group, global: &Global) -> Result<(), Failure> 
 
 /// An answer other than yes ends the command.
 fn ask(yes: bool, question: &str, refused: &str) -> Result<(), Failure> {
-    let answer = if yes {
-        None
-    } else {
-        output::ask(&format!("{question} [y/N]"))
-    };
-    match answer {
-        Some(answer) if !answer.eq_ignore_ascii_case("y") => Err(Failure::new(refused)),
-        _ => Ok(()),
+    if !yes && output::confirm(question) == Some(false) {
+        return Err(Failure::new(refused));
     }
+    Ok(())
 }
 
 /// Groups that brokers and tools make for themselves. Java: `MixAll.isPredefinedGroup`, `isSysConsumerGroup`.
@@ -110,7 +106,7 @@ pub(super) fn made_by_the_system(group: &str) -> bool {
         "SELF_TEST_C_GROUP",
         "TOOLS_CONSUMER",
     ];
-    group.starts_with("CID_RMQ_SYS_") || PREDEFINED.contains(&group)
+    group.starts_with(SYSTEM_GROUP_PREFIX) || PREDEFINED.contains(&group)
 }
 
 async fn list(

@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     jsonl::{Body, as_map},
     output::{self, Output},
-    units::readable,
+    units::{ms, readable},
 };
 
 /// Sends the request and waits for the reply.
@@ -59,7 +59,7 @@ impl<'a> Reply<'a> {
         Self {
             correlation_id: reply.properties.get(property::CORRELATION_ID),
             msg_id: reply.msg_id(),
-            took_ms: (took.as_secs_f64() * 1e6).round() / 1e3,
+            took_ms: ms(took),
             properties: &reply.properties,
             body: Body::from(&reply.body[..]),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rocketry::{Admin, QueueStats, TopicChange, TopicOptions};
-use rocketry_protocol::topic::is_system;
+use rocketry_protocol::topic::{DEAD_LETTER_PREFIX, RETRY_PREFIX, is_system};
 use serde::Serialize;
 
 use crate::{
@@ -107,8 +107,8 @@ async fn list(
 
 fn made_by_the_system(topic: &str) -> bool {
     is_system(topic)
-        || topic.starts_with("%RETRY%")
-        || topic.starts_with("%DLQ%")
+        || topic.starts_with(RETRY_PREFIX)
+        || topic.starts_with(DEAD_LETTER_PREFIX)
         || topic.ends_with("_REPLY_TOPIC")
 }
 
@@ -373,8 +373,7 @@ async fn delete(
         deleted: &'a str,
     }
     if !yes
-        && output::ask(&format!("Delete topic {topic} and all its messages? [y/N]"))
-            .is_some_and(|a| !a.eq_ignore_ascii_case("y"))
+        && output::confirm(&format!("Delete topic {topic} and all its messages?")) == Some(false)
     {
         return Err(Failure::new(format!("topic {topic} was not deleted")));
     }

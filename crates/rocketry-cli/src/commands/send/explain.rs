@@ -1,6 +1,6 @@
 //! `--explain`: every stage of a send as a line for people and as a value for programs.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rocketry::{
@@ -8,6 +8,8 @@ use rocketry::{
     SendObserver, SendStage,
 };
 use serde_json::{Value, json};
+
+use crate::units::ms;
 
 /// What a send went through since it was last asked.
 #[derive(Debug, Clone, Default)]
@@ -169,9 +171,4 @@ fn choice_name(choice: QueueChoice) -> &'static str {
 /// The name of the command line.
 fn name(codec: Compression) -> String {
     format!("{codec:?}").to_lowercase()
-}
-
-/// Milliseconds with the microseconds behind the point.
-fn ms(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -32,9 +32,9 @@ pub(super) fn run(
         }
         output::note("will recover the directory as a start does; no message is removed");
         if !yes {
-            match output::ask("Go on? [y/N]") {
-                Some(answer) if matches!(answer.as_str(), "y" | "Y" | "yes") => {}
-                Some(_) => return Err(Failure::new("nothing was changed")),
+            match output::confirm("Go on?") {
+                Some(true) => {}
+                Some(false) => return Err(Failure::new("nothing was changed")),
                 None => {
                     return Err(Failure::usage("nothing was changed")
                         .hint("--yes does what is listed without asking"));

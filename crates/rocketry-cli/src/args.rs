@@ -7,14 +7,11 @@ mod group;
 mod mqadmin;
 mod topic;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rocketry::{Brokers, Decision};
+use rocketry_server::Advertise;
 
 pub(crate) use broker::{Broker, Cluster};
 pub(crate) use group::{Group, GroupSettings};
@@ -56,7 +53,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Name servers, `host:port` separated by `;` or `,`; else NAMESRV_ADDR, else 127.0.0.1:9876.
-    /// For `serve`: register with these instead of starting a name server (NAMESRV_ADDR is not read)
+    /// For `serve`: the broker registers with these (NAMESRV_ADDR is not read)
     #[arg(
         long,
         global = true,
@@ -83,10 +80,12 @@ Examples:
 Needs no configuration and no network beyond loopback; leaves nothing behind.
 Exit code 0 only if what was read back equals what was sent.")]
     Quickstart(Quickstart),
-    /// Run a name server and a broker in one process
+    /// Run a name server and a broker in one process, or one of them
     #[command(after_help = "\
 When ready, exactly one line is printed on stdout:
   ready namesrv=HOST:PORT broker=HOST:PORT data=DIR in=N ms
+A name server alone has no broker=. With --output json the line is an object with the keys
+namesrv, broker, data, role, because (of the address that clients are told), ready_ms, pid.
 
 Examples:
   rocketry serve                            data of the user, ports 9876 and 10911
@@ -94,8 +93,11 @@ Examples:
                                             acknowledged messages are on disk
   rocketry serve --temp --namesrv-port 0 --broker-port 0
                                             for a test: free ports, no data left
-  rocketry serve --namesrv 10.0.0.1:9876 --broker-name broker-b
+  rocketry serve --role namesrv             a name server alone, for brokers of ours and Apache's
+  rocketry serve --role broker --namesrv '10.0.0.1:9876;10.0.0.2:9876' --broker-name broker-b
                                             join a cluster that runs elsewhere
+  rocketry serve --host 0.0.0.0 --advertise mq.example.com
+                                            for clients on other machines
   rocketry serve --tls-cert cert.pem --tls-key key.pem --tls-mode enforcing
                                             over TLS only
 
@@ -222,6 +224,9 @@ pub(crate) struct Quickstart {
     reason = "independent switches of a command line"
 )]
 pub(crate) struct Serve {
+    /// What to run [default: broker with --namesrv, else all]
+    #[arg(long, value_enum, value_name = "ROLE")]
+    pub(crate) role: Option<Role>,
     /// Data directory, created when missing. Else ROCKETRY_DATA, else $XDG_DATA_HOME/rocketry, else ~/.local/share/rocketry
     #[arg(long, value_name = "DIR", conflicts_with = "temp")]
     pub(crate) data: Option<PathBuf>,
@@ -231,9 +236,11 @@ pub(crate) struct Serve {
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
-    /// Address that clients are told to connect to, where it is not the one listened on
-    #[arg(long, value_name = "ADDR[:PORT]", value_parser = units::address)]
-    pub(crate) advertise: Option<SocketAddr>,
+    /// Name or address that clients are told to connect to, with a port where it is not the broker's own. [default: clients of this
+    /// process's name server are told the address that they came to; others the one listened on, or where that is every address,
+    /// the one that leads out of this machine]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) advertise: Option<Advertise>,
     /// Port of the name server; 0 = any free port
     #[arg(long, value_name = "PORT", default_value_t = 9876)]
     pub(crate) namesrv_port: u16,
@@ -249,15 +256,32 @@ pub(crate) struct Serve {
     /// When a message is acknowledged: written to the file (async), or on disk (sync)
     #[arg(long, value_enum, default_value_t = Flush::Async)]
     pub(crate) flush: Flush,
-    /// Name of the broker
+    /// Name of the broker; each broker of a cluster needs one of its own
     #[arg(long, value_name = "NAME", default_value = "broker-a")]
     pub(crate) broker_name: String,
+    /// Id of the broker under its name: 0, a master. There are no replicas here
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    pub(crate) broker_id: i64,
     /// Name of the cluster
     #[arg(long, value_name = "NAME", default_value = "DefaultCluster")]
     pub(crate) cluster: String,
     /// Create a topic when the first message for it arrives
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) auto_create_topics: bool,
+    /// Format of the ready line
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ReportFormat::Text)]
+    pub(crate) output: ReportFormat,
+}
+
+/// What `serve` runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// A name server
+    Namesrv,
+    /// A broker, registered with the name servers of --namesrv
+    Broker,
+    /// Both
+    All,
 }
 
 /// When the server acknowledges.

@@ -1,9 +1,6 @@
 //! Values of options as people write them: durations, sizes, points in time, queues.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
@@ -145,15 +142,6 @@ pub(crate) fn queue_name(text: &str) -> Result<QueueName, String> {
     Ok(QueueName {
         broker: broker.to_owned(),
         id,
-    })
-}
-
-/// An IP address with or without a port; 0 where there is none.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    let with_port = || text.parse::<SocketAddr>().ok();
-    let bare = text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 0));
-    bare.or_else(with_port).ok_or_else(|| {
-        "write an IP address, with a port where it differs: 10.0.0.5 or 10.0.0.5:10911".to_owned()
     })
 }
 
@@ -343,15 +331,6 @@ mod tests {
         for wrong in ["", "a", "=b", "a="] {
             assert!(property(wrong).is_err(), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn addresses() {
-        assert_eq!(address("10.0.0.5"), Ok("10.0.0.5:0".parse().unwrap()));
-        assert_eq!(address("10.0.0.5:1"), Ok("10.0.0.5:1".parse().unwrap()));
-        assert_eq!(address("::1"), Ok("[::1]:0".parse().unwrap()));
-        assert_eq!(address("[::1]:1"), Ok("[::1]:1".parse().unwrap()));
-        assert!(address("localhost").is_err());
     }
 
     #[test]

@@ -15,10 +15,8 @@ const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 /// A topic was made or changed.
 pub(crate) fn topic_changed(broker: &Broker, topic: &TopicConfig) {
     broker.metadata.changed();
-    if let Some(name_server) = &broker.name_server {
-        name_server.set_topic(&broker.identity.broker_name, topic);
-    }
-    broker.topics_changed.notify_one();
+    set_in_own_name_server(broker, topic);
+    broker.topic_changes.note(&topic.topic_name);
 }
 
 /// A topic was deleted.
@@ -27,7 +25,25 @@ pub(crate) fn topic_removed(broker: &Broker, topic: &str) {
     if let Some(name_server) = &broker.name_server {
         name_server.remove_topic_of(&broker.identity.broker_name, topic);
     }
-    broker.topics_changed.notify_one();
+    broker.topic_changes.note(topic);
+}
+
+/// What the broker as a whole permits was changed: every topic's route shows it.
+pub(crate) fn permission_changed(broker: &Broker, now_ms: i64) {
+    broker.topics().step_version(now_ms);
+    if broker.name_server.is_some() {
+        for topic in broker.topics().all() {
+            set_in_own_name_server(broker, &topic);
+        }
+    }
+    broker.topic_changes.note_all();
+}
+
+fn set_in_own_name_server(broker: &Broker, topic: &TopicConfig) {
+    if let Some(name_server) = &broker.name_server {
+        let perm = broker.permitted(topic.perm);
+        name_server.set_topic(&broker.identity.broker_name, topic, perm);
+    }
 }
 
 /// Tells every member of a group that the group changed, so that queues are shared out anew (code 40).

@@ -41,12 +41,11 @@ pub(crate) fn spawn_name_server(
 
 /// Starts the broker's tasks. `woken` and `woken_pops` are the pulls and pops for which a message came.
 pub(crate) fn spawn_broker(
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
     broker: &Arc<Broker>,
     woken: mpsc::UnboundedReceiver<HeldPull>,
     woken_pops: mpsc::UnboundedReceiver<HeldPop>,
 ) {
+    let (tasks, stop) = (&broker.tasks, &broker.stop);
     tasks.spawn(answer_woken(Arc::clone(broker), woken, stop.clone()));
     tasks.spawn(answer_expired(Arc::clone(broker), stop.clone()));
     tasks.spawn(resume_pops(Arc::clone(broker), woken_pops, stop.clone()));
@@ -76,8 +75,8 @@ pub(crate) fn spawn_broker(
 
     tasks.spawn(transaction::run(Arc::clone(broker), stop.clone()));
 
-    if !broker.config.name_servers.is_empty() {
-        let registration = Registration::new(broker.config.name_servers.clone());
+    for (index, addr) in broker.config.name_servers.iter().enumerate() {
+        let registration = Registration::new(addr.clone(), index);
         tasks.spawn(registration.run(Arc::clone(broker), stop.clone()));
     }
 }

@@ -6,18 +6,21 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI32},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
 };
 
 use parking_lot::Mutex;
-use rocketry_protocol::{body::Queue, id::IdSource};
+use rocketry_protocol::{
+    body::{Queue, topics::perm},
+    id::IdSource,
+};
 use rocketry_remoting::Connection;
 use rocketry_store::{
     Flusher, Reader,
     metadata::{Groups, Topics},
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -31,6 +34,7 @@ use crate::{
     pop::{Pops, request_modes::RequestModes},
     processor::pull::PullHolds,
     queue_locks::QueueLocks,
+    registration::TopicChanges,
     schedule::ScheduleBell,
     stats::Stats,
     timer::TimerBell,
@@ -96,8 +100,8 @@ pub(crate) struct Broker {
 
     /// The name server of this process; `None` when the broker registers elsewhere.
     pub(crate) name_server: Option<Arc<NameServer>>,
-    /// Rung when topics changed, for the registration with name servers elsewhere.
-    pub(crate) topics_changed: Arc<Notify>,
+    /// For the registration with name servers elsewhere.
+    pub(crate) topic_changes: TopicChanges,
     /// Tasks that requests start; they end with `stop`.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -116,6 +120,15 @@ impl Broker {
     /// Age in ms at which the producer of a half message is asked.
     pub(crate) fn transaction_timeout_ms(&self) -> i64 {
         i64::try_from(self.config.transaction_timeout.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// perm of a topic as routes have it: no more than the broker permits. Java: `TopicConfigManager.buildSerializeWrapper`.
+    pub(crate) fn permitted(&self, perm: i32) -> i32 {
+        const ALL: i32 = perm::READ | perm::WRITE;
+        match self.permission.load(Ordering::Relaxed) & ALL {
+            ALL => perm,
+            bits => perm & bits,
+        }
     }
 
     /// The topics of the store.

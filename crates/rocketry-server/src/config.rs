@@ -1,7 +1,7 @@
 //! Configuration of a server: plain structs with defaults, checked once, all faults reported together.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     time::Duration,
 };
@@ -13,7 +13,29 @@ use rocketry_store::Retention;
 
 use rocketry_store::TimerOptions;
 
-use crate::{ServerError, names};
+use crate::{Advertise, ServerError, names};
+
+/// What a process serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// A name server and a broker that needs no registration with it.
+    #[default]
+    All,
+    /// A name server alone, for brokers of other processes: ours and Apache's. Its data directory holds key-value configuration only.
+    NameServer,
+    /// A broker alone, registered with [`ServerConfig::name_servers`]: ours and Apache's.
+    Broker,
+}
+
+impl Role {
+    pub(crate) fn is_broker(self) -> bool {
+        self != Self::NameServer
+    }
+
+    pub(crate) fn is_name_server(self) -> bool {
+        self != Self::Broker
+    }
+}
 
 /// Where a server keeps its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,19 +74,22 @@ pub enum FlushMode {
     reason = "independent switches, each named after Java's"
 )]
 pub struct ServerConfig {
+    /// Default: [`Role::All`].
+    pub role: Role,
     /// Default: [`DataDir::Temp`].
     pub data_dir: DataDir,
     /// Address to listen on. Default: `127.0.0.1`. Java: `bindAddress`, `0.0.0.0`.
     pub host: IpAddr,
-    /// Port of the name server; 0 = any free port. Default: 9876. Not used when [`ServerConfig::name_servers`] is set.
+    /// Port of the name server; 0 = any free port. Default: 9876. Not used by [`Role::Broker`].
     pub namesrv_port: u16,
-    /// Port of the broker; 0 = any free port. Default: 10911.
+    /// Port of the broker; 0 = any free port. Default: 10911. Not used by [`Role::NameServer`].
     pub broker_port: u16,
-    /// Address that clients are told to connect to. Default: the address the broker listens on.
-    /// Needed when [`ServerConfig::host`] is unspecified (`0.0.0.0`). Port 0 = the port the broker listens on. Java: `brokerIP1`.
-    pub advertise: Option<SocketAddr>,
-    /// Name servers that run elsewhere, `host:port` each. Empty (the default): this process is its own name server.
-    /// Java: `namesrvAddr`.
+    /// Address that clients are told to connect to. Default (`None`): clients of this process's name server are told the address that
+    /// their own connection came to; everybody else, and the ids of messages, have the address that is listened on, or where that is
+    /// every address (`0.0.0.0`), the one that leads out of this machine. Java: `brokerIP1`.
+    pub advertise: Option<Advertise>,
+    /// Name servers that run elsewhere, `host:port` each, with which the broker registers. Default: none. [`Role::Broker`] needs at
+    /// least one. Java: `namesrvAddr`.
     pub name_servers: Vec<String>,
     /// Default: `DefaultCluster`. Java: `brokerClusterName`.
     pub cluster_name: String,
@@ -127,6 +152,7 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
+            role: Role::All,
             data_dir: DataDir::Temp,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             namesrv_port: 9876,
@@ -227,13 +253,16 @@ impl ServerConfig {
                 self.name_servers
             ));
         }
-        if self.advertise.is_some_and(|a| a.ip().is_unspecified()) {
-            faults.push("advertise: clients cannot connect to an unspecified address".to_owned());
+        if self.role == Role::Broker && self.name_servers.is_empty() {
+            faults.push(
+                "name_servers: a broker alone needs one to register with, or clients do not find it"
+                    .to_owned(),
+            );
         }
-        if self.host.is_unspecified() && self.advertise.is_none() {
+        if self.role == Role::NameServer && !self.name_servers.is_empty() {
             faults.push(format!(
-                "host {} listens on every address of this machine: name in `advertise` the one that clients are to use",
-                self.host
+                "name_servers {:?}: a name server alone registers with nobody; leave them to the brokers",
+                self.name_servers
             ));
         }
         if !(1..=1024).contains(&self.default_topic_queues) {
@@ -309,7 +338,7 @@ mod tests {
         let config = ServerConfig {
             broker_name: "a b".to_owned(),
             name_servers: vec!["localhost".to_owned()],
-            host: "0.0.0.0".parse().unwrap(),
+            role: Role::NameServer,
             default_topic_queues: 0,
             max_message_bytes: 0,
             flush_interval: Duration::ZERO,

@@ -10,6 +10,7 @@ use rocketry_remoting::{Connection, Handler, Responder};
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    advertise::AsTheyCame,
     announce,
     broker::Broker,
     clock,
@@ -31,6 +32,8 @@ const GO_AWAY_AFTER_VERSION: i32 = 475;
 pub(crate) struct NameServerPort {
     pub(crate) tables: Arc<NameServer>,
     pub(crate) kv: Arc<KvConfig>,
+    /// The broker of this process, where clients are told the address that they came to.
+    pub(crate) own: Option<AsTheyCame>,
     /// Whether routes carry their topic's order configuration.
     pub(crate) with_order: AtomicBool,
     pub(crate) port: u16,
@@ -61,9 +64,12 @@ impl NameServerPort {
     fn dispatch(&self, request: &RemotingCommand, responder: &Responder) -> Option<Reply> {
         let (tables, kv) = (&*self.tables, &*self.kv);
         let now_ms = clock::wall_ms();
+        let local = responder.connection().local_addr();
+        let seen = || self.own.as_ref().and_then(|own| own.seen_from(local));
         Some(match request.request_code() {
             RequestCode::GET_ROUTEINFO_BY_TOPIC => {
-                ns::route(tables, kv, self.with_order.load(Ordering::Relaxed), request)
+                let with_order = self.with_order.load(Ordering::Relaxed);
+                ns::route(tables, kv, with_order, seen(), request)
             }
             RequestCode::REGISTER_BROKER => {
                 ns::register(tables, kv, request, responder.connection().id(), now_ms)
@@ -71,11 +77,11 @@ impl NameServerPort {
             RequestCode::UNREGISTER_BROKER => ns::unregister(tables, request),
             RequestCode::QUERY_DATA_VERSION => ns::query_data_version(tables, request, now_ms),
             RequestCode::BROKER_HEARTBEAT => ns::heartbeat(tables, request, now_ms),
-            RequestCode::GET_BROKER_MEMBER_GROUP => ns::member_group(tables, request),
-            RequestCode::GET_BROKER_CLUSTER_INFO => ns::cluster_info(tables),
+            RequestCode::GET_BROKER_MEMBER_GROUP => ns::member_group(tables, seen(), request),
+            RequestCode::GET_BROKER_CLUSTER_INFO => ns::cluster_info(tables, seen()),
             RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => ns::all_topics(tables),
             RequestCode::GET_TOPICS_BY_CLUSTER => ns::topics_by_cluster(tables, request),
-            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS => ns::system_topics(tables),
+            RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS => ns::system_topics(tables, seen()),
             RequestCode::GET_UNIT_TOPIC_LIST => ns::unit_topics(tables, |flag| flag & 1 != 0),
             RequestCode::GET_HAS_UNIT_SUB_TOPIC_LIST => {
                 ns::unit_topics(tables, |flag| flag & 2 != 0)

@@ -21,6 +21,7 @@
 //!   taken until it is acknowledged: all of it in queues of the log, so that it survives what the log survives;
 //! - `name_server`, `clients`, `queue_locks`, `offsets` are tables that know no socket and no clock.
 
+mod advertise;
 mod announce;
 mod attributes;
 mod background;
@@ -49,13 +50,15 @@ mod queue_locks;
 mod registration;
 mod schedule;
 mod serve;
+mod start;
 mod stats;
 mod timer;
 mod topics;
 mod transaction;
 mod writer;
 
-pub use config::{DataDir, FlushMode, ServerConfig};
+pub use advertise::Advertise;
+pub use config::{DataDir, FlushMode, Role, ServerConfig};
 pub use error::ServerError;
 #[cfg(feature = "tls")]
 pub use rocketry_remoting::{ClientAuth, TlsMode, TlsServerConfig};

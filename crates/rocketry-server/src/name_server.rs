@@ -123,13 +123,17 @@ impl NameServer {
     }
 
     /// Adds or changes one topic of a registered broker: how the broker of this process announces a change.
-    pub(crate) fn set_topic(&self, broker_name: &str, topic: &TopicConfig) {
+    pub(crate) fn set_topic(&self, broker_name: &str, topic: &TopicConfig, perm: i32) {
+        let queues = Queues {
+            perm,
+            ..Queues::of(topic)
+        };
         self.tables
             .write()
             .topics
             .entry(topic.topic_name.clone())
             .or_default()
-            .insert(broker_name.to_owned(), Queues::of(topic));
+            .insert(broker_name.to_owned(), queues);
     }
 
     /// Removes one topic of one broker.
@@ -643,7 +647,7 @@ mod tests {
             Err(RegisterRefused::Ours("a:1".to_owned()))
         );
         assert_eq!(ns.member_group("b")[&0], "a:1");
-        ns.set_topic("b", &topic("V"));
+        ns.set_topic("b", &topic("V"), 6);
         assert!(ns.route("V").is_some());
         ns.remove_topic_of("b", "V");
         assert!(ns.route("V").is_none());

@@ -1,16 +1,28 @@
-//! Registering the broker with name servers that run elsewhere: at start, when topics change, every 30 s, and leaving at stop.
+//! Registering the broker with name servers that run elsewhere: at start, when topics change, every 30 s, at once when a connection
+//! ends (a name server forgets a broker whose connection is gone), and leaving at stop.
 //!
-//! Java: `BrokerOuterAPI.registerBrokerAll`, `BrokerController.start`. Differs from Java: the first registration is immediate.
+//! Each name server has a task of its own, so that one which does not answer delays none of the others.
+//! Java: `BrokerOuterAPI.registerBrokerAll`, `BrokerController.start`. Differs from Java: the first registration is immediate, and the
+//! table of all topics is sent only where the name server does not have it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use rocketry_protocol::{
-    EncodeError, RemotingCommand, body,
-    body::{registration::RegisterBrokerBody, topics::TopicConfigAndMappingSerializeWrapper},
+    EncodeError, RemotingCommand, ResponseCode, body,
+    body::{
+        DataVersion,
+        registration::RegisterBrokerBody,
+        topics::{TopicConfig, TopicConfigAndMappingSerializeWrapper},
+    },
     hash::crc32,
-    header::{RegisterBrokerRequest, UnregisterBrokerRequest},
+    header::{
+        QueryDataVersionReply, QueryDataVersionRequest, RegisterBrokerRequest,
+        UnregisterBrokerRequest,
+    },
 };
-use rocketry_remoting::{ConnectOptions, Connections, Deadline, Unsupported};
+use rocketry_remoting::{ConnectOptions, Connection, Connections, Deadline, Unsupported};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -24,72 +36,216 @@ const RETRY_EVERY: Duration = Duration::from_secs(3);
 /// Longest time for one registration.
 const TIMEOUT: Duration = Duration::from_secs(6);
 
-/// The connections to the name servers.
+/// Longest time to leave a name server at stop; it would notice the end of the connection by itself.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time between two log lines about a name server that still does not answer.
+const TELL_EVERY: Duration = Duration::from_mins(1);
+
+/// Most changed topics that are sent one by one; beyond it the whole table goes.
+const MAX_CHANGES: usize = 512;
+
+/// The topics that changed since each name server was last told.
 #[derive(Debug)]
-pub(crate) struct Registration {
-    connections: Connections,
-    name_servers: Vec<String>,
+pub(crate) struct TopicChanges {
+    name_servers: Vec<Changes>,
 }
 
+#[derive(Debug, Default)]
+struct Changes {
+    pending: Mutex<Pending>,
+    bell: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    topics: BTreeSet<String>,
+    /// More than can be named.
+    all: bool,
+}
+
+impl TopicChanges {
+    pub(crate) fn new(name_servers: usize) -> Self {
+        Self {
+            name_servers: std::iter::repeat_with(Changes::default)
+                .take(name_servers)
+                .collect(),
+        }
+    }
+
+    /// A topic was made, changed or deleted.
+    pub(crate) fn note(&self, topic: &str) {
+        for changes in &self.name_servers {
+            let mut pending = changes.pending.lock();
+            if pending.topics.len() < MAX_CHANGES {
+                pending.topics.insert(topic.to_owned());
+            } else {
+                pending.all = true;
+            }
+            drop(pending);
+            changes.bell.notify_one();
+        }
+    }
+
+    /// Something changed that concerns every topic.
+    pub(crate) fn note_all(&self) {
+        for changes in &self.name_servers {
+            changes.pending.lock().all = true;
+            changes.bell.notify_one();
+        }
+    }
+}
+
+/// Keeps the broker registered with one name server.
+pub(crate) struct Registration {
+    connections: Connections,
+    addr: String,
+    /// Which of [`TopicChanges`] are this name server's.
+    index: usize,
+    /// What it has; `None` until it took everything.
+    known: Option<Known>,
+    /// When it began not to answer, and when that was last told.
+    failing: Option<(Instant, Instant)>,
+}
+
+/// What a name server was told over a connection.
+struct Known {
+    connection: Connection,
+    version: DataVersion,
+}
+
+/// Why a name server does not have the broker, as text for the log.
+type Refused = String;
+
 impl Registration {
-    pub(crate) fn new(name_servers: Vec<String>) -> Self {
+    pub(crate) fn new(addr: String, index: usize) -> Self {
         Self {
             connections: Connections::new(ConnectOptions::default(), Arc::new(Unsupported)),
-            name_servers,
+            addr,
+            index,
+            known: None,
+            failing: None,
         }
     }
 
     /// Registers again and again until `stop`, then leaves.
-    pub(crate) async fn run(self, broker: Arc<Broker>, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, broker: Arc<Broker>, stop: CancellationToken) {
+        let Some(changes) = broker.topic_changes.name_servers.get(self.index) else {
+            return;
+        };
         loop {
-            let all = self.register_all(&broker).await;
-            let wait = if all { EVERY } else { RETRY_EVERY };
-            tokio::select! {
+            let outcome = tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
-                () = broker.topics_changed.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+                outcome = self.renew(&broker, changes) => outcome,
+            };
+            self.tell(outcome.err());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.due(changes) => {}
             }
         }
-        self.unregister_all(&broker).await;
+        self.leave(&broker).await;
         self.connections.close_all().await;
     }
 
-    /// Returns whether every name server took it.
-    async fn register_all(&self, broker: &Broker) -> bool {
-        let command = match registration(broker) {
-            Ok(command) => command,
-            Err(error) => {
-                tracing::error!(%error, "the topics cannot be registered");
-                return false;
-            }
+    /// Returns when there is something to tell the name server.
+    async fn due(&self, changes: &Changes) {
+        let Some(known) = &self.known else {
+            return tokio::time::sleep(RETRY_EVERY).await;
         };
-        let mut all = true;
-        for addr in &self.name_servers {
-            let call = self
-                .connections
-                .call(addr, command.clone(), Deadline::after(TIMEOUT));
-            match call.await {
-                Ok(response) if response.code == 0 => {}
-                Ok(response) => {
-                    all = false;
-                    let (code, remark) = (response.code, response.remark.unwrap_or_default());
-                    tracing::warn!(
-                        addr,
-                        code,
-                        remark,
-                        "the name server refused the registration"
-                    );
-                }
-                Err(error) => {
-                    all = false;
-                    tracing::warn!(addr, %error, "not registered with the name server");
-                }
-            }
+        tokio::select! {
+            biased;
+            () = known.connection.closed() => {}
+            () = changes.bell.notified() => {}
+            () = tokio::time::sleep(EVERY) => {}
         }
-        all
     }
 
-    async fn unregister_all(&self, broker: &Broker) {
+    /// Sees to it that the name server has the broker and its topics as they are now.
+    async fn renew(&mut self, broker: &Broker, changes: &Changes) -> Result<(), Refused> {
+        let deadline = Deadline::after(TIMEOUT);
+        let known = self.known.take();
+        let connection = self
+            .connections
+            .get(&self.addr, deadline)
+            .await
+            .map_err(|error| error.to_string())?;
+        // Another connection, another name server perhaps: what the last one was told counts for nothing.
+        let known = known.filter(|known| known.connection.id() == connection.id());
+        // Before the changes are taken: what changes meanwhile has a later version, or is noted still.
+        let mut version = broker.topics().data_version();
+        let changed = std::mem::take(&mut *changes.pending.lock());
+        let command = match known {
+            Some(known) if changed.topics.is_empty() && !changed.all => {
+                if known.version == version && is_known(broker, &connection, version, deadline).await? {
+                    self.known = Some(known);
+                    return Ok(());
+                }
+                registration(broker, None)
+            }
+            Some(known) if !changed.all => {
+                if known.version == version {
+                    // The version was sent before the change was noted; a name server ignores what has a version that it knows.
+                    version.timestamp += 1;
+                }
+                let topics = changed.topics.iter();
+                let topics = topics.filter_map(|topic| broker.topics().get(topic));
+                let topics = topics.map(|topic| TopicConfig::clone(&topic)).collect();
+                registration(broker, Some((version, topics)))
+            }
+            _ => registration(broker, None),
+        };
+        let (command, version) =
+            command.map_err(|error| format!("the topics cannot be encoded: {error}"))?;
+        let response = connection
+            .call(command, deadline)
+            .await
+            .map_err(|error| error.to_string())?;
+        if response.code != 0 {
+            return Err(refusal("refused the registration", &response));
+        }
+        self.known = Some(Known {
+            connection,
+            version,
+        });
+        Ok(())
+    }
+
+    /// Logs the first failure, then one a minute, and the end of them.
+    fn tell(&mut self, failure: Option<Refused>) {
+        let addr = self.addr.as_str();
+        let now = Instant::now();
+        match (failure, self.failing) {
+            (Some(reason), None) => {
+                tracing::warn!(
+                    addr,
+                    reason,
+                    "not registered with the name server: its clients do not find this broker; trying every {RETRY_EVERY:?}"
+                );
+                self.failing = Some((now, now));
+            }
+            (Some(reason), Some((since, told))) if now - told >= TELL_EVERY => {
+                let secs = (now - since).as_secs();
+                tracing::warn!(addr, reason, "not registered with the name server for {secs} s");
+                self.failing = Some((since, now));
+            }
+            (Some(reason), Some(_)) => {
+                tracing::debug!(addr, reason, "not registered with the name server");
+            }
+            (None, Some((since, _))) => {
+                let secs = (now - since).as_secs();
+                tracing::warn!(addr, "registered with the name server after {secs} s");
+                self.failing = None;
+            }
+            (None, None) => tracing::debug!(addr, "registered with the name server"),
+        }
+    }
+
+    async fn leave(&self, broker: &Broker) {
+        // Nothing to leave where the broker is not known, and no use in waiting for those who do not answer.
+        let Some(known) = &self.known else { return };
         let identity = &broker.identity;
         let command = RemotingCommand::request(&UnregisterBrokerRequest {
             broker_name: &identity.broker_name,
@@ -97,30 +253,80 @@ impl Registration {
             cluster_name: &identity.cluster,
             broker_id: 0,
         });
-        for addr in &self.name_servers {
-            let call = self
-                .connections
-                .call(addr, command.clone(), Deadline::after(TIMEOUT));
-            if let Err(error) = call.await {
-                tracing::warn!(addr, %error, "not unregistered from the name server");
-            }
+        let call = known
+            .connection
+            .call(command, Deadline::after(LEAVE_TIMEOUT));
+        if let Err(error) = call.await {
+            tracing::warn!(addr = self.addr, %error, "not unregistered from the name server");
         }
     }
 }
 
-/// Always the whole table: a name server refuses a broker that it does not know and that registers one topic.
-fn registration(broker: &Broker) -> Result<RemotingCommand, EncodeError> {
-    let topics = broker.topics().snapshot();
+/// Code 322: whether the name server has this version of the topics. It counts as a sign of life.
+async fn is_known(
+    broker: &Broker,
+    connection: &Connection,
+    version: DataVersion,
+    deadline: Deadline,
+) -> Result<bool, Refused> {
+    let identity = &broker.identity;
+    let version = body::encode(&version).map_err(|error| error.to_string())?;
+    let command = RemotingCommand::request(&QueryDataVersionRequest {
+        broker_name: &identity.broker_name,
+        broker_addr: &identity.addr,
+        cluster_name: &identity.cluster,
+        broker_id: 0,
+    })
+    .with_body(version);
+    let response = connection
+        .call(command, deadline)
+        .await
+        .map_err(|error| error.to_string())?;
+    match ResponseCode(response.code) {
+        // An answer that cannot be read, and a name server that does not know the code: everything is sent.
+        ResponseCode::SUCCESS => Ok(response
+            .header::<QueryDataVersionReply>()
+            .is_ok_and(|reply| !reply.changed)),
+        ResponseCode::REQUEST_CODE_NOT_SUPPORTED => Ok(false),
+        _ => Err(refusal("refused a query", &response)),
+    }
+}
+
+fn refusal(what: &str, response: &RemotingCommand) -> Refused {
+    let remark = response.remark.as_deref().unwrap_or_default();
+    format!("it {what} with code {}: {remark}", response.code)
+}
+
+/// Code 103: all topics, or those of one version that changed.
+fn registration(
+    broker: &Broker,
+    changed: Option<(DataVersion, Vec<TopicConfig>)>,
+) -> Result<(RemotingCommand, DataVersion), EncodeError> {
+    let (data_version, mut topic_config_table) = match changed {
+        Some((version, topics)) => {
+            let named = topics
+                .into_iter()
+                .map(|topic| (topic.topic_name.clone(), topic));
+            (version, named.collect())
+        }
+        None => {
+            let all = broker.topics().snapshot();
+            (all.data_version, all.topic_config_table)
+        }
+    };
+    for topic in topic_config_table.values_mut() {
+        topic.perm = broker.permitted(topic.perm);
+    }
     let body = body::encode(&RegisterBrokerBody {
         topic_config_serialize_wrapper: TopicConfigAndMappingSerializeWrapper {
-            data_version: topics.data_version,
-            topic_config_table: topics.topic_config_table,
+            data_version,
+            topic_config_table,
             ..TopicConfigAndMappingSerializeWrapper::default()
         },
         ..RegisterBrokerBody::default()
     })?;
     let identity = &broker.identity;
-    Ok(RemotingCommand::request(&RegisterBrokerRequest {
+    let command = RemotingCommand::request(&RegisterBrokerRequest {
         broker_name: &identity.broker_name,
         broker_addr: &identity.addr,
         cluster_name: &identity.cluster,
@@ -131,5 +337,6 @@ fn registration(broker: &Broker) -> Result<RemotingCommand, EncodeError> {
         compressed: false,
         body_crc32: crc32(&body),
     })
-    .with_body(body))
+    .with_body(body);
+    Ok((command, data_version))
 }

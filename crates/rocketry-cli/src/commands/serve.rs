@@ -1,12 +1,12 @@
-//! `rocketry serve`: name server and broker in one process, until a signal.
+//! `rocketry serve`: name server, broker, or both in one process, until a signal.
 
 use std::{env, path::PathBuf, time::Duration};
 
 use rocketry::NameServers;
-use rocketry_server::{DataDir, FlushMode, Server, ServerConfig};
+use rocketry_server::{DataDir, FlushMode, Role, Server, ServerConfig};
 
 use crate::{
-    args::{self, Flush, Global},
+    args::{self, Flush, Global, ReportFormat},
     clock::MainEntered,
     failure::Failure,
     output::{self, Output},
@@ -24,20 +24,26 @@ pub(crate) async fn run(
     global: &Global,
     entered: MainEntered,
 ) -> Result<(), Failure> {
+    let format = args.output;
     let config = config(args, global)?;
+    let role = config.role;
     // Before the ready line, so that a signal that follows it is not missed.
     let mut signals = Signals::new()?;
     let server = Server::start(config).await?;
-    let mut output = Output::stdout();
-    let ready = output
-        .line(format_args!(
-            "ready namesrv={} broker={} data={} in={} ms",
-            server.namesrv_addr(),
+    if role != Role::NameServer {
+        output::note(format_args!(
+            "clients are told {}: {}",
             server.broker_addr(),
-            server.data_dir().display(),
-            entered.since_process_start().as_millis()
-        ))
-        .and_then(|()| output.flush());
+            server.advertised_because()
+        ));
+    }
+    let mut output = Output::stdout();
+    let ready_ms = entered.since_process_start().as_millis();
+    let ready = match format {
+        ReportFormat::Text => output.line(ready_text(&server, ready_ms)),
+        ReportFormat::Json => output.line(ready_json(&server, role, ready_ms)),
+    };
+    let ready = ready.and_then(|()| output.flush());
     // A server whose stdout nobody reads is still a server.
     if let Err(failure) = ready
         && !failure.is_reader_gone()
@@ -54,12 +60,48 @@ pub(crate) async fn run(
     }
 }
 
+fn ready_text(server: &Server, ready_ms: u128) -> String {
+    let broker = match server.broker_addr() {
+        "" => String::new(),
+        addr => format!(" broker={addr}"),
+    };
+    format!(
+        "ready namesrv={}{broker} data={} in={ready_ms} ms",
+        server.namesrv_addr(),
+        server.data_dir().display()
+    )
+}
+
+fn ready_json(server: &Server, role: Role, ready_ms: u128) -> serde_json::Value {
+    let is_broker = role != Role::NameServer;
+    serde_json::json!({
+        "role": match role {
+            Role::NameServer => "namesrv",
+            Role::Broker => "broker",
+            Role::All => "all",
+        },
+        "namesrv": server.namesrv_addr(),
+        "broker": is_broker.then(|| server.broker_addr()),
+        "because": is_broker.then(|| server.advertised_because()),
+        "data": server.data_dir().display().to_string(),
+        "ready_ms": u64::try_from(ready_ms).unwrap_or(u64::MAX),
+        "pid": std::process::id(),
+    })
+}
+
 fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
     let mut config = ServerConfig::default();
     config.data_dir = if args.temp {
         DataDir::Temp
     } else {
         DataDir::Path(data_dir(args.data)?)
+    };
+    config.role = match args.role {
+        Some(args::Role::Namesrv) => Role::NameServer,
+        Some(args::Role::Broker) => Role::Broker,
+        Some(args::Role::All) => Role::All,
+        None if global.namesrv.is_some() => Role::Broker,
+        None => Role::All,
     };
     config.host = args.host;
     config.advertise = args.advertise;
@@ -75,6 +117,25 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
     config.broker_name = args.broker_name;
     config.cluster_name = args.cluster;
     config.auto_create_topics = args.auto_create_topics;
+    if args.broker_id != 0 {
+        return Err(Failure::usage(format!(
+            "--broker-id {}: that is a replica, and this broker cannot follow a master",
+            args.broker_id
+        ))
+        .hint("leave the id at 0, and give each broker a name of its own with --broker-name"));
+    }
+    if config.role == Role::Broker && global.namesrv.is_none() {
+        return Err(
+            Failure::usage("--role broker: no name server to register with")
+                .hint("give --namesrv HOST:PORT, several separated by ';'"),
+        );
+    }
+    if config.role == Role::NameServer && global.namesrv.is_some() {
+        return Err(
+            Failure::usage("--role namesrv: --namesrv is where brokers register, a name server registers with nobody")
+                .hint("leave --namesrv out; --namesrv-port is the port to listen on"),
+        );
+    }
     if let Some(elsewhere) = global.namesrv.as_deref() {
         config.name_servers = NameServers::new(elsewhere)
             .addresses()

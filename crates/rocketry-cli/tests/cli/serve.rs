@@ -229,3 +229,73 @@ async fn bad_configuration_is_told_completely() {
         .await
         .fails_with(2, &["no address"]);
 }
+
+#[tokio::test]
+async fn name_server_and_brokers_in_processes_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let namesrv = {
+        let mut command = command(&["serve", "--role", "namesrv", "--namesrv-port", "0"]);
+        command.args(["--output", "json", "--data"]);
+        command.arg(directory.path().join("ns"));
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
+        tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut line)
+            .await
+            .unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(ready["role"], "namesrv");
+        assert_eq!(ready["broker"], serde_json::Value::Null);
+        assert_eq!(ready["pid"], child.id().unwrap());
+        (child, ready["namesrv"].as_str().unwrap().to_owned())
+    };
+    let (mut namesrv_child, namesrv) = namesrv;
+    let mut brokers = Vec::new();
+    for name in ["broker-a", "broker-b"] {
+        let args = ["--temp", "--role", "broker", "--namesrv", &namesrv];
+        brokers.push(Served::start(&[&args[..], &["--broker-name", name]].concat()).await);
+    }
+    assert_eq!(brokers[0].namesrv, namesrv);
+    // Both are registered once a topic can be made on both.
+    brokers[0].run(&["topic", "create", "Spread"]).await.ok();
+    for name in ["broker-a:0", "broker-b:0"] {
+        let sent = brokers[0]
+            .run(&["send", "Spread", "x", "--queue", name, "--output", "jsonl"])
+            .await
+            .ok()
+            .jsonl();
+        assert_eq!(sent[0]["broker"], name.strip_suffix(":0").unwrap());
+    }
+    for broker in brokers {
+        assert_eq!(broker.stop().await.0.code(), Some(0));
+    }
+    namesrv_child.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_address_that_clients_are_told_is_explained() {
+    let mut server = Served::start(&["--temp", "--advertise", "localhost"]).await;
+    assert!(server.broker.starts_with("localhost:"), "{}", server.ready);
+    server.run(&["send", "Named", "x"]).await.ok();
+    server.signal(Signal::TERM);
+    let mut stderr = String::new();
+    let mut pipe = server.child.stderr.take().unwrap();
+    pipe.read_to_string(&mut stderr).await.unwrap();
+    let told = format!("clients are told {}: it was given", server.broker);
+    assert!(stderr.contains(&told), "{stderr}");
+}
+
+#[tokio::test]
+async fn roles_and_addresses_that_cannot_work_are_refused_with_a_way_out() {
+    for (args, texts) in [
+        (&["--role", "broker"][..], ["no name server", "--namesrv"]),
+        (&["--role", "namesrv", "--namesrv", "a:1"], ["registers with nobody", "--namesrv-port"]),
+        (&["--broker-id", "1"], ["replica", "--broker-name"]),
+        (&["--advertise", "0.0.0.0"], ["0.0.0.0", "--advertise"]),
+        (&["--advertise", "mq:port"], ["port", "HOST:PORT"]),
+    ] {
+        run(&[&["serve", "--temp"], args].concat())
+            .await
+            .fails_with(2, &texts);
+    }
+}

@@ -205,7 +205,7 @@ fn apply_setting(broker: &Broker, key: &str, value: &str, now_ms: i64) {
     match (key, value.parse::<i32>(), value.parse::<bool>()) {
         ("brokerPermission", Ok(bits), _) => {
             broker.permission.store(bits, Ordering::Relaxed);
-            broker.topics_changed.notify_one();
+            announce::permission_changed(broker, now_ms);
         }
         ("autoCreateSubscriptionGroup", _, Ok(enabled)) => {
             broker.auto_create_groups.store(enabled, Ordering::Relaxed);

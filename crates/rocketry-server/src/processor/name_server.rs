@@ -23,6 +23,7 @@ use rocketry_protocol::{
 
 use super::{body_of, encoded, ok, ok_body};
 use crate::{
+    advertise::SeenFrom,
     fault::{Fault, Reply},
     kv_config::{KvConfig, ORDER_NAMESPACE},
     name_server::{NameServer, RegisterRefused, Registration},
@@ -37,6 +38,7 @@ pub(crate) fn route(
     name_server: &NameServer,
     kv: &KvConfig,
     with_order: bool,
+    seen: Option<SeenFrom<'_>>,
     request: &RemotingCommand,
 ) -> Reply {
     let header: GetRouteInfoRequest<'_> = request.header()?;
@@ -49,6 +51,9 @@ pub(crate) fn route(
             )),
         ));
     };
+    if let Some(seen) = seen {
+        seen.rewrite(&mut route.broker_datas);
+    }
     if with_order {
         route.order_topic_conf = kv.value(ORDER_NAMESPACE, header.topic);
     }
@@ -144,12 +149,22 @@ pub(crate) fn heartbeat(name_server: &NameServer, request: &RemotingCommand, now
 }
 
 /// Code 901.
-pub(crate) fn member_group(name_server: &NameServer, request: &RemotingCommand) -> Reply {
+pub(crate) fn member_group(
+    name_server: &NameServer,
+    seen: Option<SeenFrom<'_>>,
+    request: &RemotingCommand,
+) -> Reply {
     let header: GetBrokerMemberGroupRequest<'_> = request.header()?;
+    let mut broker_addrs = name_server.member_group(header.broker_name);
+    if let Some(seen) = seen {
+        broker_addrs
+            .values_mut()
+            .for_each(|addr| seen.rewrite_addr(addr));
+    }
     let group = BrokerMemberGroup {
         cluster: header.cluster_name.to_owned(),
         broker_name: header.broker_name.to_owned(),
-        broker_addrs: name_server.member_group(header.broker_name),
+        broker_addrs,
     };
     Ok(ok_body(encoded(&GetBrokerMemberGroupResponseBody {
         broker_member_group: Some(group),
@@ -157,8 +172,12 @@ pub(crate) fn member_group(name_server: &NameServer, request: &RemotingCommand) 
 }
 
 /// Code 106.
-pub(crate) fn cluster_info(name_server: &NameServer) -> Reply {
-    Ok(ok_body(encoded(&name_server.cluster_info())?))
+pub(crate) fn cluster_info(name_server: &NameServer, seen: Option<SeenFrom<'_>>) -> Reply {
+    let mut info = name_server.cluster_info();
+    if let Some(seen) = seen {
+        seen.rewrite(info.broker_addr_table.values_mut());
+    }
+    Ok(ok_body(encoded(&info)?))
 }
 
 /// Code 206.
@@ -173,8 +192,11 @@ pub(crate) fn topics_by_cluster(name_server: &NameServer, request: &RemotingComm
 }
 
 /// Code 304.
-pub(crate) fn system_topics(name_server: &NameServer) -> Reply {
-    let (topics, addr) = name_server.system_topics();
+pub(crate) fn system_topics(name_server: &NameServer, seen: Option<SeenFrom<'_>>) -> Reply {
+    let (topics, mut addr) = name_server.system_topics();
+    if let (Some(seen), Some(addr)) = (seen, &mut addr) {
+        seen.rewrite_addr(addr);
+    }
     topic_list(topics, addr)
 }
 

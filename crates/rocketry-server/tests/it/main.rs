@@ -8,6 +8,7 @@
 
 mod common;
 
+mod addresses;
 mod admin;
 mod clients;
 mod delay;
@@ -18,6 +19,7 @@ mod pop;
 mod pull;
 mod query;
 mod reply;
+mod roles;
 mod send;
 mod sql92;
 mod timer;

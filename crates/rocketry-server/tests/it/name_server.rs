@@ -16,7 +16,7 @@ use rocketry_protocol::{
     },
 };
 use rocketry_remoting::{ConnectOptions, Connections, Deadline, Unsupported};
-use rocketry_server::{DataDir, ServerConfig};
+use rocketry_server::{DataDir, Role, ServerConfig};
 
 use crate::common::{TIMEOUT, Wire};
 
@@ -298,6 +298,7 @@ async fn s010_routes_and_registrations_carry_the_order_configuration() {
 async fn a_broker_registers_with_name_servers_elsewhere() {
     let cluster = Wire::start().await;
     let mut config = ServerConfig::temp();
+    config.role = Role::Broker;
     config.name_servers = vec![cluster.server.namesrv_addr().to_owned()];
     config.broker_name = "broker-b".to_owned();
     let wire = Wire::with(config).await;

@@ -72,6 +72,13 @@ impl Topics {
         self.table.read().version
     }
 
+    /// Steps the version although no topic changed: what name servers know of them has to change all the same.
+    pub fn step_version(&self, now_ms: i64) {
+        let mut table = self.table.write();
+        table.version = table.version.next(now_ms);
+        table.changes += 1;
+    }
+
     /// Adds a topic or replaces its settings. Call [`Topics::persist`] to write it.
     pub fn put(&self, config: TopicConfig, now_ms: i64) {
         let mut table = self.table.write();

@@ -38,7 +38,9 @@ impl Advertise {
     pub fn new(host: &str, port: Option<u16>) -> Result<Self, String> {
         match host.parse::<IpAddr>() {
             Ok(ip) if ip.is_unspecified() => {
-                return Err(format!("clients cannot connect to {ip}, which means every address"));
+                return Err(format!(
+                    "clients cannot connect to {ip}, which means every address"
+                ));
             }
             Ok(_) => {}
             Err(_) if is_name(host) => {}
@@ -341,7 +343,10 @@ fn of_interfaces(interfaces: &[Interface], outward: Option<IpAddr>, bound: IpAdd
         let why = format!("it is where {} leads out of this machine", found.name);
         (found.ip, why, bridge_warning(found.ip))
     } else if let Some(found) = first() {
-        let why = format!("{} is the first interface that others may reach", found.name);
+        let why = format!(
+            "{} is the first interface that others may reach",
+            found.name
+        );
         (found.ip, why, bridge_warning(found.ip))
     } else if let Some(found) = usable.first() {
         let why = format!("{} is the only interface", found.name);
@@ -400,7 +405,9 @@ mod tests {
             let parsed: Advertise = text.parse().unwrap();
             assert_eq!((parsed.host.as_str(), parsed.port), (host, port), "{text}");
         }
-        for wrong in ["", ":1", "a:", "a:b", "a:0", "a:70000", "a b", "0.0.0.0", "[::]:1", "a..b", "[::1]7x"] {
+        for wrong in [
+            "", ":1", "a:", "a:b", "a:0", "a:70000", "a b", "0.0.0.0", "[::]:1", "a..b", "[::1]7x",
+        ] {
             assert!(wrong.parse::<Advertise>().is_err(), "{wrong:?}");
         }
     }
@@ -446,12 +453,20 @@ mod tests {
 
     #[test]
     fn addresses_that_others_hardly_reach_are_told() {
-        let container = [interface("lo", "127.0.0.1"), interface("eth0", "172.17.0.5")];
+        let container = [
+            interface("lo", "127.0.0.1"),
+            interface("eth0", "172.17.0.5"),
+        ];
         let chosen = of_interfaces(&container, Some("172.17.0.5".parse().unwrap()), ANY);
         assert_eq!(chosen.host, "172.17.0.5");
         assert!(chosen.warning.unwrap().contains("--advertise"));
         let bridge = [interface("docker0", "172.17.0.1")];
-        assert!(of_interfaces(&bridge, None, ANY).warning.unwrap().contains("docker0"));
+        assert!(
+            of_interfaces(&bridge, None, ANY)
+                .warning
+                .unwrap()
+                .contains("docker0")
+        );
         let alone = of_interfaces(&[interface("lo", "127.0.0.1")], None, ANY);
         assert_eq!(alone.host, "127.0.0.1");
         assert!(alone.reason.contains("no address"), "{}", alone.reason);

@@ -179,7 +179,9 @@ impl Registration {
         let changed = std::mem::take(&mut *changes.pending.lock());
         let command = match known {
             Some(known) if changed.topics.is_empty() && !changed.all => {
-                if known.version == version && is_known(broker, &connection, version, deadline).await? {
+                if known.version == version
+                    && is_known(broker, &connection, version, deadline).await?
+                {
                     self.known = Some(known);
                     return Ok(());
                 }
@@ -228,7 +230,11 @@ impl Registration {
             }
             (Some(reason), Some((since, told))) if now - told >= TELL_EVERY => {
                 let secs = (now - since).as_secs();
-                tracing::warn!(addr, reason, "not registered with the name server for {secs} s");
+                tracing::warn!(
+                    addr,
+                    reason,
+                    "not registered with the name server for {secs} s"
+                );
                 self.failing = Some((since, now));
             }
             (Some(reason), Some(_)) => {

@@ -82,7 +82,9 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let stopping = Arc::new(AtomicBool::new(false));
-        let name_server = namesrv_port.as_ref().map(|_| Arc::new(NameServer::default()));
+        let name_server = namesrv_port
+            .as_ref()
+            .map(|_| Arc::new(NameServer::default()));
         let kv = match namesrv_port {
             Some(_) => Some(Arc::new(open_kv(&data_dir)?)),
             None => None,

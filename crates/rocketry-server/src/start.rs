@@ -194,7 +194,10 @@ impl RunningBroker {
     }
 
     /// Writes everything and closes the data directory. Call it when no task is left that may have something to note in it.
-    pub(crate) async fn close(&mut self, deadline: Deadline) -> Result<Result<(), ServerError>, Pending> {
+    pub(crate) async fn close(
+        &mut self,
+        deadline: Deadline,
+    ) -> Result<Result<(), ServerError>, Pending> {
         self.broker.metadata.stop();
         let Some(threads) = self.threads.take() else {
             return Ok(Ok(()));

@@ -289,7 +289,10 @@ async fn the_address_that_clients_are_told_is_explained() {
 async fn roles_and_addresses_that_cannot_work_are_refused_with_a_way_out() {
     for (args, texts) in [
         (&["--role", "broker"][..], ["no name server", "--namesrv"]),
-        (&["--role", "namesrv", "--namesrv", "a:1"], ["registers with nobody", "--namesrv-port"]),
+        (
+            &["--role", "namesrv", "--namesrv", "a:1"],
+            ["registers with nobody", "--namesrv-port"],
+        ),
         (&["--broker-id", "1"], ["replica", "--broker-name"]),
         (&["--advertise", "0.0.0.0"], ["0.0.0.0", "--advertise"]),
         (&["--advertise", "mq:port"], ["port", "HOST:PORT"]),

@@ -102,7 +102,10 @@ async fn a_given_address_is_told_to_everybody() {
     let port = port_of(server.broker_addr());
     assert_eq!(server.broker_addr(), format!("localhost:{port}"));
     for host in ["127.0.0.1", "127.0.0.2"] {
-        assert_eq!(told(&server, host).await, vec![format!("localhost:{port}"); 4]);
+        assert_eq!(
+            told(&server, host).await,
+            vec![format!("localhost:{port}"); 4]
+        );
     }
     let client = Client::connect(server.namesrv_addr()).await.unwrap();
     let producer = client.producer("named").await.unwrap();
@@ -110,5 +113,10 @@ async fn a_given_address_is_told_to_everybody() {
     producer.shutdown(Duration::from_secs(3)).await;
     let forwarded = everywhere(Some("mq.invalid:31911")).await;
     assert_eq!(forwarded.broker_addr(), "mq.invalid:31911");
-    assert!(forwarded.advertise_warning().unwrap().contains("mq.invalid"));
+    assert!(
+        forwarded
+            .advertise_warning()
+            .unwrap()
+            .contains("mq.invalid")
+    );
 }

@@ -126,7 +126,11 @@ async fn a_silent_name_server_delays_none_of_the_others_and_is_found_when_it_com
     wait_for(late.namesrv_addr(), "BenchmarkTest", &["broker-a"]).await;
     server.shutdown(TIMEOUT).await.unwrap();
     for ns in [&alive, &late] {
-        assert!(brokers_of(ns.namesrv_addr(), "BenchmarkTest").await.is_empty());
+        assert!(
+            brokers_of(ns.namesrv_addr(), "BenchmarkTest")
+                .await
+                .is_empty()
+        );
     }
 }
 
@@ -173,7 +177,11 @@ impl Told {
             if told.len() >= registrations {
                 return told;
             }
-            assert!(tokio::time::Instant::now() < end.instant(), "{}", told.len());
+            assert!(
+                tokio::time::Instant::now() < end.instant(),
+                "{}",
+                told.len()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -197,7 +205,10 @@ async fn only_what_changed_is_registered_again() {
     wire.put("fresh", 0, "", "x").await;
     let second = told.wait_for(2).await.remove(1);
     let second = second.topic_config_serialize_wrapper;
-    assert_eq!(second.topic_config_table.keys().collect::<Vec<_>>(), ["fresh"]);
+    assert_eq!(
+        second.topic_config_table.keys().collect::<Vec<_>>(),
+        ["fresh"]
+    );
     assert_ne!(second.data_version, first.data_version);
 
     let setting = RemotingCommand::bare_request(RequestCode::UPDATE_BROKER_CONFIG)
@@ -209,7 +220,12 @@ async fn only_what_changed_is_registered_again() {
         third.topic_config_table.len(),
         first.topic_config_table.len() + 1
     );
-    assert!(third.topic_config_table.values().all(|topic| topic.perm & 2 == 0));
+    assert!(
+        third
+            .topic_config_table
+            .values()
+            .all(|topic| topic.perm & 2 == 0)
+    );
     assert_ne!(third.data_version, second.data_version);
     wire.server.shutdown(TIMEOUT).await.unwrap();
     fake.shutdown(Deadline::after(TIMEOUT)).await;

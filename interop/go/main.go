@@ -1,6 +1,7 @@
-// Sends a file's lines with Apache RocketMQ's Go producer:
+// Sends a file's lines with Apache RocketMQ's Go producer, or consumes with its push consumer:
 //
 //	driver -ns 127.0.0.1:9876 -topic T -mode sync|async|oneway -file lines.txt -acks acks.tsv
+//	driver -ns 127.0.0.1:9876 -topic T -group G -out taken.tsv [-fail]
 //
 // Every acknowledgement becomes one line of the acks file: broker, queue id, queue offset, message id, offset message id.
 // When everything is sent it prints "sent" and keeps its connections until standard input ends: the Go client asks for answers to
@@ -36,9 +37,18 @@ func main() {
 	mode := flag.String("mode", "sync", "sync, async or oneway")
 	file := flag.String("file", "", "one body per line")
 	acks := flag.String("acks", "", "where acknowledgements go")
+	group := flag.String("group", "", "consume in this group instead of sending")
+	out := flag.String("out", "", "where consumed messages go")
+	fail := flag.Bool("fail", false, "let every first delivery fail")
 	flag.Parse()
 	rlog.SetLogLevel("error")
-	if err := run(*ns, *topic, *mode, *file, *acks); err != nil {
+	var err error
+	if *group != "" {
+		err = consume(*ns, *topic, *group, *out, *fail)
+	} else {
+		err = run(*ns, *topic, *mode, *file, *acks)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "go driver:", err)
 		os.Exit(1)
 	}

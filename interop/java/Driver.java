@@ -36,6 +36,12 @@ public final class Driver {
         OWNERS.put("request", "Reply");
         OWNERS.put("replier", "Reply");
         OWNERS.put("trace", "Trace");
+        OWNERS.put("subscribe", "Live");
+        OWNERS.put("assigned", "Live");
+        OWNERS.put("unsubscribe", "Live");
+        OWNERS.put("put", "Put");
+        OWNERS.put("transact", "Put");
+        OWNERS.put("checks", "Put");
     }
 
     public static void main(String[] args) throws Exception {

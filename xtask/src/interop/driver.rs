@@ -216,6 +216,11 @@ impl Driver {
         }
     }
 
+    /// Kills the JVM with all its clients (SIGKILL).
+    pub(crate) async fn kill(self) -> Result {
+        self.running.kill().await
+    }
+
     fn file(&mut self, kind: &str) -> PathBuf {
         self.files += 1;
         self.dir.join(format!("{kind}-{}.tsv", self.files))

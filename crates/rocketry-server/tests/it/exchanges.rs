@@ -1,5 +1,5 @@
 //! S-V4: requests recorded between Java's clients and servers, replayed in their order against ours; code, remark, header fields and
-//! members of the body must be those of the recorded answer.
+//! what the body says must be those of the recorded answer, without addresses and times.
 //!
 //! The vectors are read from the folder that `ROCKETRY_VECTORS` names, or else from the protocol crate's tests.
 
@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use bytes::{BufMut as _, BytesMut};
 use rocketry_protocol::{
-    Fields, RemotingCommand, ResponseCode,
+    Fields, Language, MessageExt, RemotingCommand, ResponseCode,
     body::heartbeat::{ConsumeFromWhere, MessageModel, SubscriptionData},
     header::{CreateTopicRequest, PullMessageRequest, SendMessageRequest},
 };
@@ -27,6 +27,32 @@ const DIFFERENT: [(&str, &str); 2] = [
         "e033",
         "claims the name of the broker of this process: code 1",
     ),
+];
+
+/// Bodies that tell of what the file leaves out, each with what that is: they have the same members, and not all values.
+const LEFT_OUT: [(&str, &str); 13] = [
+    ("e001", "the sends to queue 1"),
+    (
+        "e011",
+        "topics that were created, and what their owners wanted of them",
+    ),
+    (
+        "e017",
+        "sends, one of which is at the start of the log here",
+    ),
+    ("e039", "groups that were created"),
+    ("e040", "the messages of a second"),
+    ("e042", "connections: here all clients share one"),
+    ("e044", "heartbeats, which create retry topics"),
+    ("e046", "commits of offsets"),
+    ("e053", "heartbeats, which create retry topics"),
+    ("e056", "the times of the recording"),
+    (
+        "e073",
+        "groups, commits and the messages of a second; and Java leaves pullOffset 0 here",
+    ),
+    ("e076", "sends, which move those behind them in the log"),
+    ("e080", "connections: here all clients share one"),
 ];
 
 /// Fields whose values say something about the run.
@@ -76,7 +102,8 @@ async fn recorded_requests_get_the_recorded_answers() {
     });
     let mut failures = Vec::new();
     let mut compared = 0;
-    for command in left_out_before() {
+    for mut command in left_out_before() {
+        command.language = Some(Language::JAVA);
         let deadline = Deadline::after(TIMEOUT);
         let made = client.call(server.broker_addr(), command, deadline).await;
         assert_eq!(made.unwrap().code, 0);
@@ -113,14 +140,25 @@ async fn recorded_requests_get_the_recorded_answers() {
             .await
             .unwrap();
         let theirs = command(&case["response"]);
-        let difference = difference(&theirs, &ours, relayed(code_of(case)));
+        let compare = if relayed(code_of(case)) {
+            Body::OfTheClient
+        } else if LEFT_OUT.iter().any(|(left_out, _)| *left_out == id) {
+            Body::Members
+        } else {
+            Body::Values
+        };
+        let difference = difference(&theirs, &ours, compare);
+        if compare == Body::Members && body(&theirs) == body(&ours) {
+            failures.push(format!("{id}: its body no longer differs"));
+        }
         let on_purpose = DIFFERENT.iter().any(|(different, _)| *different == id);
         match difference {
             Some(text) if !on_purpose => failures.push(format!("{id} ({}): {text}", case["name"])),
             None if on_purpose => failures.push(format!("{id}: no longer differs")),
             _ => compared += 1,
         }
-        for command in left_out_after(id) {
+        for mut command in left_out_after(id) {
+            command.language = Some(Language::JAVA);
             client
                 .call(server.broker_addr(), command, Deadline::after(TIMEOUT))
                 .await
@@ -214,7 +252,15 @@ fn relayed(code: i32) -> bool {
     [223, 307, 309].contains(&code)
 }
 
-fn difference(theirs: &RemotingCommand, ours: &RemotingCommand, relayed: bool) -> Option<String> {
+/// What of a body has to be the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Values,
+    Members,
+    OfTheClient,
+}
+
+fn difference(theirs: &RemotingCommand, ours: &RemotingCommand, compare: Body) -> Option<String> {
     if theirs.code != ours.code {
         return Some(format!(
             "code {} instead of {}, {:?}",
@@ -234,12 +280,17 @@ fn difference(theirs: &RemotingCommand, ours: &RemotingCommand, relayed: bool) -
             "fields {our_fields:?} instead of {theirs_fields:?}"
         ));
     }
-    let (their_names, our_names) = (member_names(theirs), member_names(ours));
-    if their_names != our_names && !relayed {
+    let said = |command| match compare {
+        Body::Values => body(command),
+        Body::Members => member_names(command),
+        Body::OfTheClient => BTreeSet::new(),
+    };
+    let (their_body, our_body) = (said(theirs), said(ours));
+    if their_body != our_body {
         return Some(format!(
             "body: missing {:?}, beyond {:?}",
-            their_names.difference(&our_names).collect::<Vec<_>>(),
-            our_names.difference(&their_names).collect::<Vec<_>>()
+            their_body.difference(&our_body).collect::<Vec<_>>(),
+            our_body.difference(&their_body).collect::<Vec<_>>()
         ));
     }
     None
@@ -275,6 +326,134 @@ fn member_names(command: &RemotingCommand) -> BTreeSet<String> {
         }
     }
     names
+}
+
+/// What a body says, one text per value: of records what their messages are, of JSON each leaf with its path.
+fn body(command: &RemotingCommand) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(&command.body);
+    if let Some(value) = json(&text) {
+        let mut leaves = BTreeSet::new();
+        collect(&value, "", &mut leaves);
+        return leaves;
+    }
+    let (messages, fault) = MessageExt::decode_until_fault(&command.body, &Arc::from("broker-a"));
+    if !messages.is_empty() && fault.is_none() {
+        return messages.iter().flat_map(message).collect();
+    }
+    text.lines().map(str::to_owned).collect()
+}
+
+/// A message without what says something about the run.
+fn message(message: &MessageExt) -> Vec<String> {
+    let place = format!(
+        "{} {} {}",
+        message.topic, message.queue_id, message.queue_offset
+    );
+    let mut said = vec![
+        format!("{place} body {:?}", message.body),
+        format!("{place} crc {} flag {}", message.body_crc, message.flag),
+        format!("{place} sys flag {}", message.sys_flag),
+        format!("{place} born {}", message.born_ms),
+        format!("{place} tried {}", message.reconsume_times),
+    ];
+    for (name, value) in message.properties.iter() {
+        said.push(format!("{place} {name}={value}"));
+    }
+    said
+}
+
+/// Java's JSON with keys that are numbers or objects, such keys as texts.
+fn json(text: &str) -> Option<Value> {
+    if !text.starts_with(['{', '[']) {
+        return None;
+    }
+    if let Ok(value) = serde_json::from_str(text) {
+        return Some(value);
+    }
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let end = if c == '"' {
+            text_end(rest)?
+        } else if (c == '{' || c == ',')
+            && rest[1..].starts_with(|c: char| c == '{' || c.is_ascii_digit())
+        {
+            let key = &rest[1..];
+            let end = if key.starts_with('{') {
+                key.find(['}', '['])? + 1
+            } else {
+                key.find(|c: char| !c.is_ascii_digit())?
+            };
+            if key[end..].starts_with(':') {
+                out.push(c);
+                out.push_str(&serde_json::to_string(&key[..end]).ok()?);
+                rest = &rest[1 + end..];
+                continue;
+            }
+            1
+        } else {
+            c.len_utf8()
+        };
+        out.push_str(&rest[..end]);
+        rest = &rest[end..];
+    }
+    serde_json::from_str(&out).ok()
+}
+
+/// Where the text ends that begins here.
+fn text_end(rest: &str) -> Option<usize> {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn collect(value: &Value, path: &str, leaves: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, value) in members {
+                collect(value, &format!("{path}.{name}"), leaves);
+            }
+        }
+        // Java's lists are sets as often as not.
+        Value::Array(items) if !items.is_empty() => {
+            for item in items {
+                collect(item, &format!("{path}[]"), leaves);
+            }
+        }
+        leaf => {
+            let name = path.rsplit('.').next().unwrap_or_default();
+            let text = leaf
+                .as_str()
+                .map_or_else(|| leaf.to_string(), str::to_owned);
+            leaves.insert(format!(
+                "{path}={}",
+                if VOLATILE.contains(&name) {
+                    "*".to_owned()
+                } else {
+                    of_no_run(&text)
+                }
+            ));
+        }
+    }
+}
+
+/// Addresses and times of the run and of the recording are all the same here.
+fn of_no_run(text: &str) -> String {
+    const MS_DIGITS: usize = 13;
+    if text.starts_with("127.0.0.") && text.contains(':') {
+        return "ADDRESS".to_owned();
+    }
+    if text.len() == MS_DIGITS && text.bytes().all(|b| b.is_ascii_digit()) {
+        return "TIME".to_owned();
+    }
+    text.to_owned()
 }
 
 fn code_of(case: &Value) -> i32 {

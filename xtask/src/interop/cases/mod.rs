@@ -1,6 +1,7 @@
 //! The cases, by what they hold together.
 
 mod clients;
+mod live;
 mod mqadmin_parity;
 mod producer;
 mod registration;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut cases = texts::cases();
     cases.extend(producer::cases());
     cases.extend(clients::cases());
+    cases.extend(live::cases());
     cases.extend(mqadmin_parity::cases());
     cases.extend(registration::cases());
     cases.extend(store::cases());

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    hash::Hash,
     sync::Arc,
 };
 
@@ -123,11 +124,11 @@ impl<W: Waiter> Holds<W> {
     }
 
     /// Takes out the first request that waits for a queue and satisfies `is_wanted`, of each kind that `kind_of` tells apart.
-    pub(crate) fn first_of_each(
+    pub(crate) fn first_of_each<K: Eq + Hash>(
         &mut self,
         queue: &QueueKey,
         is_wanted: impl Fn(&W) -> bool,
-        kind_of: impl Fn(&W) -> Arc<str>,
+        kind_of: impl Fn(&W) -> K,
     ) -> Vec<W> {
         let Some(ids) = self.by_queue.get(queue) else {
             return Vec::new();
@@ -252,7 +253,7 @@ mod tests {
             let waiter = pull(name, 0, None);
             holds.hold(queue("T", 0), 1, at, waiter).unwrap();
         }
-        let kind = |waiter: &Pull| Arc::from(&waiter.name[..1]);
+        let kind = |waiter: &Pull| waiter.name.chars().next();
         let not_c = |waiter: &Pull| !waiter.name.starts_with('c');
         assert_eq!(holds.count_of(&queue("T", 0), not_c), 3);
         let mut woken = |queue| names(&holds.first_of_each(&queue, not_c, kind));

@@ -1,9 +1,12 @@
 //! The way of every message into the log: delay, the wait for its topic's configuration, and how a refusal is answered.
 //! Java: `HookUtils`, `SendMessageProcessor.handlePutMessageResult`.
 
-use std::sync::Arc;
+use std::{fmt, future::Future, sync::Arc};
 
-use rocketry_protocol::{Properties, ResponseCode, properties::name};
+use rocketry_protocol::{
+    Properties, ResponseCode,
+    properties::{self, name},
+};
 use rocketry_store::{AppendError, WriteError, WriteErrorKind};
 use tokio::sync::oneshot;
 
@@ -20,6 +23,12 @@ use crate::{
 
 /// Number of delay levels. Java: `messageDelayLevel`.
 pub(crate) const DELAY_LEVELS: i32 = 18;
+
+/// Bytes of properties that a timed message must leave free for what the broker adds before it is delivered: its times, its rounds.
+const ROOM: usize = 512;
+
+/// Bytes that a half message must leave free: for the checks, and for a time of delivery that it asks for.
+pub(crate) const HALF_ROOM: usize = 2 * ROOM;
 
 /// Why a message was not put.
 #[derive(Debug)]
@@ -40,7 +49,7 @@ pub(crate) fn submit(
     submit_with(broker, put, None, done);
 }
 
-/// [`submit`] for a put with a companion, which a crash keeps or loses together with it.
+/// [`submit`] for a put with a companion, which is written by the same call: a crash of the process keeps both or none.
 pub(crate) fn submit_with(
     broker: &Broker,
     put: Put,
@@ -77,16 +86,31 @@ pub(crate) fn submit_with(
         });
 }
 
-/// [`submit`], awaiting the outcome; the error is a reason for people.
-pub(crate) async fn store(broker: &Broker, put: Put) -> Result<Stored, String> {
+/// [`submit`], at once; the future is the outcome.
+pub(crate) fn store(
+    broker: &Broker,
+    put: Put,
+) -> impl Future<Output = Result<Stored, PutFailure>> + Send + use<> {
+    store_then(broker, put, |_| {})
+}
+
+/// [`store`] with a function that is called in the order in which messages are stored.
+pub(crate) fn store_then<F: FnOnce(&Stored) + Send + 'static>(
+    broker: &Broker,
+    put: Put,
+    stored: F,
+) -> impl Future<Output = Result<Stored, PutFailure>> + Send + use<F> {
     let (tell, told) = oneshot::channel();
     submit(broker, put, move |outcome| {
+        if let Ok(outcome) = &outcome {
+            stored(outcome);
+        }
         // Who waits may have been dropped with the server.
         let _ = tell.send(outcome);
     });
-    match told.await {
-        Ok(outcome) => outcome.map_err(|failure| format!("{failure:?}")),
-        Err(_) => Err("the server stops".to_owned()),
+    async move {
+        told.await
+            .unwrap_or(Err(PutFailure::Log(PutError::Stopping)))
     }
 }
 
@@ -153,8 +177,21 @@ fn wait_for_time(
     properties.set(name::TIMER_OUT_MS, &out_ms.to_string());
     properties.set(name::REAL_TOPIC, &put.topic.topic_name);
     properties.set(name::REAL_QID, &put.queue_id.to_string());
+    leave_room(broker, properties, ROOM)?;
     put.topic = find::plain_topic(broker, TIMER_TOPIC, 1, false, now_ms);
     put.queue_id = 0;
+    Ok(())
+}
+
+/// Refuses a message whose delivery would need more properties than a message can have. Better now, when its sender is there, than then.
+pub(crate) fn leave_room(
+    broker: &Broker,
+    properties: &Properties,
+    room: usize,
+) -> Result<(), Fault> {
+    if properties.len_bytes() + room > properties::MAX_BYTES {
+        return Err(illegal(broker));
+    }
     Ok(())
 }
 
@@ -228,7 +265,50 @@ fn illegal_with(max_message_bytes: usize) -> Fault {
     )
 }
 
+impl fmt::Display for PutFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Metadata(reason) => {
+                write!(
+                    f,
+                    "the topic's configuration could not be written: {reason}"
+                )
+            }
+            Self::Log(PutError::Refused(error)) => error.fmt(f),
+            Self::Log(PutError::Failed(error)) => error.fmt(f),
+            Self::Log(PutError::Busy(waiting)) => {
+                write!(f, "{waiting} messages wait for the commit log already")
+            }
+            Self::Log(PutError::Stopping) => f.write_str("the server stops"),
+        }
+    }
+}
+
 impl PutFailure {
+    /// Whether the message is refused for what it is, so that no other attempt can succeed.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Log(PutError::Refused(
+                AppendError::TooLarge { .. }
+                    | AppendError::PropertiesTooLong { .. }
+                    | AppendError::Invalid { .. }
+            ))
+        )
+    }
+
+    /// Says in the log that a stored message never gets where it was going, whose others must not wait for it.
+    pub(crate) fn give_up(&self, what: &str, properties: &[u8]) {
+        let properties = Properties::parse_bytes(properties);
+        tracing::error!(
+            reason = %self,
+            topic = properties.get(name::REAL_TOPIC),
+            unique_id = properties.get(name::UNIQ_KEY),
+            keys = properties.get(name::KEYS),
+            "{what} cannot be stored and is left out"
+        );
+    }
+
     /// The answer.
     pub(crate) fn into_fault(self, max_message_bytes: usize) -> Fault {
         match self {

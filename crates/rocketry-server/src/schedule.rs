@@ -15,7 +15,7 @@ use crate::{
     clock,
     names::{HALF_TOPIC, SCHEDULE_TOPIC},
     put,
-    writer::Put,
+    writer::{Origin, Put},
 };
 
 /// Time to the next attempt after a delivery failed. Java: `DELAY_FOR_A_PERIOD`, 10 s; `DELAY_FOR_A_WHILE`, 100 ms.
@@ -157,17 +157,28 @@ async fn deliver_due(broker: &Broker, level: i32, delay: Duration) -> Round {
     Round::More
 }
 
-/// Queues the message for the log; the receiver tells whether it was stored.
+/// Queues the message for the log; the receiver tells whether it is done with: stored, or left out because the store can never take it.
 fn start_put(broker: &Broker, record: &Record<'_>, bytes: &Bytes) -> oneshot::Receiver<bool> {
     let (tell, stored) = oneshot::channel();
     match restore(broker, record, bytes) {
-        Some(put) => put::submit(broker, put, move |outcome| {
-            if let Err(failure) = &outcome {
-                tracing::warn!(?failure, "a delayed message could not be delivered yet");
-            }
-            // Without a receiver the server stops, and delivers it after the next start.
-            let _ = tell.send(outcome.is_ok());
-        }),
+        Some(put) => {
+            let properties = bytes.slice_ref(record.properties);
+            put::submit(broker, put, move |outcome| {
+                let is_done = match outcome {
+                    Ok(_) => true,
+                    Err(failure) if failure.is_final() => {
+                        failure.give_up("a delayed message", &properties);
+                        true
+                    }
+                    Err(failure) => {
+                        tracing::warn!(%failure, "a delayed message could not be delivered yet");
+                        false
+                    }
+                };
+                // Without a receiver the server stops, and delivers it after the next start.
+                let _ = tell.send(is_done);
+            });
+        }
         None => {
             let _ = tell.send(true);
         }
@@ -201,6 +212,7 @@ fn restore(broker: &Broker, record: &Record<'_>, bytes: &Bytes) -> Option<Put> {
         body: bytes.slice_ref(record.body),
         properties: properties.into_string(),
         batch: false,
+        origin: Origin::Stored { bare: None },
     })
 }
 

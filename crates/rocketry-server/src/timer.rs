@@ -23,11 +23,14 @@ use crate::{
     clock, find,
     names::TIMER_TOPIC,
     put::{self, PutFailure},
-    writer::{Put, Stored},
+    writer::{Origin, Put, Stored},
 };
 
 /// Messages that are taken or delivered together.
 const BATCH: usize = 512;
+
+/// Batches that are taken before something is delivered.
+const TAKEN_IN_A_ROW: usize = 8;
 
 /// Time to the next attempt after a delivery failed. Differs from Java, which drops a message after three attempts.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -81,14 +84,16 @@ impl TimerBell {
             .max(0)
     }
 
-    /// Every slot before this time is delivered, ms.
-    pub(crate) fn read_ms(&self) -> i64 {
-        self.read_ms.load(Ordering::Relaxed)
+    /// A time, ms, and a position in the timer topic: what lies before the position and has a time before that one is delivered.
+    pub(crate) fn progress(&self) -> (i64, i64) {
+        // In this order: the position may be one of later, and never one of before.
+        let read_ms = self.read_ms.load(Ordering::Acquire);
+        (read_ms, self.queue_offset.load(Ordering::Acquire))
     }
 
     /// Position in the timer topic of the next message to look at.
     pub(crate) fn queue_offset(&self) -> i64 {
-        self.queue_offset.load(Ordering::Relaxed)
+        self.queue_offset.load(Ordering::Acquire)
     }
 
     fn is_stopping(&self) -> bool {
@@ -150,24 +155,37 @@ impl Worker {
         self.timers.flush_now(clock::wall_ms())
     }
 
-    /// Takes what came, then delivers what is due. In this order, so that a recall is seen before its message is delivered.
+    /// Takes what came, then delivers what is due, in turns until there is nothing of either: a recall is seen before its message is
+    /// delivered, and however much comes in, what is due goes out.
     fn round(&mut self) -> Result<(), String> {
         let mut is_more = true;
         while is_more && !self.broker.timer.is_stopping() {
-            let taken = self
-                .timers
-                .take_new(clock::wall_ms(), BATCH)
-                .map_err(|error| error.to_string())?;
-            is_more = taken > 0 || self.deliver_due()?;
+            let mut taken = 0;
+            for _ in 0..TAKEN_IN_A_ROW {
+                let batch = self
+                    .timers
+                    .take_new(clock::wall_ms(), BATCH)
+                    .map_err(|error| error.to_string())?;
+                taken += batch;
+                if batch < BATCH {
+                    break;
+                }
+            }
+            is_more = self.deliver_due()? || taken > 0;
+            self.publish();
             self.timers
                 .flush(clock::wall_ms())
                 .map_err(|error| error.to_string())?;
         }
-        let bell = &self.broker.timer;
-        bell.read_ms.store(self.timers.read_ms(), Ordering::Relaxed);
-        bell.queue_offset
-            .store(self.timers.queue_offset(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Tells how far the timer is. What is taken before the offset and was due before the time is delivered by now.
+    fn publish(&self) {
+        let bell = &self.broker.timer;
+        bell.queue_offset
+            .store(self.timers.queue_offset(), Ordering::Release);
+        bell.read_ms.store(self.timers.read_ms(), Ordering::Release);
     }
 
     /// Delivers one batch; false when nothing was due.
@@ -197,7 +215,8 @@ impl Worker {
     }
 }
 
-/// Stores all of them, however often that has to be tried; false when the server stops before that.
+/// Stores all of them, however often that has to be tried; false when the server stops before that. One that the store can never take
+/// is left out.
 fn deliver(broker: &Broker, mut puts: Vec<Put>) -> bool {
     loop {
         let (tell, told) = mpsc::channel::<(Put, Result<Stored, PutFailure>)>();
@@ -210,9 +229,15 @@ fn deliver(broker: &Broker, mut puts: Vec<Put>) -> bool {
         }
         drop(tell);
         for (put, outcome) in told {
-            if let Err(failure) = outcome {
-                tracing::warn!(?failure, "a timed message could not be delivered yet");
-                puts.push(put);
+            match outcome {
+                Ok(_) => {}
+                Err(failure) if failure.is_final() => {
+                    failure.give_up("a timed message", put.properties.as_bytes());
+                }
+                Err(failure) => {
+                    tracing::warn!(%failure, "a timed message could not be delivered yet");
+                    puts.push(put);
+                }
             }
         }
         if puts.is_empty() {
@@ -237,7 +262,7 @@ fn restore(broker: &Broker, message: &DueMessage, now_ms: i64) -> Option<Put> {
             .get(name::TIMER_ROLL_TIMES)
             .and_then(|times| times.parse::<i32>().ok())
             .unwrap_or(0);
-        properties.set(name::TIMER_ROLL_TIMES, &(times + 1).to_string());
+        properties.set(name::TIMER_ROLL_TIMES, &times.saturating_add(1).to_string());
         (find::plain_topic(broker, TIMER_TOPIC, 1, false, now_ms), 0)
     } else {
         let topic = properties.get(name::REAL_TOPIC)?;
@@ -260,5 +285,8 @@ fn restore(broker: &Broker, message: &DueMessage, now_ms: i64) -> Option<Put> {
         body: message.record.slice_ref(record.body),
         properties: properties.into_string(),
         batch: false,
+        origin: Origin::Stored {
+            bare: Some(message.record.slice_ref(record.properties)),
+        },
     })
 }

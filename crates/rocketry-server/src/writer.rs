@@ -39,6 +39,19 @@ pub(crate) struct Put {
     pub(crate) properties: String,
     /// Whether `body` is a client batch, stored as one record per item.
     pub(crate) batch: bool,
+    pub(crate) origin: Origin,
+}
+
+/// Where a put comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A request, or the broker itself: all limits hold.
+    New,
+    /// A message that is stored already moves on. It was accepted then, however large bodies may be now.
+    Stored {
+        /// Its property text, which is stored where that with the broker's additions is too long. `None` where it cannot do without.
+        bare: Option<Bytes>,
+    },
 }
 
 impl Put {
@@ -118,7 +131,7 @@ enum Job {
 
 struct PutJob {
     put: Box<Put>,
-    /// Written with `put`, if that can be: a crash keeps both or neither.
+    /// Written with `put`, right behind it and by the same call, if the store takes it.
     companion: Option<Box<Put>>,
     done: Done,
 }
@@ -407,6 +420,12 @@ fn append_both(
     put: &Put,
     companion: Option<&Put>,
 ) -> Result<Stored, AppendError> {
+    if let Some(companion) = companion {
+        writer.keep_together(&[
+            &message_of(put, &put.properties),
+            &message_of(companion, &companion.properties),
+        ])?;
+    }
     let stored = append(writer, put)?;
     match companion.map(|companion| append(writer, companion)) {
         None | Some(Ok(_)) => {}
@@ -419,23 +438,20 @@ fn append_both(
 }
 
 fn append(writer: &mut Writer, put: &Put) -> Result<Stored, AppendError> {
-    let message = NewMessage {
-        topic: &put.topic.topic_name,
-        queue_id: put.queue_id,
-        flag: put.flag,
-        sys_flag: put.sys_flag,
-        born_ms: put.born_ms,
-        born_host: put.born_host,
-        store_host: put.store_host,
-        reconsume_times: put.reconsume_times,
-        prepared_transaction_offset: put.prepared_transaction_offset,
-        body: &put.body,
-        properties: put.properties.as_bytes(),
-    };
+    let message = message_of(put, &put.properties);
     let now_ms = clock::wall_ms();
     if !put.batch {
+        let record = match &put.origin {
+            Origin::New => writer.append(&message, now_ms)?,
+            Origin::Stored { bare } => match (writer.append_again(&message, now_ms), bare) {
+                (Err(AppendError::PropertiesTooLong { .. }), Some(bare)) => {
+                    writer.append_again(&message_of(put, bare), now_ms)?
+                }
+                (appended, _) => appended?,
+            },
+        };
         return Ok(Stored {
-            records: vec![writer.append(&message, now_ms)?],
+            records: vec![record],
             sync_is_late: false,
         });
     }
@@ -452,6 +468,22 @@ fn append(writer: &mut Writer, put: &Put) -> Result<Stored, AppendError> {
         records,
         sync_is_late: false,
     })
+}
+
+fn message_of<'a>(put: &'a Put, properties: &'a (impl AsRef<[u8]> + ?Sized)) -> NewMessage<'a> {
+    NewMessage {
+        topic: &put.topic.topic_name,
+        queue_id: put.queue_id,
+        flag: put.flag,
+        sys_flag: put.sys_flag,
+        born_ms: put.born_ms,
+        born_host: put.born_host,
+        store_host: put.store_host,
+        reconsume_times: put.reconsume_times,
+        prepared_transaction_offset: put.prepared_transaction_offset,
+        body: &put.body,
+        properties: properties.as_ref(),
+    }
 }
 
 #[cfg(test)]

@@ -127,13 +127,48 @@ impl Writer {
         message: &NewMessage<'_>,
         store_ms: i64,
     ) -> Result<Appended, AppendError> {
+        self.check_body(message.body.len())?;
+        self.append_again(message, store_ms)
+    }
+
+    /// [`Writer::append`] for a message that was stored before and moves on. Its body was accepted then, and may be larger than what
+    /// [`StoreOptions::max_message_bytes`](crate::StoreOptions::max_message_bytes) allows by now.
+    ///
+    /// # Errors
+    /// As [`Writer::append`], but for the limit of bodies.
+    pub fn append_again(
+        &mut self,
+        message: &NewMessage<'_>,
+        store_ms: i64,
+    ) -> Result<Appended, AppendError> {
         self.shared.check_takes()?;
         let record = record_of(message, store_ms);
         self.check(&record)?;
         let bytes = self.most_bytes(&record);
-        self.check_record_bytes(bytes)?;
+        let limit = self.tail.largest_record();
+        if bytes > limit {
+            return Err(AppendError::TooLarge { bytes, limit });
+        }
         self.make_room(bytes)?;
         self.place(record)
+    }
+
+    /// Sees to it that these messages, appended next, lie in one log file and are written by one call: whatever stops the process
+    /// keeps all of them or none. Without effect when they are too much for that.
+    ///
+    /// # Errors
+    /// The disk refused while a full file was closed: then everything since the last commit is forgotten, as in a failed commit.
+    pub fn keep_together(&mut self, messages: &[&NewMessage<'_>]) -> Result<(), WriteError> {
+        let bytes = messages
+            .iter()
+            .map(|message| self.most_bytes(&record_of(message, 0)))
+            .sum();
+        if bytes > self.tail.largest_record() {
+            return Ok(());
+        }
+        self.tail
+            .make_room_together(bytes)
+            .map_err(|(path, error)| self.fail("append to", &path, error))
     }
 
     /// Takes the messages of a client batch into the next commit, as one record each, all in one file. `common` gives what they share;
@@ -154,10 +189,11 @@ impl Writer {
         let mut bytes = 0;
         for item in items {
             let record = record_of(&item_of(common, item), store_ms);
+            self.check_body(record.body.len())?;
             self.check(&record)?;
             bytes += self.most_bytes(&record);
         }
-        self.check_record_bytes(bytes)?;
+        self.check_batch_bytes(bytes)?;
         self.make_room(bytes)?;
         for item in items {
             placed.push(self.place(record_of(&item_of(common, item), store_ms))?);
@@ -297,14 +333,15 @@ impl Writer {
         }
     }
 
-    fn check(&self, record: &Record<'_>) -> Result<(), AppendError> {
+    fn check_body(&self, bytes: usize) -> Result<(), AppendError> {
         let limit = self.shared.options.max_message_bytes;
-        if record.body.len() > limit {
-            return Err(AppendError::TooLarge {
-                bytes: record.body.len(),
-                limit,
-            });
+        if bytes > limit {
+            return Err(AppendError::TooLarge { bytes, limit });
         }
+        Ok(())
+    }
+
+    fn check(&self, record: &Record<'_>) -> Result<(), AppendError> {
         if record.properties.len() + self.added_bytes(record) > properties::MAX_BYTES {
             return Err(AppendError::PropertiesTooLong {
                 bytes: record.properties.len(),
@@ -332,8 +369,8 @@ impl Writer {
         Ok(())
     }
 
-    /// One record and a whole client batch have the same limit, as in Java.
-    fn check_record_bytes(&self, bytes: usize) -> Result<(), AppendError> {
+    /// A whole client batch may be as large as one record, as in Java.
+    fn check_batch_bytes(&self, bytes: usize) -> Result<(), AppendError> {
         let limit = (self.shared.options.max_message_bytes + OVERHEAD_BYTES)
             .min(self.tail.largest_record());
         if bytes > limit {

@@ -250,6 +250,28 @@ fn half_messages_are_stored_without_a_place_in_a_queue() {
 }
 
 #[test]
+fn what_is_to_be_kept_together_lies_in_one_file() {
+    for (together, first_at) in [(false, 3000..4096), (true, 4096..4097)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, reader, _) = open(dir.path(), &small());
+        writer
+            .append(&message("t", 0, &[b'x'; 3000]), NOW_MS)
+            .unwrap();
+        let body = [b'b'; 400];
+        let (first, second) = (message("t", 0, &body), message("u", 0, &body));
+        if together {
+            writer.keep_together(&[&first, &second]).unwrap();
+        }
+        let placed = [&first, &second].map(|message| writer.append(message, NOW_MS).unwrap());
+        writer.commit().unwrap();
+        assert!(first_at.contains(&placed[0].log_offset), "{placed:?}");
+        assert!(placed[1].log_offset >= 4096);
+        let range = reader.queue_range("u", 0).unwrap();
+        assert_eq!((range.min, range.max), (0, 1));
+    }
+}
+
+#[test]
 fn a_batch_lies_in_one_file_and_is_all_or_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, reader, _) = open(dir.path(), &small());

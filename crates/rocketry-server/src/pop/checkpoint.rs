@@ -2,15 +2,18 @@
 //!
 //! Java: `PopCheckPoint`, `AckMsg`, `BatchAckMsg`, `PopMessageProcessor.buildCkMsg`, `AckMessageProcessor`.
 
+use std::future::Future;
+
 use bytes::Bytes;
-use rocketry_protocol::{Properties, body, pop::Receipt, properties::name};
+use rocketry_protocol::{Properties, ResponseCode, body, pop::Receipt, properties::name};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     broker::Broker,
     fault::Fault,
-    find, put,
-    writer::{Put, Stored},
+    find,
+    put::{self, PutFailure},
+    writer::{Origin, Put, Stored},
 };
 
 use super::REVIVE_QUEUES;
@@ -70,7 +73,7 @@ impl CheckPoint {
         let start_offset = offsets.first().copied().unwrap_or(0);
         let diffs = offsets
             .iter()
-            .map(|offset| i32::try_from(offset - start_offset).unwrap_or(i32::MAX));
+            .map(|offset| i32::try_from(offset.saturating_sub(start_offset)).unwrap_or(i32::MAX));
         Self {
             broker_name: Some(broker_name.to_owned()),
             group: group.to_owned(),
@@ -104,11 +107,11 @@ impl CheckPoint {
     /// Notes an acknowledgement.
     pub(crate) fn ack(&mut self, offset: i64) {
         let at = if self.diffs.is_empty() {
-            usize::try_from(offset - self.start_offset).ok()
+            usize::try_from(offset.saturating_sub(self.start_offset)).ok()
         } else {
             self.diffs
                 .iter()
-                .position(|diff| self.start_offset + i64::from(*diff) == offset)
+                .position(|diff| self.start_offset.saturating_add((*diff).into()) == offset)
         };
         if let Some(bit) = at.filter(|at| *at < 32) {
             self.acked |= 1 << bit;
@@ -120,8 +123,10 @@ impl CheckPoint {
         (0..usize::from(self.count).min(32))
             .filter(|bit| self.acked & (1 << bit) == 0)
             .map(|bit| match self.diffs.get(bit) {
-                Some(diff) => self.start_offset + i64::from(*diff),
-                None => self.start_offset + i64::try_from(bit).unwrap_or(0),
+                Some(diff) => self.start_offset.saturating_add((*diff).into()),
+                None => self
+                    .start_offset
+                    .saturating_add(i64::try_from(bit).unwrap_or(0)),
             })
     }
 }
@@ -211,13 +216,13 @@ impl Ack {
     }
 }
 
-/// Stores a check point; it comes to the revive topic shortly before its time.
-pub(crate) async fn store_check_point(
+/// Begins to store a check point; it comes to the revive topic shortly before its time.
+pub(crate) fn store_check_point(
     broker: &Broker,
     check_point: &CheckPoint,
     revive_queue_id: i32,
     now_ms: i64,
-) -> Result<Stored, String> {
+) -> Result<impl Future<Output = Result<Stored, PutFailure>> + Send + use<>, Fault> {
     let id = format!(
         "{}@{}@{}@{}@{}@{}@{CK_TAG}",
         check_point.topic,
@@ -228,7 +233,7 @@ pub(crate) async fn store_check_point(
         broker.identity.broker_name,
     );
     let deliver_ms = check_point.revive_ms().saturating_sub(EARLY_MS);
-    let body = body::encode(check_point).map_err(|error| error.to_string())?;
+    let body = body::encode(check_point)?;
     let put = note(
         broker,
         body,
@@ -236,24 +241,24 @@ pub(crate) async fn store_check_point(
         revive_queue_id,
         deliver_ms,
         now_ms,
-    );
-    put::store(broker, put.map_err(|fault| fault.remark)?).await
+    )?;
+    Ok(put::store(broker, put))
 }
 
-/// Stores an acknowledgement; it comes to the revive topic when the messages' time is up, or at once when that is past.
-pub(crate) async fn store_ack(
+/// Begins to store an acknowledgement; it comes to the revive topic when the messages' time is up, or at once when that is past.
+pub(crate) fn store_ack(
     broker: &Broker,
     ack: &Ack,
     receipt: &Receipt,
     now_ms: i64,
-) -> Result<Stored, String> {
+) -> Result<impl Future<Output = Result<Stored, PutFailure>> + Send + use<>, Fault> {
     let tag = if ack.offsets.is_empty() {
         ACK_TAG
     } else {
         BATCH_ACK_TAG
     };
     let id = ack.unique_id(&broker.identity.broker_name, tag);
-    let body = body::encode(ack).map_err(|error| error.to_string())?;
+    let body = body::encode(ack)?;
     let revive_queue_id = receipt.revive_queue_id.rem_euclid(REVIVE_QUEUES);
     let put = note(
         broker,
@@ -262,8 +267,22 @@ pub(crate) async fn store_ack(
         revive_queue_id,
         receipt.visible_again_ms(),
         now_ms,
-    );
-    put::store(broker, put.map_err(|fault| fault.remark)?).await
+    )?;
+    Ok(put::store(broker, put))
+}
+
+/// Whether messages can be hidden for this long: their notes wait in the timer.
+pub(crate) fn check_invisible_time(broker: &Broker, invisible_ms: i64) -> Result<(), Fault> {
+    let longest_ms = put::max_timer_delay_ms(&broker.config);
+    if (0..=longest_ms).contains(&invisible_ms) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        ResponseCode::INVALID_PARAMETER,
+        format!(
+            "the invisible time {invisible_ms} ms must be 0 to {longest_ms} ms, the longest that this broker can time"
+        ),
+    ))
 }
 
 fn note(
@@ -293,6 +312,7 @@ fn note(
         body,
         properties: String::new(),
         batch: false,
+        origin: Origin::New,
     };
     put::delay(broker, &mut put, &mut properties, now_ms)?;
     put.properties = properties.into_string();

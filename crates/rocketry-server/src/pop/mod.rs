@@ -118,16 +118,15 @@ impl Pops {
         }
     }
 
-    /// Wakes one pop of the group that waits for the queue or for any.
+    /// Wakes one pop of the group that waits for the queue or for any, and one that only wants to know.
     pub(crate) fn wake_one(&self, topic: &Arc<str>, group: &str, queue_id: i32) {
         for queue_id in [queue_id, ANY_QUEUE] {
             let queue = QueueKey {
                 topic: Arc::clone(topic),
                 queue_id,
             };
-            self.polls.wake(|holds| {
-                holds.first_of_each(&queue, |held| held.is_of(group), HeldPop::group)
-            });
+            self.polls
+                .wake(|holds| holds.first_of_each(&queue, |held| held.is_of(group), HeldPop::kind));
             if queue_id == ANY_QUEUE {
                 return;
             }
@@ -136,7 +135,7 @@ impl Pops {
 }
 
 impl ArrivalSink for Pops {
-    /// Wakes one pop of each group that waits for the queue, and one that waits for any. What a message's properties are is not known
+    /// Wakes one pop of each group that waits for the queue, and one that waits for any, and as many that only want to know. What a message's properties are is not known
     /// here: a pop whose filter refuses it waits on.
     fn arrived(&self, arrival: &Arrival<'_>) {
         if self.polls.is_empty_for_log() {
@@ -155,7 +154,7 @@ impl ArrivalSink for Pops {
                 queue_id,
             };
             let wants = |held: &HeldPop| held.wants_tags(arrival.tags_code);
-            holds.first_of_each(&queue, wants, HeldPop::group)
+            holds.first_of_each(&queue, wants, HeldPop::kind)
         };
         self.polls.wake(|holds| {
             let mut woken = first(holds, arrival.queue_id);

@@ -5,11 +5,14 @@
 //! Java: `PopReviveService`. Differs from Java: waits for the timer rather than two seconds.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
+    future::Future,
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
 use rocketry_protocol::{
     Properties, body,
     pop::{normal_topic, retry_topic_v1},
@@ -27,8 +30,8 @@ use crate::{
     broker::Broker,
     clock, find,
     names::{RETRY_PREFIX, TIMER_TOPIC},
-    put,
-    writer::Put,
+    put::{self, PutFailure},
+    writer::{Origin, Put, Stored},
 };
 
 /// Time between two rounds. Java: `reviveInterval`, 1 s.
@@ -37,6 +40,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Most messages of a revive queue that one round looks at.
 const MAX_MESSAGES: usize = 100_000;
 
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// Works the revive topic off until `stop`.
 pub(crate) async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     loop {
@@ -44,7 +49,13 @@ pub(crate) async fn run(broker: Arc<Broker>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(INTERVAL) => {}
         }
-        let until_ms = delivered_until(&broker);
+        let until_ms = match delivered_until(&broker) {
+            Ok(until_ms) => until_ms,
+            Err(reason) => {
+                tracing::error!(reason, "popped messages could not be revived yet");
+                continue;
+            }
+        };
         for queue_id in 0..REVIVE_QUEUES {
             if stop.is_cancelled() {
                 return;
@@ -56,13 +67,15 @@ pub(crate) async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     }
 }
 
-/// Every note whose time is before this is in the revive topic by now. What was just stored is still to be seen by the timer: then the
-/// answer is 0.
-fn delivered_until(broker: &Broker) -> i64 {
-    let stored = broker.reader.queue_range(TIMER_TOPIC, 0);
-    let read_ms = broker.timer.read_ms();
-    let is_behind = stored.is_some_and(|range| broker.timer.queue_offset() < range.max);
-    if is_behind { 0 } else { read_ms }
+/// Every note whose time is before this is in the revive topic by now. What the timer has not looked at yet was stored before its own
+/// time, and so has a time after that at which the first such message was stored.
+fn delivered_until(broker: &Broker) -> Result<i64, String> {
+    let (read_ms, next) = broker.timer.progress();
+    let store_ms = broker
+        .reader
+        .store_time(TIMER_TOPIC, 0, next)
+        .map_err(|error| error.to_string())?;
+    Ok(store_ms.map_or(read_ms, |store_ms| store_ms.min(read_ms)))
 }
 
 /// What a round knows of a revive queue.
@@ -116,7 +129,7 @@ async fn round(broker: &Broker, queue_id: i32, until_ms: i64) -> Result<(), Stri
     let offsets = broker.offsets.committed();
     let committed = offsets.get(REVIVE_GROUP, &topic, queue_id).unwrap_or(-1);
     let mut offset = (committed + 1).max(range.min);
-    if offset >= range.max || until_ms == 0 {
+    if offset >= range.max {
         return Ok(());
     }
     let mut notes = Notes::default();
@@ -137,18 +150,104 @@ async fn round(broker: &Broker, queue_id: i32, until_ms: i64) -> Result<(), Stri
     }
     // Acknowledgements lie behind their check points: those before the first one that waits are of no more use.
     let mut done = offset - 1;
+    let mut under_way = UnderWay::default();
+    let mut outcome = Ok(());
     for (place, check_point) in &notes.check_points {
         if check_point.revive_ms() >= until_ms {
             done = place - 1;
             break;
         }
-        if let Err(reason) = revive(broker, check_point).await {
-            commit(broker, &topic, queue_id, committed, place - 1);
-            return Err(reason);
+        let revived = match under_way.make_room().await {
+            Ok(()) => revive(broker, check_point, *place, &mut under_way),
+            Err(failed) => Err(failed),
+        };
+        if let Err(failed) = revived {
+            outcome = Err(failed);
+            break;
         }
     }
-    commit(broker, &topic, queue_id, committed, done);
-    Ok(())
+    // Also after a failure: what is on its way is awaited, and the first that fails counts.
+    if let Err(earlier) = under_way.all().await {
+        outcome = Err(earlier);
+    }
+    match outcome {
+        Ok(()) => {
+            commit(broker, &topic, queue_id, committed, done);
+            Ok(())
+        }
+        Err((place, reason)) => {
+            commit(broker, &topic, queue_id, committed, place - 1);
+            Err(reason)
+        }
+    }
+}
+
+/// Why the check point at this place is not done with.
+type Failed = (i64, String);
+
+/// Messages of check points on their way to the retry topics, in the order of their check points.
+#[derive(Default)]
+struct UnderWay {
+    puts: VecDeque<Reviving>,
+    bytes: usize,
+}
+
+struct Reviving {
+    place: i64,
+    bytes: usize,
+    properties: Bytes,
+    stored: BoxFuture<Result<Stored, PutFailure>>,
+}
+
+impl UnderWay {
+    /// Most messages and bytes on their way at once.
+    const PUTS: usize = 256;
+    const BYTES: usize = 8 << 20;
+
+    fn add(&mut self, place: i64, properties: Bytes, broker: &Broker, put: Put) {
+        let bytes = put.body.len() + put.properties.len();
+        self.bytes += bytes;
+        self.puts.push_back(Reviving {
+            place,
+            bytes,
+            properties,
+            stored: Box::pin(put::store(broker, put)),
+        });
+    }
+
+    async fn make_room(&mut self) -> Result<(), Failed> {
+        while self.puts.len() >= Self::PUTS || self.bytes >= Self::BYTES {
+            self.next().await?;
+        }
+        Ok(())
+    }
+
+    async fn all(&mut self) -> Result<(), Failed> {
+        let mut outcome = Ok(());
+        while !self.puts.is_empty() {
+            outcome = outcome.and(self.next().await);
+        }
+        outcome
+    }
+
+    /// The outcome of the first. A message that can never be stored is done with.
+    async fn next(&mut self) -> Result<(), Failed> {
+        let Some(first) = self.puts.pop_front() else {
+            return Ok(());
+        };
+        self.bytes -= first.bytes;
+        match first.stored.await {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.is_final() => {
+                failure.give_up(
+                    "a popped message that nobody acknowledged",
+                    &first.properties,
+                );
+                Ok(())
+            }
+            Err(failure) => Err((first.place, failure.to_string())),
+        }
+    }
 }
 
 fn commit(broker: &Broker, topic: &str, queue_id: i32, before: i64, done: i64) {
@@ -158,28 +257,34 @@ fn commit(broker: &Broker, topic: &str, queue_id: i32, before: i64, done: i64) {
     }
 }
 
-/// Stores what is not acknowledged in the retry topic. Java: `PopReviveService.reviveRetry`.
-async fn revive(broker: &Broker, check_point: &CheckPoint) -> Result<(), String> {
+/// Begins to store what is not acknowledged in the retry topic. Java: `PopReviveService.reviveRetry`.
+fn revive(
+    broker: &Broker,
+    check_point: &CheckPoint,
+    place: i64,
+    under_way: &mut UnderWay,
+) -> Result<(), Failed> {
     let group = check_point.group.as_str();
     let original = normal_topic(&check_point.topic, group);
     if broker.topics().get(original).is_none() || broker.groups().get(group).is_none() {
         return Ok(());
     }
     for offset in check_point.open() {
-        if let Some(put) = again(broker, check_point, original, offset)? {
-            put::store(broker, put).await?;
+        let put = again(broker, check_point, original, offset).map_err(|reason| (place, reason))?;
+        if let Some((put, properties)) = put {
+            under_way.add(place, properties, broker, put);
         }
     }
     Ok(())
 }
 
-/// A message for its group's retry topic; `None` for one that is no longer stored.
+/// A message for its group's retry topic, and its properties as they are stored; `None` for one that is no longer there.
 fn again(
     broker: &Broker,
     check_point: &CheckPoint,
     original: &str,
     offset: i64,
-) -> Result<Option<Put>, String> {
+) -> Result<Option<(Put, Bytes)>, String> {
     let one = ReadLimits {
         max_messages: 1,
         ..ReadLimits::default()
@@ -214,7 +319,8 @@ fn again(
         offsets.set(&check_point.group, &topic.topic_name, 0, 0, now_ms);
     }
     let host = broker.identity.store_host;
-    Ok(Some(Put {
+    let bare = read.messages.slice_ref(record.properties);
+    let put = Put {
         topic,
         queue_id: 0,
         flag: record.flag,
@@ -222,10 +328,16 @@ fn again(
         born_ms: record.born_ms,
         born_host: host,
         store_host: host,
-        reconsume_times: record.reconsume_times + i32::from(!check_point.suspend),
+        reconsume_times: record
+            .reconsume_times
+            .saturating_add(i32::from(!check_point.suspend)),
         prepared_transaction_offset: 0,
         body: read.messages.slice_ref(record.body),
         properties: properties.into_string(),
         batch: false,
-    }))
+        origin: Origin::Stored {
+            bare: Some(bare.clone()),
+        },
+    };
+    Ok(Some((put, bare)))
 }

@@ -22,6 +22,7 @@ use crate::{
     fault::{Fault, into_response},
     names,
     pop::checkpoint::{self, Ack, CheckPoint},
+    put::PutFailure,
 };
 
 /// An acknowledgement on its way to the log.
@@ -57,12 +58,21 @@ fn store_all(broker: &Arc<Broker>, acks: Result<Vec<Acked>, Fault>, responder: R
     };
     let broker_of_task = Arc::clone(broker);
     broker.spawn(async move {
+        let now_ms = clock::wall_ms();
+        let begin = |Acked { ack, receipt }: &Acked| {
+            checkpoint::store_ack(&broker_of_task, ack, receipt, now_ms)
+        };
+        // All are on their way before the first is waited for.
+        let begun: Vec<_> = acks.iter().map(begin).collect();
         let mut outcome = Ok(ok());
-        for Acked { ack, receipt } in acks {
-            let now_ms = clock::wall_ms();
-            let stored = checkpoint::store_ack(&broker_of_task, &ack, &receipt, now_ms).await;
-            if let Err(reason) = stored {
-                outcome = Err(Fault::system_error(reason));
+        for ack in begun {
+            match ack {
+                Ok(stored) => {
+                    if let Err(failure) = stored.await {
+                        outcome = Err(Fault::system_error(failure.to_string()));
+                    }
+                }
+                Err(fault) => outcome = Err(Fault::system_error(fault.remark)),
             }
         }
         responder.respond(into_response(outcome));
@@ -144,17 +154,26 @@ pub(crate) fn change_invisible_time(
     let broker_of_task = Arc::clone(broker);
     broker.spawn(async move {
         let broker = &*broker_of_task;
-        let noted =
-            checkpoint::store_check_point(broker, &check_point, revive_queue_id, now_ms).await;
-        let stored = match noted {
-            Ok(_) => checkpoint::store_ack(broker, &acked.ack, &acked.receipt, now_ms).await,
-            Err(reason) => Err(reason),
-        };
-        let outcome = stored
-            .map(|_| ok().with_header(&reply))
-            .map_err(Fault::system_error);
-        responder.respond(into_response(outcome));
+        let changed = change(broker, &check_point, &acked, revive_queue_id, now_ms).await;
+        responder.respond(into_response(changed.map(|()| ok().with_header(&reply))));
     });
+}
+
+async fn change(
+    broker: &Broker,
+    check_point: &CheckPoint,
+    acked: &Acked,
+    revive_queue_id: i32,
+    now_ms: i64,
+) -> Result<(), Fault> {
+    let failed = |failure: PutFailure| Fault::system_error(failure.to_string());
+    checkpoint::store_check_point(broker, check_point, revive_queue_id, now_ms)?
+        .await
+        .map_err(failed)?;
+    checkpoint::store_ack(broker, &acked.ack, &acked.receipt, now_ms)?
+        .await
+        .map_err(failed)?;
+    Ok(())
 }
 
 fn check_change(
@@ -171,6 +190,7 @@ fn check_change(
     if header.offset < min || header.offset >= max {
         return Err(no_message(broker, (group, topic, queue_id), (min, max)));
     }
+    checkpoint::check_invisible_time(broker, header.invisible_time)?;
     let mut check_point = CheckPoint::new(
         (topic, group, queue_id),
         (now_ms, header.invisible_time),

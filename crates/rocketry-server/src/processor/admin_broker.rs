@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering};
 
 use rocketry_protocol::{
-    RemotingCommand, ResponseCode,
+    RemotingCommand,
     body::{
         DataVersion,
         route::KVTable,
@@ -14,7 +14,7 @@ use rocketry_protocol::{
 
 use rocketry_remoting::Responder;
 
-use super::{body_of, encoded, ok, ok_body};
+use super::{encoded, fixed_setting, ok, ok_body, settings};
 use crate::{
     announce,
     broker::Broker,
@@ -148,15 +148,7 @@ fn timer_waiting(broker: &Broker) -> i64 {
 /// Code 25, in effect until the server stops: what an operator may want to change on a running broker. Other keys of Java's are ignored,
 /// as Java ignores those it does not know; what would contradict the files or the addresses in use is refused.
 pub(crate) fn update(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Reply {
-    let text = std::str::from_utf8(body_of(request)?)
-        .map_err(|_| Fault::system_error("the settings are not UTF-8"))?;
-    let settings: Vec<(&str, &str)> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.trim(), value.trim()))
-        .collect();
+    let settings = settings(request)?;
     for (key, value) in &settings {
         check_setting(key, value)?;
     }
@@ -184,10 +176,7 @@ const FIXED_SETTINGS: [&str; 12] = [
 
 fn check_setting(key: &str, value: &str) -> Result<(), Fault> {
     if FIXED_SETTINGS.contains(&key) {
-        return Err(Fault::new(
-            ResponseCode::NO_PERMISSION,
-            "Can not update config in black list.",
-        ));
+        return Err(fixed_setting());
     }
     let is_legible = match key {
         "brokerPermission" => value.parse::<i32>().is_ok(),

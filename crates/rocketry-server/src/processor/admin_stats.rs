@@ -90,8 +90,8 @@ fn span_of(
     })
 }
 
-/// Code 308: the smallest offset that any other group has per queue. Differs from Java, which deletes the offsets of the groups that
-/// are to be left out.
+/// Code 308: the smallest offset that any group has per queue, but for those that are to be left out; where the group to compare with is
+/// before it, the largest number. Differs from Java, which deletes the offsets of the groups that are left out.
 pub(crate) fn correction(broker: &Broker, request: &RemotingCommand) -> Reply {
     let header: QueryCorrectionOffsetRequest<'_> = request.header()?;
     let committed = broker.offsets.committed();
@@ -101,18 +101,27 @@ pub(crate) fn correction(broker: &Broker, request: &RemotingCommand) -> Reply {
         .split(',')
         .map(str::trim)
         .collect();
+    let min_of = |queue_id| {
+        let range = broker.reader.queue_range(header.topic, queue_id);
+        range.map_or(0, |range| range.min)
+    };
     let mut smallest: BTreeMap<i32, i64> = BTreeMap::new();
     for group in committed.groups_of(header.topic) {
         if left_out.contains(&group.as_str()) {
             continue;
         }
         for (queue_id, offset) in committed.of_topic(&group, header.topic) {
+            // What is no longer stored holds nobody back.
+            if offset < min_of(queue_id) {
+                continue;
+            }
             let least = smallest.entry(queue_id).or_insert(offset);
             *least = offset.min(*least);
         }
     }
+    let compares = !left_out.contains(&header.compare_group);
     let compared = committed.of_topic(header.compare_group, header.topic);
-    for (queue_id, offset) in compared {
+    for (queue_id, offset) in compared.into_iter().filter(|_| compares) {
         if smallest.get(&queue_id).is_some_and(|least| *least > offset) {
             smallest.insert(queue_id, i64::MAX);
         }

@@ -14,9 +14,10 @@ use crate::{
     broker::Broker,
     clock,
     fault::{Fault, into_response},
+    names::TIMER_TOPIC,
     put,
     transaction::{Begun, half::Half, op_put},
-    writer::Put,
+    writer::{Origin, Put},
 };
 
 /// Checks the request, delivers or drops the message, and answers when that is stored. There is no answer to a decision that is none.
@@ -113,6 +114,10 @@ fn delivered(broker: &Broker, half: &Half, now_ms: i64) -> Result<Put, Fault> {
         )
     })?;
     put::delay(broker, &mut put, &mut properties, now_ms)?;
+    if put.topic.topic_name == TIMER_TOPIC {
+        // It needs the time that was just added.
+        put.origin = Origin::Stored { bare: None };
+    }
     put.properties = properties.into_string();
     Ok(put)
 }

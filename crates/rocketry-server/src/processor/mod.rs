@@ -57,6 +57,26 @@ fn body_of(request: &RemotingCommand) -> Result<&[u8], Fault> {
     Ok(&request.body)
 }
 
+/// The body of a request to change settings: lines `key=value`, comments and blank lines between them.
+fn settings(request: &RemotingCommand) -> Result<Vec<(&str, &str)>, Fault> {
+    let text = std::str::from_utf8(body_of(request)?)
+        .map_err(|_| Fault::system_error("the settings are not UTF-8"))?;
+    let lines = text.lines().map(str::trim);
+    Ok(lines
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .collect())
+}
+
+/// The answer to a change of what must not change.
+fn fixed_setting() -> Fault {
+    Fault::new(
+        ResponseCode::NO_PERMISSION,
+        "Can not update config in black list.",
+    )
+}
+
 /// Filters other than by tag are switched off.
 fn no_property_filter(expression_type: &str) -> Fault {
     Fault::system_error(format!(

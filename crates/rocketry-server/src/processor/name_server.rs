@@ -21,7 +21,7 @@ use rocketry_protocol::{
     },
 };
 
-use super::{body_of, encoded, ok, ok_body};
+use super::{body_of, encoded, fixed_setting, ok, ok_body, settings};
 use crate::{
     advertise::SeenFrom,
     fault::{Fault, Reply},
@@ -306,19 +306,12 @@ pub(crate) fn config(with_order: &AtomicBool, port: u16) -> RemotingCommand {
 
 /// Code 318, in effect until the server stops. Keys of Java's that this name server does not have are ignored.
 pub(crate) fn update_config(with_order: &AtomicBool, request: &RemotingCommand) -> Reply {
-    let text = std::str::from_utf8(body_of(request)?)
-        .map_err(|_| Fault::system_error("the settings are not UTF-8"))?;
     let mut enable = None;
-    for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
-        match key.trim() {
+    for (key, value) in settings(request)? {
+        match key {
             "configBlackList" | "configStorePath" | "kvConfigPath" | "listenPort"
-            | "rocketmqHome" => {
-                return Err(Fault::new(
-                    ResponseCode::NO_PERMISSION,
-                    "Can not update config in black list.",
-                ));
-            }
-            "orderMessageEnable" => enable = value.trim().parse::<bool>().ok(),
+            | "rocketmqHome" => return Err(fixed_setting()),
+            "orderMessageEnable" => enable = value.parse::<bool>().ok(),
             _ => {}
         }
     }

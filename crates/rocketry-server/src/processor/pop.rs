@@ -81,8 +81,8 @@ pub(crate) struct Pop {
 }
 
 /// What a request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Wish {
     /// To take messages.
     Take,
     /// To know that there is one.
@@ -97,8 +97,9 @@ pub(crate) struct HeldPop {
 }
 
 impl HeldPop {
-    pub(crate) fn group(&self) -> Arc<str> {
-        Arc::clone(&self.pop.group)
+    /// Whom it is for, and for what: a message that wakes a notice is still there for a pop.
+    pub(crate) fn kind(&self) -> (Arc<str>, Wish) {
+        (Arc::clone(&self.pop.group), self.pop.wish)
     }
 
     pub(crate) fn is_of(&self, group: &str) -> bool {
@@ -260,6 +261,7 @@ fn check_header(
             "this server pops messages in no particular order: consume them in order by pulling",
         ));
     }
+    checkpoint::check_invisible_time(broker, header.invisible_time)?;
     let wait = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).min(MAX_POLL);
     Ok(Pop {
         topic: Arc::from(topic),
@@ -303,7 +305,10 @@ async fn serve(broker: &Arc<Broker>, held: HeldPop) {
             return;
         }
         let taken = match pop.wish {
-            Wish::Take => take(broker, &pop).await,
+            Wish::Take => match take(broker, &pop).await {
+                Ok(taken) => taken,
+                Err(fault) => return responder.respond(fault.into_response()),
+            },
             Wish::Notice => Taken::nothing(broker),
         };
         if taken.count > 0 {
@@ -481,24 +486,29 @@ fn nothing(wish: Wish, code: ResponseCode) -> RemotingCommand {
         .with_remark(ReadStatus::NoMessageInQueue.name())
 }
 
-async fn take(broker: &Broker, pop: &Pop) -> Taken {
+/// Takes what there is. A queue that cannot be popped from does not keep the others back; when nothing else was taken, its fault is the
+/// answer.
+async fn take(broker: &Broker, pop: &Pop) -> Result<Taken, Fault> {
     let mut taken = Taken::nothing(broker);
     let mut sources = sources(broker, &pop.topic, &pop.group, pop.queue_id);
     if fastrand::u32(0..100) < RETRY_FIRST_PERCENT {
         // Stable: only retried messages come forward.
         sources.sort_by_key(|source| source.mark == RetryMark::Normal);
     }
+    let mut failed = None;
     for source in sources {
         if let Err(reason) = take_from(broker, pop, &source, &mut taken).await {
-            tracing::error!(
-                reason,
-                topic = source.topic,
-                queue = source.queue_id,
-                "a queue could not be popped from"
-            );
+            let (topic, queue_id) = (&source.topic, source.queue_id);
+            tracing::error!(reason, topic, queue_id, "a queue could not be popped from");
+            failed.get_or_insert(format!(
+                "queue {queue_id} of topic {topic} could not be popped from: {reason}"
+            ));
         }
     }
-    taken
+    match failed {
+        Some(reason) if taken.count == 0 => Err(Fault::system_error(reason)),
+        _ => Ok(taken),
+    }
 }
 
 /// Java: `PopMessageProcessor.popMsgFromQueue`.
@@ -547,8 +557,11 @@ async fn take_from(
         &offsets,
         &broker.identity.broker_name,
     );
+    // Nothing is handed out whose return is not seen to.
     checkpoint::store_check_point(broker, &check_point, taken.revive_queue_id, taken.pop_ms)
-        .await?;
+        .map_err(|fault| fault.remark)?
+        .await
+        .map_err(|failure| format!("what it took could not be noted: {failure}"))?;
     commit(read.next_offset);
     taken.rest += (read.max_offset - read.next_offset).max(0);
     taken.count += offsets.len();

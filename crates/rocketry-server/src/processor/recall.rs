@@ -17,7 +17,7 @@ use crate::{
     clock,
     fault::{Fault, into_response},
     put,
-    writer::Put,
+    writer::{Origin, Put},
 };
 
 /// Body and tag of the message that deletes another. Java: `RecallMessageProcessor`.
@@ -103,6 +103,7 @@ fn prepare(
         body: Bytes::from_static(BODY),
         properties: String::new(),
         batch: false,
+        origin: Origin::New,
     };
     put::delay(broker, &mut put, &mut properties, now_ms)?;
     put.properties = properties.into_string();

@@ -15,7 +15,13 @@ use rocketry_remoting::{Connection, Deadline, Responder};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::send::{choose_queue, find_topic, with_region};
-use crate::{broker::Broker, clock, fault::Fault, put, writer::Put};
+use crate::{
+    broker::Broker,
+    clock,
+    fault::Fault,
+    put,
+    writer::{Origin, Put},
+};
 
 /// Longest time for the answer of the client that asked. Java: `ReplyMessageProcessor.pushReplyMessage`.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,6 +92,7 @@ fn prepare(
         body: request.body.clone(),
         properties: header.properties.to_owned(),
         batch: false,
+        origin: Origin::New,
     };
     Ok(Prepared {
         push: push(broker, &header, &put, now_ms),
@@ -153,7 +160,7 @@ async fn carry_out(broker: &Broker, prepared: Prepared) -> RemotingCommand {
                 header = SendMessageReply::new(msg_id, queue_id, record.queue_offset);
             }
         }
-        Err(reason) => tracing::warn!(reason, "a reply was not stored"),
+        Err(failure) => tracing::warn!(%failure, "a reply was not stored"),
     }
     match pushed {
         Ok(()) => RemotingCommand::response(ResponseCode::SUCCESS).with_header(&header),

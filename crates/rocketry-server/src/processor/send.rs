@@ -26,7 +26,7 @@ use crate::{
     names::{self, DLQ_PREFIX, RETRY_PREFIX, TIMER_TOPIC},
     put, topics,
     transaction::half,
-    writer::{Put, Stored},
+    writer::{Origin, Put, Stored},
 };
 
 pub(super) const REGION: &str = "DefaultRegion";
@@ -132,6 +132,7 @@ fn check(
         body: request.body.clone(),
         properties: String::new(),
         batch: header.batch,
+        origin: Origin::New,
     };
     if topic.topic_filter_type == Some(TopicFilterType::MultiTag) {
         put.sys_flag |= sys_flag::MULTI_TAGS;
@@ -274,7 +275,7 @@ fn check_single(
     properties.set(name::CLUSTER, &broker.identity.cluster);
     let unique_id = properties.get(name::UNIQ_KEY).map(str::to_owned);
     if is_half {
-        half::prepare(broker, &mut put, &mut properties, now_ms);
+        half::prepare(broker, &mut put, &mut properties, now_ms)?;
     } else {
         put::delay(broker, &mut put, &mut properties, now_ms)?;
     }

@@ -21,7 +21,7 @@ use crate::{
     find,
     names::{self, DLQ_PREFIX},
     put,
-    writer::Put,
+    writer::{Origin, Put},
 };
 
 /// Requests of this version and later say how often a message may be tried. Java: `MQVersion.Version.V3_4_9`.
@@ -110,7 +110,7 @@ fn prepare(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Op
         (dead, 0, 0)
     } else {
         let level = match header.delay_level {
-            0 => FIRST_LEVEL + message.reconsume_times,
+            0 => message.reconsume_times.saturating_add(FIRST_LEVEL),
             level => level,
         };
         let queue_id = fastrand::i32(0..group.retry_queue_nums);
@@ -125,11 +125,12 @@ fn prepare(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Op
         born_ms: message.born_ms,
         born_host: message.born_host,
         store_host: broker.identity.store_host,
-        reconsume_times: message.reconsume_times + 1,
+        reconsume_times: message.reconsume_times.saturating_add(1),
         prepared_transaction_offset: 0,
         body: record.slice_ref(message.body),
         properties: String::new(),
         batch: false,
+        origin: Origin::Stored { bare: None },
     };
     put::delay(broker, &mut put, &mut properties, now_ms)?;
     put.properties = properties.into_string();

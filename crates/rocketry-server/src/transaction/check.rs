@@ -21,10 +21,7 @@ use rocketry_protocol::{
 };
 use rocketry_remoting::{Connection, Deadline};
 use rocketry_store::{Appended, ReadLimits, ReadOutcome};
-use tokio::{
-    sync::{Semaphore, oneshot},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{QUEUE, half::Half, op::Ops};
@@ -38,9 +35,6 @@ use crate::{
 
 /// Longest round. Java: `MAX_PROCESS_TIME_LIMIT`.
 const LONGEST_ROUND: Duration = Duration::from_mins(1);
-
-/// Age after which a half message is given up unasked: its log file may go. Java: `fileReservedTime`, 72 h.
-const GIVE_UP_AFTER_MS: i64 = 72 * 3_600_000;
 
 /// Longest time to hand a question to a producer that does not read.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -91,6 +85,25 @@ fn remember_put_off(broker: &Broker) -> Result<(), String> {
     }
 }
 
+/// When a half message is checked, and when no more.
+struct Limits {
+    timeout_ms: i64,
+    max_checks: i32,
+    /// Age after which it is given up unasked: its log file may go. Java: `fileReservedTime`.
+    give_up_after_ms: i64,
+}
+
+impl Limits {
+    fn of(broker: &Broker) -> Self {
+        let reserved = broker.config.retention.reserved;
+        Self {
+            timeout_ms: broker.transaction_timeout_ms(),
+            max_checks: broker.config.transaction_check_max,
+            give_up_after_ms: i64::try_from(reserved.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
 /// What is to be done with a half message that nobody decided.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -102,19 +115,19 @@ enum Verdict {
     GiveUp,
 }
 
-fn judge(half: &Half, started_ms: i64, now_ms: i64, timeout_ms: i64, max_checks: i32) -> Verdict {
+fn judge(half: &Half, started_ms: i64, now_ms: i64, limits: &Limits) -> Verdict {
     // Also what this round wrote.
     if half.store_ms >= started_ms {
         return Verdict::Wait;
     }
     let age_ms = now_ms.saturating_sub(half.born_ms);
-    if half.checked() >= max_checks || age_ms > GIVE_UP_AFTER_MS {
+    if half.checked() >= limits.max_checks || age_ms > limits.give_up_after_ms {
         return Verdict::GiveUp;
     }
-    match half.immunity_ms(timeout_ms) {
+    match half.immunity_ms(limits.timeout_ms) {
         Some(immunity_ms) if age_ms <= immunity_ms => Verdict::PutOff,
         // A clock of the future says nothing about age.
-        None if (0..=timeout_ms).contains(&age_ms) => Verdict::Wait,
+        None if (0..=limits.timeout_ms).contains(&age_ms) => Verdict::Wait,
         _ => Verdict::Check,
     }
 }
@@ -217,14 +230,7 @@ impl<'a> Round<'a> {
     async fn deal_with(&mut self, half: &Half) -> Result<bool, String> {
         let broker = self.broker;
         let now_ms = clock::wall_ms();
-        let verdict = judge(
-            half,
-            self.started_ms,
-            now_ms,
-            broker.transaction_timeout_ms(),
-            broker.config.transaction_check_max,
-        );
-        match verdict {
+        match judge(half, self.started_ms, now_ms, &Limits::of(broker)) {
             Verdict::Wait => return Ok(false),
             Verdict::PutOff => {
                 let is_decided = half
@@ -235,12 +241,15 @@ impl<'a> Round<'a> {
                 }
             }
             Verdict::Check => {
-                let (copy, stored) = store_copy(broker, half, half.checked_again(broker)).await?;
-                self.asker.ask(broker, half, &copy, &stored).await;
+                if let Some((copy, stored)) =
+                    store_copy(broker, half, half.checked_again(broker)).await?
+                {
+                    self.asker.ask(broker, half, &copy, &stored).await;
+                }
             }
             Verdict::GiveUp => {
                 let kept = half.given_up(broker, now_ms).ok_or_else(unreadable)?;
-                store(broker, kept, |_| {}).await?;
+                store(broker, half, kept, |_| {}).await?;
                 broker.decisions.given_up(half.queue_offset);
                 tracing::warn!(
                     topic = half.properties.get(name::REAL_TOPIC),
@@ -293,40 +302,42 @@ fn unreadable() -> String {
     "a half message does not decode".to_owned()
 }
 
-/// Writes a half message again; from then on both copies are the same transaction.
+/// Writes a half message again; from then on both copies are the same transaction. `None`: the store can never take the copy.
 async fn store_copy(
     broker: &Broker,
     half: &Half,
     copy: Option<Put>,
-) -> Result<(Put, Appended), String> {
+) -> Result<Option<(Put, Appended)>, String> {
     let copy = copy.ok_or_else(unreadable)?;
     let decisions = Arc::clone(&broker.decisions);
     let from = half.queue_offset;
-    let stored = store(broker, copy.clone(), move |stored| {
-        decisions.copied(from, stored.queue_offset);
+    let stored = store(broker, half, copy.clone(), move |copy| {
+        decisions.copied(from, copy);
     });
-    Ok((copy, stored.await?))
+    Ok(stored.await?.map(|stored| (copy, stored)))
 }
 
-/// `stored` is called in the order in which messages are stored.
+/// `stored` is called with the offset, in the order in which messages are stored. `None`: the store can never take the message, and
+/// those behind it do not wait for it.
 async fn store(
     broker: &Broker,
+    half: &Half,
     put: Put,
-    stored: impl FnOnce(Appended) + Send + 'static,
-) -> Result<Appended, String> {
-    let (tell, told) = oneshot::channel();
-    put::submit(broker, put, move |outcome| {
-        let first = outcome
-            .map_err(|failure| format!("{failure:?}"))
-            .and_then(|outcome| outcome.records.first().copied().ok_or_else(unreadable));
-        if let Ok(first) = first {
-            stored(first);
+    stored: impl FnOnce(i64) + Send + 'static,
+) -> Result<Option<Appended>, String> {
+    let outcome = put::store_then(broker, put, move |outcome| {
+        if let Some(first) = outcome.records.first() {
+            stored(first.queue_offset);
         }
-        // The round may have been dropped with the server.
-        let _ = tell.send(first);
     });
-    told.await
-        .unwrap_or_else(|_| Err("the server stops".to_owned()))
+    match outcome.await {
+        Ok(outcome) => Ok(outcome.records.first().copied()),
+        Err(failure) if failure.is_final() => {
+            failure.give_up("a half message", half.properties.as_str().as_bytes());
+            Ok(None)
+        }
+        Err(failure) => Err(failure.to_string()),
+    }
 }
 
 /// Asks producers in turn.

@@ -8,23 +8,32 @@ use rocketry_protocol::{
 use super::QUEUE;
 use crate::{
     broker::Broker,
+    fault::Fault,
     find,
     names::{CHECK_MAX_TOPIC, HALF_TOPIC},
-    writer::Put,
+    put,
+    writer::{Origin, Put},
 };
 
 /// Turns a message into its half message. Delays take effect when it is committed.
 /// Java: `TransactionalMessageBridge.parseHalfMessageInner`.
-pub(crate) fn prepare(broker: &Broker, put: &mut Put, properties: &mut Properties, now_ms: i64) {
+pub(crate) fn prepare(
+    broker: &Broker,
+    put: &mut Put,
+    properties: &mut Properties,
+    now_ms: i64,
+) -> Result<(), Fault> {
     if let Some(id) = properties.get(name::UNIQ_KEY).map(str::to_owned) {
         properties.set(name::TRANSACTION_ID, &id);
     }
     properties.set(name::REAL_TOPIC, &put.topic.topic_name);
     properties.set(name::REAL_QID, &put.queue_id.to_string());
+    put::leave_room(broker, properties, put::HALF_ROOM)?;
     // The flag of a half message would keep it out of its queue.
     put.sys_flag &= !sys_flag::TRANSACTION_ROLLBACK;
     put.topic = find::plain_topic(broker, HALF_TOPIC, 1, false, now_ms);
     put.queue_id = QUEUE;
+    Ok(())
 }
 
 /// A stored half message.
@@ -172,6 +181,9 @@ impl Half {
             body: self.bytes.slice_ref(record.body),
             properties: self.properties.as_str().to_owned(),
             batch: false,
+            origin: Origin::Stored {
+                bare: Some(self.bytes.slice_ref(record.properties)),
+            },
         })
     }
 }

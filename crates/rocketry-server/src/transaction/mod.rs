@@ -4,8 +4,10 @@
 //! that are decided, and the offsets of the group `CID_RMQ_SYS_TRANS` tell up to where both were looked at. What [`Decisions`] keeps in
 //! memory only spares messages from being delivered twice.
 //!
-//! Differs from Java: a decision is written together with the message it delivers, not up to 3 s later, so that no crash and no stop
-//! delivers a message twice; and a producer that decides while it is being asked has decided once.
+//! Differs from Java: a decision is written by the same call as the message it delivers, right behind it, not up to 3 s later. A
+//! stop or a kill of the process keeps both or none. After a loss of power the message may be there without its decision, which was not
+//! acknowledged then: its producer is asked again, and the message may be delivered a second time. And a producer that decides while
+//! it is being asked has decided once.
 //!
 //! Java: `TransactionalMessageServiceImpl`, `TransactionalMessageBridge`.
 

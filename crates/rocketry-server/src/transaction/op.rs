@@ -5,7 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::QUEUE;
-use crate::{broker::Broker, find, names::OP_HALF_TOPIC, writer::Put};
+use crate::{
+    broker::Broker,
+    find,
+    names::OP_HALF_TOPIC,
+    writer::{Origin, Put},
+};
 
 /// The tag that says that half messages are decided. Java: `TransactionalMessageUtil.REMOVE_TAG`.
 const REMOVE_TAG: &str = "d";
@@ -25,6 +30,7 @@ pub(crate) fn put(broker: &Broker, text: String, now_ms: i64) -> Put {
         body: Bytes::from(text),
         properties: format!("WAIT\u{1}true\u{2}TAGS\u{1}{REMOVE_TAG}\u{2}"),
         batch: false,
+        origin: Origin::New,
     }
 }
 

@@ -119,6 +119,7 @@ fn put(properties: &str) -> Put {
         body: Bytes::from_static(b"x"),
         properties: properties.to_owned(),
         batch: false,
+        origin: Origin::New,
     }
 }
 
@@ -175,4 +176,39 @@ fn s031_answers_wait_for_the_disk_but_not_for_ever() {
     assert_eq!(readable(&reader), 5);
     handle.stop();
     thread.join().unwrap().unwrap();
+}
+
+/// A message that moves on is stored without the broker's additions when they are too much, and whatever the limit for bodies is now.
+#[test]
+fn what_moves_on_was_accepted_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        max_message_bytes: 10,
+        ..StoreOptions::default()
+    };
+    let (mut writer, reader, _) = Store::open(dir.path(), options, 1).unwrap();
+    let too_long = "k\u{1}".to_owned() + &"v".repeat(40_000) + "\u{2}";
+    let large = Put {
+        body: Bytes::from_static(b"more than ten"),
+        ..put("")
+    };
+    let refused = append(&mut writer, &large).unwrap_err();
+    assert!(matches!(refused, AppendError::TooLarge { .. }));
+    let moved = |bare: Option<&'static str>| Put {
+        origin: Origin::Stored {
+            bare: bare.map(|text| Bytes::from_static(text.as_bytes())),
+        },
+        properties: too_long.clone(),
+        ..large.clone()
+    };
+    let refused = append(&mut writer, &moved(None)).unwrap_err();
+    assert!(matches!(refused, AppendError::PropertiesTooLong { .. }));
+    append(&mut writer, &moved(Some("a\u{1}b\u{2}"))).unwrap();
+    writer.commit().unwrap();
+    let read = reader
+        .read("T", 0, 0, &rocketry_store::ReadLimits::default(), None)
+        .unwrap();
+    let (record, _) = rocketry_protocol::record::Record::parse(&read.messages).unwrap();
+    assert_eq!(record.properties, b"a\x01b\x02");
+    assert_eq!(record.body, b"more than ten");
 }

@@ -309,6 +309,24 @@ async fn s045_a_transaction_that_stays_undecided_is_given_up() {
     assert!(wire.read_all("T", 2).await.is_empty());
 }
 
+/// S-045: one whose log file may go is given up, unasked. When that is, the retention says.
+#[tokio::test]
+async fn s045_a_message_older_than_the_log_is_kept_is_given_up() {
+    let mut config = hasty();
+    config.retention.reserved = Duration::from_hours(1);
+    let wire = Wire::with(config).await;
+    let (_producer, mut asked) = producer(&wire, "p").await;
+    send_half(&wire, "old", "", now_ms() - 2 * 3_600_000).await;
+    let kept = tokio::time::timeout(TIMEOUT, async {
+        while wire.ask_broker(&pull(GIVEN_UP, 0, 0)).await.code == 17 {}
+        message_at(&wire, GIVEN_UP, 0, 0).await
+    })
+    .await
+    .unwrap();
+    assert_eq!(&*kept.body, b"old");
+    assert!(asked.try_recv().is_err());
+}
+
 /// S-046.
 #[tokio::test]
 async fn s046_a_message_may_ask_not_to_be_checked_for_some_time() {

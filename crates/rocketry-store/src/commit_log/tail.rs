@@ -22,6 +22,8 @@ pub(crate) struct Tail {
     buf_at: u64,
     /// Writes may have touched the log up to here since the last commit.
     dirty_to: u64,
+    /// What goes in before this position is written with one call.
+    together_to: u64,
 }
 
 impl Tail {
@@ -32,6 +34,7 @@ impl Tail {
             buf: Vec::new(),
             buf_at: end,
             dirty_to: end,
+            together_to: end,
         }
     }
 
@@ -60,9 +63,16 @@ impl Tail {
             self.buf.extend_from_slice(&MAGIC_BLANK.to_be_bytes());
             self.write()?;
             self.buf_at = file_end;
-        } else if self.buf.len() >= WRITE_AT_BYTES {
+        } else if self.buf.len() >= WRITE_AT_BYTES && position >= self.together_to {
             self.write()?;
         }
+        Ok(())
+    }
+
+    /// [`Tail::make_room`] for several records, which are then written with one call.
+    pub(crate) fn make_room_together(&mut self, bytes: usize) -> Result<(), (PathBuf, io::Error)> {
+        self.make_room(bytes)?;
+        self.together_to = self.position() + bytes as u64;
         Ok(())
     }
 
@@ -110,6 +120,7 @@ impl Tail {
         self.buf.shrink_to(KEEP_BYTES);
         self.buf_at = end;
         self.dirty_to = end;
+        self.together_to = end;
     }
 
     /// Bytes a record may have at most to fit a file.

@@ -10,7 +10,7 @@ use crate::{
     broker::Broker,
     clock,
     name_server::NameServer,
-    pop::revive,
+    pop::{order, revive},
     processor::{
         pop::{self, HeldPop},
         pull::{self, HeldPull},
@@ -24,6 +24,9 @@ const BROKER_SCAN: Duration = Duration::from_secs(5);
 
 /// Time between two looks for silent clients. Java: `ClientHousekeepingService`.
 const CLIENT_SCAN: Duration = Duration::from_secs(10);
+
+/// Time between two looks for pops in order that nobody goes on with. Java: at each write of their file.
+const CLEAN_ORDERED_POPS: Duration = Duration::from_secs(10);
 
 /// Time between two looks for sends whose sync takes too long.
 const SYNC_SCAN: Duration = Duration::from_millis(250);
@@ -70,6 +73,11 @@ pub(crate) fn spawn_broker(
             writer.answer_late(longest);
         }));
     }
+
+    let ordered = Arc::clone(broker);
+    tasks.spawn(every(CLEAN_ORDERED_POPS, stop.clone(), move || {
+        order::clean(&ordered, clock::wall_ms());
+    }));
 
     tasks.spawn(schedule::run(Arc::clone(broker), stop.clone()));
 

@@ -116,6 +116,8 @@ impl Offsets {
             });
         }
         self.committed().remove_topic(topic);
+        let pops = &self.metadata.ordered_pops;
+        pops.retain(|of_topic, _, _, _| of_topic != topic);
     }
 
     /// Forgets a deleted group.
@@ -124,6 +126,8 @@ impl Offsets {
         volatile.pulled.remove(group);
         volatile.resets.remove(group);
         self.committed().remove_group(group);
+        let pops = &self.metadata.ordered_pops;
+        pops.retain(|_, of_group, _, _| of_group != group);
     }
 }
 

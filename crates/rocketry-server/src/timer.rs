@@ -137,7 +137,7 @@ impl Worker {
     fn run(mut self) -> Result<(), WriteError> {
         let bell = Arc::clone(&self.broker.timer);
         while !bell.is_stopping() {
-            let pause = match self.round() {
+            let pause = match round(&mut self) {
                 Ok(()) => {
                     self.fault = None;
                     self.until_next_slot()
@@ -155,40 +155,54 @@ impl Worker {
         self.timers.flush_now(clock::wall_ms())
     }
 
-    /// Takes what came, then delivers what is due, in turns until there is nothing of either: a recall is seen before its message is
-    /// delivered, and however much comes in, what is due goes out.
-    fn round(&mut self) -> Result<(), String> {
-        let mut is_more = true;
-        while is_more && !self.broker.timer.is_stopping() {
-            let mut taken = 0;
-            for _ in 0..TAKEN_IN_A_ROW {
-                let batch = self
-                    .timers
-                    .take_new(clock::wall_ms(), BATCH)
-                    .map_err(|error| error.to_string())?;
-                taken += batch;
-                if batch < BATCH {
-                    break;
-                }
-            }
-            is_more = self.deliver_due()? || taken > 0;
-            self.publish();
-            self.timers
-                .flush(clock::wall_ms())
-                .map_err(|error| error.to_string())?;
-        }
-        Ok(())
+    fn until_next_slot(&self) -> Duration {
+        let precision_ms = self.broker.config.timer_options().precision_ms;
+        let rest = precision_ms - clock::wall_ms().rem_euclid(precision_ms);
+        Duration::from_millis(u64::try_from(rest).unwrap_or(0))
     }
+}
 
-    /// Tells how far the timer is. What is taken before the offset and was due before the time is delivered by now.
-    fn publish(&self) {
-        let bell = &self.broker.timer;
-        bell.queue_offset
-            .store(self.timers.queue_offset(), Ordering::Release);
-        bell.read_ms.store(self.timers.read_ms(), Ordering::Release);
-    }
-
+/// What the timer does in turns.
+trait Turns {
+    fn is_stopping(&self) -> bool;
+    /// Takes at most [`BATCH`] messages that came; how many.
+    fn take_new(&mut self) -> Result<usize, String>;
     /// Delivers one batch; false when nothing was due.
+    fn deliver_due(&mut self) -> Result<bool, String>;
+    /// Tells how far the timer is and writes what has to be written by now.
+    fn note_progress(&mut self) -> Result<(), String>;
+}
+
+/// Takes what came, then delivers what is due, in turns until there is nothing of either: a recall is seen before its message is
+/// delivered, and however much comes in, what is due goes out.
+fn round(timer: &mut impl Turns) -> Result<(), String> {
+    let mut is_more = true;
+    while is_more && !timer.is_stopping() {
+        let mut taken = 0;
+        for _ in 0..TAKEN_IN_A_ROW {
+            let batch = timer.take_new()?;
+            taken += batch;
+            if batch < BATCH {
+                break;
+            }
+        }
+        is_more = timer.deliver_due()? || taken > 0;
+        timer.note_progress()?;
+    }
+    Ok(())
+}
+
+impl Turns for Worker {
+    fn is_stopping(&self) -> bool {
+        self.broker.timer.is_stopping()
+    }
+
+    fn take_new(&mut self) -> Result<usize, String> {
+        self.timers
+            .take_new(clock::wall_ms(), BATCH)
+            .map_err(|error| error.to_string())
+    }
+
     fn deliver_due(&mut self) -> Result<bool, String> {
         let now_ms = clock::wall_ms();
         let due = self
@@ -208,10 +222,15 @@ impl Worker {
         Ok(true)
     }
 
-    fn until_next_slot(&self) -> Duration {
-        let precision_ms = self.broker.config.timer_options().precision_ms;
-        let rest = precision_ms - clock::wall_ms().rem_euclid(precision_ms);
-        Duration::from_millis(u64::try_from(rest).unwrap_or(0))
+    fn note_progress(&mut self) -> Result<(), String> {
+        // What was taken before the offset and was due before the time is delivered by now.
+        let bell = &self.broker.timer;
+        bell.queue_offset
+            .store(self.timers.queue_offset(), Ordering::Release);
+        bell.read_ms.store(self.timers.read_ms(), Ordering::Release);
+        self.timers
+            .flush(clock::wall_ms())
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -289,4 +308,45 @@ fn restore(broker: &Broker, message: &DueMessage, now_ms: i64) -> Option<Put> {
             bare: Some(message.record.slice_ref(record.properties)),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A timer that something comes to without end, and one batch of which is due.
+    #[derive(Default)]
+    struct Busy {
+        done: String,
+    }
+
+    impl Turns for Busy {
+        fn is_stopping(&self) -> bool {
+            self.done.len() > 100
+        }
+        fn take_new(&mut self) -> Result<usize, String> {
+            self.done.push('t');
+            Ok(if self.done.len() > 40 { 1 } else { BATCH })
+        }
+        fn deliver_due(&mut self) -> Result<bool, String> {
+            self.done.push('d');
+            Ok(false)
+        }
+        fn note_progress(&mut self) -> Result<(), String> {
+            self.done.push('p');
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_due_goes_out_however_much_comes_in() {
+        let mut timer = Busy::default();
+        round(&mut timer).unwrap();
+        assert!(
+            timer.done.starts_with("ttttttttdpttttttttdp"),
+            "{}",
+            timer.done
+        );
+        assert!(timer.done.ends_with("tdptdptdp"), "{}", timer.done);
+    }
 }

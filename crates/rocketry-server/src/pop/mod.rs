@@ -1,5 +1,7 @@
 //! Taking messages of any queue for a time: what was taken is noted in the log, and comes again when it is not acknowledged.
 //!
+//! - `take`: the queues a pop looks into, and what it takes of them;
+//! - `order`: pops in order, which need no notes;
 //! - `checkpoint`: the notes (check points) and acknowledgements, as they lie in the revive topic;
 //! - `revive`: pairs them when their time has come and puts what nobody acknowledged into the group's retry topic;
 //! - `request_modes`: which groups read which topics this way.
@@ -8,8 +10,10 @@
 //! broker goes on from them. Java: `PopMessageProcessor`, `PopReviveService`.
 
 pub(crate) mod checkpoint;
+pub(crate) mod order;
 pub(crate) mod request_modes;
 pub(crate) mod revive;
+pub(crate) mod take;
 
 use std::{
     collections::{HashMap, HashSet},

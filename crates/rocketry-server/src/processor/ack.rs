@@ -2,7 +2,7 @@
 //!
 //! Java: `AckMessageProcessor`, `ChangeInvisibleTimeProcessor`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rocketry_protocol::{
     RemotingCommand, ResponseCode, body,
@@ -11,9 +11,10 @@ use rocketry_protocol::{
         topics::TopicConfig,
     },
     header::{AckMessageRequest, ChangeInvisibleTimeReply, ChangeInvisibleTimeRequest},
-    pop::{Receipt, RetryMark},
+    pop::{ORDERLY_REVIVE_QUEUE, Receipt, RetryMark},
 };
 use rocketry_remoting::Responder;
+use tokio::time::Instant;
 
 use super::{body_of, ok};
 use crate::{
@@ -21,15 +22,40 @@ use crate::{
     clock,
     fault::{Fault, into_response},
     names,
-    pop::checkpoint::{self, Ack, CheckPoint},
+    pop::{
+        QueueGuard,
+        checkpoint::{self, Ack, CheckPoint},
+        order,
+    },
     put::PutFailure,
 };
 
-/// An acknowledgement on its way to the log.
+/// An acknowledgement that passed all checks.
 struct Acked {
-    ack: Ack,
+    topic: String,
+    group: String,
+    queue_id: i32,
+    offsets: Vec<i64>,
     receipt: Receipt,
 }
+
+impl Acked {
+    /// Its note, which is kept until the messages' time is up.
+    fn note(&self) -> Ack {
+        let Self {
+            topic,
+            group,
+            queue_id,
+            offsets,
+            receipt,
+        } = self;
+        Ack::new(topic, group, *queue_id, receipt, offsets)
+    }
+}
+
+/// Longest time that an acknowledgement in order waits for a pop that has the queue, and between two looks.
+const QUEUE_WAIT: Duration = Duration::from_secs(3);
+const QUEUE_BUSY: Duration = Duration::from_millis(2);
 
 /// Code 200051. An acknowledgement that comes too late is accepted, and of no use.
 pub(crate) fn ack(broker: &Arc<Broker>, request: &RemotingCommand, responder: Responder) {
@@ -59,12 +85,20 @@ fn store_all(broker: &Arc<Broker>, acks: Result<Vec<Acked>, Fault>, responder: R
     let broker_of_task = Arc::clone(broker);
     broker.spawn(async move {
         let now_ms = clock::wall_ms();
-        let begin = |Acked { ack, receipt }: &Acked| {
-            checkpoint::store_ack(&broker_of_task, ack, receipt, now_ms)
+        let (in_order, acks): (Vec<_>, Vec<_>) = acks
+            .into_iter()
+            .partition(|acked| acked.receipt.is_orderly());
+        let begin = |acked: &Acked| {
+            checkpoint::store_ack(&broker_of_task, &acked.note(), &acked.receipt, now_ms)
         };
         // All are on their way before the first is waited for.
         let begun: Vec<_> = acks.iter().map(begin).collect();
         let mut outcome = Ok(ok());
+        for acked in &in_order {
+            if let Err(fault) = ack_in_order(&broker_of_task, acked, now_ms).await {
+                outcome = Err(fault);
+            }
+        }
         for ack in begun {
             match ack {
                 Ok(stored) => {
@@ -79,9 +113,78 @@ fn store_all(broker: &Arc<Broker>, acks: Result<Vec<Acked>, Fault>, responder: R
     });
 }
 
+/// Moves the group on as far as everything before is acknowledged. Java: `AckMessageProcessor.ackOrderly`.
+async fn ack_in_order(broker: &Broker, acked: &Acked, now_ms: i64) -> Result<(), Fault> {
+    let Acked {
+        topic,
+        group,
+        queue_id,
+        offsets,
+        receipt,
+    } = acked;
+    let committed = || {
+        let committed = broker.offsets.committed();
+        committed.get(group, topic, *queue_id).unwrap_or(-1)
+    };
+    let guard = wait_for_queue(broker, topic, group, *queue_id).await?;
+    let mut foreign = Ok(());
+    for offset in offsets {
+        let before = committed();
+        if *offset < before {
+            continue;
+        }
+        let pops = &broker.reader.metadata().ordered_pops;
+        let outcome = pops.change(topic, group, *queue_id, |last| {
+            order::ack(last, *offset, receipt.pop_ms)
+        });
+        match outcome {
+            order::Acked::Late => {}
+            order::Acked::Foreign => {
+                foreign = Err(Fault::new(
+                    ResponseCode::MESSAGE_ILLEGAL,
+                    format!(
+                        "offset is illegal, key:{topic}@{group}@{queue_id}, old:{before}, commit:{offset}, next:-1"
+                    ),
+                ));
+            }
+            order::Acked::Next(next) => {
+                broker.offsets.commit(group, topic, *queue_id, next, now_ms);
+            }
+        }
+    }
+    drop(guard);
+    broker
+        .pops
+        .wake_one(&Arc::from(topic.as_str()), group, *queue_id);
+    foreign
+}
+
+async fn wait_for_queue<'a>(
+    broker: &'a Broker,
+    topic: &str,
+    group: &str,
+    queue_id: i32,
+) -> Result<QueueGuard<'a>, Fault> {
+    let deadline = Instant::now() + QUEUE_WAIT;
+    loop {
+        if let Some(guard) = broker.pops.try_lock(topic, group, queue_id) {
+            return Ok(guard);
+        }
+        if Instant::now() >= deadline {
+            return Err(Fault::new(
+                ResponseCode::SYSTEM_BUSY,
+                format!(
+                    "another pop of {group} has had queue {queue_id} of {topic} for {QUEUE_WAIT:?}: acknowledge again"
+                ),
+            ));
+        }
+        tokio::time::sleep(QUEUE_BUSY).await;
+    }
+}
+
 fn check_ack(broker: &Broker, request: &RemotingCommand) -> Result<Acked, Fault> {
     let header: AckMessageRequest<'_> = request.header()?;
-    let receipt = not_orderly(Receipt::parse(header.extra_info)?)?;
+    let receipt = Receipt::parse(header.extra_info)?;
     let topic = topic_of(broker, header.topic)?;
     check_queue(&topic, header.queue_id, header.consumer_group)?;
     let (min, max) = range_of(broker, header.topic, header.queue_id);
@@ -92,14 +195,13 @@ fn check_ack(broker: &Broker, request: &RemotingCommand) -> Result<Acked, Fault>
             (min, max),
         ));
     }
-    let ack = Ack::new(
-        header.topic,
-        header.consumer_group,
-        header.queue_id,
-        &receipt,
-        &[header.offset],
-    );
-    Ok(Acked { ack, receipt })
+    Ok(Acked {
+        topic: header.topic.to_owned(),
+        group: header.consumer_group.to_owned(),
+        queue_id: header.queue_id,
+        offsets: vec![header.offset],
+        receipt,
+    })
 }
 
 fn of_batch(broker: &Broker, broker_name: &str, entry: &BatchAck) -> Option<Acked> {
@@ -115,7 +217,7 @@ fn of_batch(broker: &Broker, broker_name: &str, entry: &BatchAck) -> Option<Acke
         .map(|bit| entry.start_offset.saturating_add(bit.into()))
         .filter(|offset| (min..=max).contains(offset))
         .collect();
-    let receipt = not_orderly(Receipt {
+    let receipt = Receipt {
         start_offset: entry.start_offset,
         pop_ms: entry.pop_time,
         invisible_ms: entry.invisible_time,
@@ -125,16 +227,18 @@ fn of_batch(broker: &Broker, broker_name: &str, entry: &BatchAck) -> Option<Acke
         queue_id: entry.queue_id,
         offset: None,
         commit_log_offset: None,
-    })
-    .ok()?;
-    let group = &entry.consumer_group;
+    };
     (!offsets.is_empty()).then(|| Acked {
-        ack: Ack::new(&topic, group, entry.queue_id, &receipt, &offsets),
+        topic,
+        group: entry.consumer_group.clone(),
+        queue_id: entry.queue_id,
+        offsets,
         receipt,
     })
 }
 
-/// Code 200053: the message is noted anew, and the note of before is done with.
+/// Code 200053: the message is noted anew, and the note of before is done with. In order there is no note: the message stays with its pop
+/// and is hidden for longer.
 pub(crate) fn change_invisible_time(
     broker: &Arc<Broker>,
     request: &RemotingCommand,
@@ -145,6 +249,14 @@ pub(crate) fn change_invisible_time(
         Ok(changed) => changed,
         Err(fault) => return responder.respond(fault.into_response()),
     };
+    if acked.receipt.is_orderly() {
+        let broker_of_task = Arc::clone(broker);
+        return broker.spawn(async move {
+            let invisible_ms = check_point.invisible_ms;
+            let reply = hide_in_order(&broker_of_task, &acked, invisible_ms, now_ms).await;
+            responder.respond(into_response(reply.map(|reply| ok().with_header(&reply))));
+        });
+    }
     let revive_queue_id = broker.pops.next_revive_queue();
     let reply = ChangeInvisibleTimeReply {
         pop_time: check_point.pop_ms,
@@ -159,6 +271,43 @@ pub(crate) fn change_invisible_time(
     });
 }
 
+/// Java: `ChangeInvisibleTimeProcessor.processChangeInvisibleTimeForOrder`.
+async fn hide_in_order(
+    broker: &Broker,
+    acked: &Acked,
+    invisible_ms: i64,
+    now_ms: i64,
+) -> Result<ChangeInvisibleTimeReply, Fault> {
+    let (topic, group, queue_id) = (&acked.topic, &acked.group, acked.queue_id);
+    let pop_ms = acked.receipt.pop_ms;
+    let offset = acked.offsets.first().copied().unwrap_or(0);
+    let guard = wait_for_queue(broker, topic, group, queue_id).await?;
+    let committed = broker.offsets.committed().get(group, topic, queue_id);
+    if committed.is_some_and(|committed| offset < committed) {
+        // Acknowledged before: nothing is hidden.
+        return Ok(ChangeInvisibleTimeReply {
+            pop_time: 0,
+            invisible_time: 0,
+            revive_qid: 0,
+        });
+    }
+    let visible_ms = now_ms.saturating_add(invisible_ms);
+    let pops = &broker.reader.metadata().ordered_pops;
+    pops.change(topic, group, queue_id, |last| {
+        order::hide_until(last, offset, pop_ms, visible_ms);
+    });
+    drop(guard);
+    // Who waits for the queue looks when to wait until.
+    broker
+        .pops
+        .wake_one(&Arc::from(topic.as_str()), group, queue_id);
+    Ok(ChangeInvisibleTimeReply {
+        pop_time: pop_ms,
+        invisible_time: visible_ms.saturating_sub(pop_ms),
+        revive_qid: ORDERLY_REVIVE_QUEUE,
+    })
+}
+
 async fn change(
     broker: &Broker,
     check_point: &CheckPoint,
@@ -170,7 +319,7 @@ async fn change(
     checkpoint::store_check_point(broker, check_point, revive_queue_id, now_ms)?
         .await
         .map_err(failed)?;
-    checkpoint::store_ack(broker, &acked.ack, &acked.receipt, now_ms)?
+    checkpoint::store_ack(broker, &acked.note(), &acked.receipt, now_ms)?
         .await
         .map_err(failed)?;
     Ok(())
@@ -182,7 +331,7 @@ fn check_change(
     now_ms: i64,
 ) -> Result<(CheckPoint, Acked), Fault> {
     let header: ChangeInvisibleTimeRequest<'_> = request.header()?;
-    let receipt = not_orderly(Receipt::parse(header.extra_info)?)?;
+    let receipt = Receipt::parse(header.extra_info)?;
     let (topic, group, queue_id) = (header.topic, header.consumer_group, header.queue_id);
     let config = topic_of(broker, topic)?;
     check_queue(&config, queue_id, group)?;
@@ -198,8 +347,14 @@ fn check_change(
         &broker.identity.broker_name,
     );
     check_point.suspend = header.suspend;
-    let ack = Ack::new(topic, group, queue_id, &receipt, &[header.offset]);
-    Ok((check_point, Acked { ack, receipt }))
+    let acked = Acked {
+        topic: topic.to_owned(),
+        group: group.to_owned(),
+        queue_id,
+        offsets: vec![header.offset],
+        receipt,
+    };
+    Ok((check_point, acked))
 }
 
 fn topic_of(broker: &Broker, topic: &str) -> Result<Arc<TopicConfig>, Fault> {
@@ -242,14 +397,4 @@ fn no_message(
             committed.unwrap_or(-1)
         ),
     )
-}
-
-fn not_orderly(receipt: Receipt) -> Result<Receipt, Fault> {
-    if receipt.is_orderly() {
-        return Err(Fault::new(
-            ResponseCode::REQUEST_CODE_NOT_SUPPORTED,
-            "this server pops messages in no particular order",
-        ));
-    }
-    Ok(receipt)
 }

@@ -18,6 +18,7 @@ mod moving_on;
 mod name_server;
 mod pop;
 mod pop_faults;
+mod pop_order;
 mod pull;
 mod query;
 mod reply;

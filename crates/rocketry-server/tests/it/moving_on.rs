@@ -175,8 +175,9 @@ async fn steady_traffic_does_not_keep_what_is_due() {
     wire.put("T", 1, "", "makes the topic").await;
     let mut senders = tokio::task::JoinSet::new();
     let goes_on = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    for _ in 0..32 {
-        let (peer, goes_on) = (wire.join(Arc::new(Unsupported)), Arc::clone(&goes_on));
+    let peers = [0; 4].map(|_| Arc::new(wire.join(Arc::new(Unsupported))));
+    for peer in peers.iter().cycle().take(512) {
+        let (peer, goes_on) = (Arc::clone(peer), Arc::clone(&goes_on));
         senders.spawn(async move {
             while goes_on.load(std::sync::atomic::Ordering::Relaxed) {
                 let request = SendMessageRequest {

@@ -7,6 +7,7 @@ mod delay;
 mod file;
 mod groups;
 mod offsets;
+mod ordered_pops;
 mod queue_ends;
 mod timer_metrics;
 mod topics;
@@ -21,6 +22,7 @@ pub use self::{
     delay::DelayOffsets,
     groups::Groups,
     offsets::ConsumerOffsets,
+    ordered_pops::{OrderedPop, OrderedPops},
     timer_metrics::{TimerCount, TimerCounts, TimerMetrics},
     topics::Topics,
 };
@@ -35,6 +37,8 @@ pub struct Metadata {
     pub groups: Groups,
     /// `consumerOffset.json`
     pub consumer_offsets: ConsumerOffsets,
+    /// `consumerOrderInfo.json`
+    pub ordered_pops: OrderedPops,
     /// `delayOffset.json`
     pub delay_offsets: DelayOffsets,
     /// `timermetrics`
@@ -51,6 +55,7 @@ impl Metadata {
             topics: Topics::open(fs, layout, &mut notes)?,
             groups: Groups::open(fs, layout, &mut notes)?,
             consumer_offsets: ConsumerOffsets::open(fs, layout, &mut notes)?,
+            ordered_pops: OrderedPops::open(fs, layout, &mut notes)?,
             delay_offsets: DelayOffsets::open(fs, layout, &mut notes)?,
             timer_metrics: TimerMetrics::open(fs, layout, &mut notes)?,
             queue_ends: QueueEnds::open(fs, layout, &mut notes)?,
@@ -66,6 +71,7 @@ impl Metadata {
         self.topics.persist()?;
         self.groups.persist()?;
         self.consumer_offsets.persist()?;
+        self.ordered_pops.persist()?;
         self.delay_offsets.persist()?;
         self.timer_metrics.persist()
     }

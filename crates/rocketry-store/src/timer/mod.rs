@@ -146,17 +146,6 @@ impl Timers {
         self.read_ms
     }
 
-    /// The content of `config/timercheck`: the reply to `GET_TIMER_CHECK_POINT`.
-    pub fn checkpoint(&self) -> [i64; 4] {
-        let saved = &self.saved;
-        [
-            saved.read_ms,
-            saved.log_position,
-            saved.queue_offset,
-            saved.master_queue_offset,
-        ]
-    }
-
     /// Takes at most `max_messages` from the timer topic's queue into the wheel and returns how many, 0 when there are none, or when
     /// [`due`](Self::due) or [`flush`](Self::flush) have to go on first.
     ///

@@ -219,8 +219,25 @@ pub(crate) fn refuse_for_serve(serve: &ArgMatches) -> Result<(), Failure> {
     Err(if option.starts_with("--tls") {
         failure.hint("serve has --tls-cert, --tls-key, --tls-mode and --tls-client-ca")
     } else {
-        failure.hint("a server has no accounts and takes every namespace")
+        failure.hint("serve has --auth and --init-user, and takes every namespace")
     })
+}
+
+/// A secret as a file has it, without the end of its line.
+///
+/// # Errors
+/// The file cannot be read, or has something else than one line.
+pub(crate) fn secret_of_file(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::file("read the secret in", file, &error))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() || secret.contains('\n') {
+        return Err(Failure::new(format!(
+            "{} must have one line, the secret",
+            file.display()
+        )));
+    }
+    Ok(secret.to_owned())
 }
 
 fn alone(given: &str, missing: &str) -> Failure {

@@ -5,7 +5,9 @@
 mod broker;
 mod group;
 mod mqadmin;
+mod serve_access;
 mod topic;
+mod users;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -16,7 +18,9 @@ use rocketry_server::Advertise;
 pub(crate) use broker::{Broker, Cluster};
 pub(crate) use group::{Group, GroupSettings};
 pub(crate) use mqadmin::Mqadmin;
+pub(crate) use serve_access::ServeAccess;
 pub(crate) use topic::{Perm, Topic};
+pub(crate) use users::{Acl, Password, RuleArgs, User, UserChange, UserStatus, UserType};
 
 use crate::access::{Access, TlsMode};
 use crate::units::{self, QueueName, StartPoint, Wait, When};
@@ -96,10 +100,11 @@ Examples:
   rocketry serve --role namesrv             a name server alone, for brokers of ours and Apache's
   rocketry serve --role broker --namesrv '10.0.0.1:9876;10.0.0.2:9876' --broker-name broker-b
                                             join a cluster that runs elsewhere
-  rocketry serve --host 0.0.0.0 --advertise mq.example.com
-                                            for clients on other machines
   rocketry serve --tls-cert cert.pem --tls-key key.pem --tls-mode enforcing
                                             over TLS only
+  rocketry serve --auth --host 0.0.0.0 --advertise mq.example.com
+                                            for users on other machines; the first one is
+                                            made up and named on stderr
 
 SIGINT (Ctrl-C) and SIGTERM stop it gracefully: nothing acknowledged is lost.")]
     Serve(Serve),
@@ -188,6 +193,12 @@ Examples:
     /// Show and change the state and the settings of brokers
     #[command(subcommand)]
     Broker(Broker),
+    /// List, create, change and delete users
+    #[command(subcommand)]
+    User(User),
+    /// List, add and remove the rules on what users may do
+    #[command(subcommand)]
+    Acl(Acl),
     /// Run a command of Apache's mqadmin by its old name and flags
     #[command(after_help = mqadmin::HELP, disable_help_flag = true)]
     Mqadmin(Mqadmin),
@@ -271,6 +282,8 @@ pub(crate) struct Serve {
     /// Format of the ready line
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ReportFormat::Text)]
     pub(crate) output: ReportFormat,
+    #[command(flatten)]
+    pub(crate) users: ServeAccess,
 }
 
 /// What `serve` runs.

@@ -52,7 +52,8 @@ pub fn sign(command: &mut RemotingCommand, credentials: &Credentials) {
     if fields.iter().any(|(_, value)| value == Some("")) {
         command.serialization = Serialization::Json;
     }
-    let digest = digest(fields, &command.body, &credentials.secret_key, |_| true)
+    let digest = SigningKey::new(&credentials.secret_key)
+        .digest(fields, &command.body, |_| true)
         .finalize()
         .into_bytes();
     fields.push(SIGNATURE, &STANDARD.encode(digest));
@@ -63,49 +64,77 @@ pub fn access_key(command: &RemotingCommand) -> Option<&str> {
     command.field(ACCESS_KEY)
 }
 
-/// Whether the signature of a received command was made with `secret_key`, compared in constant time. False when there is
-/// none. Java: `DefaultAuthenticationHandler.doAuthenticate`.
+/// Whether the signature of a received command was made with `secret_key`. False when there is none. See [`SigningKey`] for
+/// many commands of one user.
 pub fn verify(command: &RemotingCommand, secret_key: &str) -> bool {
-    let Some(fields) = &command.fields else {
-        return false;
-    };
-    let Some(signature) = fields
-        .get(SIGNATURE)
-        .and_then(|text| STANDARD.decode(text).ok())
-    else {
-        return false;
-    };
-    let query_is_signed = command.version > UNSIGNED_QUERY_VERSION;
-    digest(fields, &command.body, secret_key, |key| {
-        key != SIGNATURE && (query_is_signed || key != UNIQUE_KEY_QUERY)
-    })
-    .verify_slice(&signature)
-    .is_ok()
+    SigningKey::new(secret_key).verify(command)
 }
 
-/// The code over the values in the order of their keys, without separators, and the body.
-fn digest(
-    fields: &Fields,
-    body: &[u8],
-    secret_key: &str,
-    signed: impl Fn(&str) -> bool,
-) -> Hmac<Sha1> {
-    let mut entries: Vec<_> = fields.iter().filter(|(key, _)| signed(key)).collect();
-    entries.sort_unstable_by(|(a, _), (b, _)| utf16_order(a, b));
-    let mut mac = hmac(secret_key);
-    for (_, value) in entries {
-        // Java appends null as the text it prints for it.
-        mac.update(value.unwrap_or("null").as_bytes());
+/// A secret, prepared for many signatures. Never printed.
+#[derive(Clone)]
+pub struct SigningKey(Hmac<Sha1>);
+
+impl SigningKey {
+    /// Prepares a secret, which may have any length.
+    pub fn new(secret_key: &str) -> Self {
+        // The error is for other kinds of codes.
+        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+        Self(Hmac::new_from_slice(secret_key.as_bytes()).expect("HMAC takes keys of any length"))
     }
-    mac.update(body);
-    mac
+
+    /// Whether the signature of a received command was made with this secret, compared in constant time. False when there is
+    /// none. Reads the whole body. Java: `DefaultAuthenticationHandler.doAuthenticate`.
+    pub fn verify(&self, command: &RemotingCommand) -> bool {
+        let Some(fields) = &command.fields else {
+            return false;
+        };
+        let Some(signature) = fields.get(SIGNATURE).and_then(decode) else {
+            return false;
+        };
+        let query_is_signed = command.version > UNSIGNED_QUERY_VERSION;
+        self.digest(fields, &command.body, |key| {
+            key != SIGNATURE && (query_is_signed || key != UNIQUE_KEY_QUERY)
+        })
+        .verify_slice(&signature)
+        .is_ok()
+    }
+
+    /// The code over the values in the order of their keys, without separators, and the body.
+    fn digest(&self, fields: &Fields, body: &[u8], signed: impl Fn(&str) -> bool) -> Hmac<Sha1> {
+        let mut entries: Vec<_> = fields.iter().filter(|(key, _)| signed(key)).collect();
+        entries.sort_unstable_by(|(a, _), (b, _)| utf16_order(a, b));
+        let mut mac = self.0.clone();
+        for (_, value) in entries {
+            // Java appends null as the text it prints for it.
+            mac.update(value.unwrap_or("null").as_bytes());
+        }
+        mac.update(body);
+        mac
+    }
 }
 
-fn hmac(secret_key: &str) -> Hmac<Sha1> {
-    // A key of any length is fine; the error is for other kinds of codes.
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    Hmac::new_from_slice(secret_key.as_bytes()).expect("HMAC takes keys of any length")
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").finish_non_exhaustive()
+    }
 }
+
+/// The bytes of a signature; `None` for a text of another length, however long, or that is no Base64.
+fn decode(signature: &str) -> Option<[u8; DIGEST_BYTES]> {
+    // One byte more than a digest: room for what the last four digits could hold.
+    let mut bytes = [0; DIGEST_BYTES + 1];
+    if signature.len() != SIGNATURE_CHARS {
+        return None;
+    }
+    let count = STANDARD.decode_slice(signature, &mut bytes).ok()?;
+    bytes.get(..count)?.try_into().ok()
+}
+
+/// Bytes of a SHA-1.
+const DIGEST_BYTES: usize = 20;
+
+/// Base64 digits of as many bytes.
+const SIGNATURE_CHARS: usize = 28;
 
 /// The order of Java strings, which differs from that of code points above U+FFFF.
 fn utf16_order(a: &str, b: &str) -> Ordering {
@@ -152,8 +181,14 @@ mod tests {
     fn unsigned_commands_are_refused() {
         let mut command = RemotingCommand::bare_request(RequestCode::HEART_BEAT);
         assert!(!verify(&command, ""));
-        command = command.with_field("Signature", "not base64!");
-        assert!(!verify(&command, ""));
+        for signature in [
+            "not base64!".to_owned(),
+            "A".repeat(28),
+            "A".repeat(1 << 20),
+        ] {
+            command = command.with_field("Signature", &signature);
+            assert!(!verify(&command, ""));
+        }
     }
 
     #[test]
@@ -169,7 +204,7 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let printed = format!("{:?}", credentials("ak"));
+        let printed = format!("{:?} {:?}", credentials("ak"), SigningKey::new("12345678"));
         assert!(
             printed.contains("ak") && !printed.contains("12345678"),
             "{printed}"

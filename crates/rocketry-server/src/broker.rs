@@ -25,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     ServerConfig,
+    access::{Accounts, Guard},
     clients::Clients,
     filter::Expressions,
     metadata::MetadataHandle,
@@ -81,6 +82,11 @@ pub(crate) struct Broker {
     pub(crate) request_modes: RequestModes,
     /// The SQL92 filters of consumers.
     pub(crate) expressions: Expressions,
+
+    /// Users, managed over the wire.
+    pub(crate) accounts: Arc<Accounts>,
+    /// Lets requests in; `None`: all of them.
+    pub(crate) guard: Option<Arc<Guard>>,
 
     /// Transactions that are being decided.
     pub(crate) decisions: Arc<Decisions>,

@@ -13,7 +13,7 @@ use rocketry_store::Retention;
 
 use rocketry_store::TimerOptions;
 
-use crate::{Advertise, ServerError, names};
+use crate::{AccessOptions, Advertise, ServerError, names};
 
 /// What a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,6 +145,12 @@ pub struct ServerConfig {
     /// them. Default: none is secured. Java: `tls.server.mode`, permissive with a certificate made up at start.
     #[cfg(feature = "tls")]
     pub tls: Option<TlsServerConfig>,
+    /// Lets users in only, each to what it may do, on both ports. Default: everybody may do everything.
+    /// Java: `authenticationEnabled`, `authorizationEnabled`.
+    pub access: Option<AccessOptions>,
+    /// Whether a server without [`ServerConfig::access`] may listen elsewhere than on loopback, where everybody who reaches the machine
+    /// can read, write and delete. Default: false. Java has no such check.
+    pub allow_anonymous: bool,
     /// Whether routes carry the order configuration of their topic. Default: false. Java: `orderMessageEnable` of the name server.
     pub order_message_enable: bool,
 }
@@ -183,6 +189,8 @@ impl Default for ServerConfig {
             max_connections: 10_000,
             #[cfg(feature = "tls")]
             tls: None,
+            access: None,
+            allow_anonymous: false,
             order_message_enable: false,
         }
     }
@@ -237,6 +245,18 @@ impl ServerConfig {
         }
     }
 
+    /// Whether a stranger is turned away, or was let in on purpose.
+    fn asks_who_it_is(&self) -> bool {
+        #[cfg(feature = "tls")]
+        let by_certificate = self
+            .tls
+            .as_ref()
+            .is_some_and(TlsServerConfig::requires_client_certificates);
+        #[cfg(not(feature = "tls"))]
+        let by_certificate = false;
+        self.allow_anonymous || self.access.is_some() || by_certificate
+    }
+
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (field, name) in [
@@ -265,6 +285,14 @@ impl ServerConfig {
                 self.name_servers
             ));
         }
+        if !self.host.is_loopback() && !self.asks_who_it_is() {
+            faults.push(format!(
+                "host {}: everybody who reaches this address could read, write and delete. Ask for users with `access` \
+                 (`rocketry serve --auth`), or say that this is meant with `allow_anonymous` (`--allow-anonymous`)",
+                self.host
+            ));
+        }
+        faults.extend(self.access.iter().flat_map(AccessOptions::faults));
         if !(1..=1024).contains(&self.default_topic_queues) {
             faults.push(format!(
                 "default_topic_queues {}: must be 1 to 1024",
@@ -341,6 +369,7 @@ mod tests {
             role: Role::NameServer,
             default_topic_queues: 0,
             max_message_bytes: 0,
+            host: [192, 0, 2, 1].into(),
             flush_interval: Duration::ZERO,
             timer_precision: Duration::from_millis(300),
             timer_roll_window: 0,
@@ -350,6 +379,6 @@ mod tests {
         let ServerError::Config { faults } = config.check().unwrap_err() else {
             panic!("not a configuration error");
         };
-        assert_eq!(faults.len(), 9, "{faults:#?}");
+        assert_eq!(faults.len(), 10, "{faults:#?}");
     }
 }

@@ -10,6 +10,7 @@ use rocketry_remoting::{Connection, Handler, Responder};
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    access::{self, Account, Accounts, Guard},
     advertise::AsTheyCame,
     announce,
     broker::Broker,
@@ -18,9 +19,9 @@ use crate::{
     kv_config::KvConfig,
     name_server::NameServer,
     processor::{
-        ack, admin_broker, admin_client, admin_group, admin_offset, admin_stats, admin_topic,
-        assignment, end_transaction, heartbeat, name_server as ns, offset, pop, pull, query,
-        recall, reply, send, send_back,
+        ack, admin_access, admin_broker, admin_client, admin_group, admin_offset, admin_stats,
+        admin_topic, assignment, end_transaction, heartbeat, name_server as ns, offset, pop, pull,
+        query, recall, reply, send, send_back,
     },
 };
 
@@ -34,6 +35,9 @@ pub(crate) struct NameServerPort {
     pub(crate) kv: Arc<KvConfig>,
     /// The broker of this process, where clients are told the address that they came to.
     pub(crate) own: Option<AsTheyCame>,
+    /// Users, managed over the wire: a name server alone has its own.
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) guard: Option<Arc<Guard>>,
     /// Whether routes carry their topic's order configuration.
     pub(crate) with_order: AtomicBool,
     pub(crate) port: u16,
@@ -46,6 +50,14 @@ impl Handler for NameServerPort {
         if let Some(response) = go_away(&self.stopping, &request) {
             responder.respond(response);
             return;
+        }
+        let caller = match admit(self.guard.as_deref(), &request, &responder) {
+            Ok(caller) => caller,
+            Err(fault) => return responder.respond(fault.into_response()),
+        };
+        if access::USER_CODES.contains(&request.code) {
+            let (accounts, tasks) = (&self.accounts, &self.tasks);
+            return admin_access::manage(accounts, tasks, request, caller, responder);
         }
         if let Some(reply) = self.dispatch(&request, &responder) {
             responder.respond(into_response(reply));
@@ -126,6 +138,10 @@ impl Handler for BrokerPort {
             responder.respond(response);
             return;
         }
+        let caller = match admit(broker.guard.as_deref(), &request, &responder) {
+            Ok(caller) => caller,
+            Err(fault) => return responder.respond(fault.into_response()),
+        };
         let now_ms = clock::wall_ms();
         let reader = &broker.reader;
         let connection = responder.connection();
@@ -192,6 +208,10 @@ impl Handler for BrokerPort {
             RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => {
                 return admin_client::consumer_status(broker, &request, responder);
             }
+            code if access::USER_CODES.contains(&code.0) => {
+                let (accounts, tasks) = (&broker.accounts, &broker.tasks);
+                return admin_access::manage(accounts, tasks, request, caller, responder);
+            }
 
             RequestCode::QUERY_CONSUMER_OFFSET => offset::query_consumer(broker, &request),
             RequestCode::UPDATE_CONSUMER_OFFSET => {
@@ -205,7 +225,15 @@ impl Handler for BrokerPort {
             }
             RequestCode::POLLING_INFO => pop::polling_info(broker, &request),
             RequestCode::QUERY_ASSIGNMENT => assignment::query(broker, &request),
-            RequestCode::VIEW_MESSAGE_BY_ID => query::view(reader, &request),
+            RequestCode::VIEW_MESSAGE_BY_ID => {
+                let found = query::view(reader, &request);
+                match broker.guard.as_deref() {
+                    Some(guard) => {
+                        guard.may_see(caller.as_deref(), connection.peer_addr().ip(), found)
+                    }
+                    None => found,
+                }
+            }
 
             RequestCode::HEART_BEAT => heartbeat::heartbeat(broker, &request, connection, now_ms),
             RequestCode::UNREGISTER_CLIENT => heartbeat::unregister(broker, &request, connection),
@@ -268,6 +296,18 @@ impl Handler for BrokerPort {
         for change in changes {
             announce::consumers_changed(broker, change);
         }
+    }
+}
+
+/// Who sent the request; `None` where nobody is asked.
+fn admit(
+    guard: Option<&Guard>,
+    request: &RemotingCommand,
+    responder: &Responder,
+) -> Result<Option<Arc<Account>>, Fault> {
+    match guard {
+        Some(guard) => guard.admit(request, responder.connection().peer_addr().ip()),
+        None => Ok(None),
     }
 }
 

@@ -19,8 +19,10 @@
 //! - `writer` is the one thread that appends to the log, `hold` keeps the pulls and pops that wait for a message;
 //! - `schedule` and `timer` keep messages until their time, `transaction` half messages until their producers decide, `pop` what was
 //!   taken until it is acknowledged: all of it in queues of the log, so that it survives what the log survives;
+//! - `access` is the guard at the door: users, signatures, permissions;
 //! - `name_server`, `clients`, `queue_locks`, `offsets` are tables that know no socket and no clock.
 
+mod access;
 mod advertise;
 mod announce;
 mod attributes;
@@ -57,6 +59,7 @@ mod topics;
 mod transaction;
 mod writer;
 
+pub use access::{AccessOptions, FirstUser, MadeUser};
 pub use advertise::Advertise;
 pub use config::{DataDir, FlushMode, Role, ServerConfig};
 pub use error::ServerError;

@@ -16,7 +16,8 @@ use tempfile::TempDir;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    DataDir, ServerConfig, ServerError,
+    DataDir, MadeUser, ServerConfig, ServerError,
+    access::{self, Accounts, Guard},
     advertise::{self, Advertised, AsTheyCame},
     background,
     dispatch::{BrokerPort, NameServerPort},
@@ -45,6 +46,7 @@ pub struct Server {
     stop: CancellationToken,
     tasks: TaskTracker,
     stopping: Arc<AtomicBool>,
+    first_user: Option<MadeUser>,
     /// Removed with the server.
     _temp: Option<TempDir>,
 }
@@ -89,6 +91,7 @@ impl Server {
             Some(_) => Some(Arc::new(open_kv(&data_dir)?)),
             None => None,
         };
+        let (accounts, guard, first_user) = open_access(&data_dir, &config)?;
         let broker_local = broker_port.as_ref().map(Port::local_addr);
         let broker = match (opened, broker_local) {
             (Some(opened), Some(local)) => Some(RunningBroker::start(
@@ -99,6 +102,8 @@ impl Server {
                     advertised: advertised.clone(),
                     local,
                     name_server: name_server.clone(),
+                    accounts: Arc::clone(&accounts),
+                    guard: guard.clone(),
                     tasks: tasks.clone(),
                     stop: stop.clone(),
                     stopping: Arc::clone(&stopping),
@@ -119,6 +124,8 @@ impl Server {
             let handler = NameServerPort {
                 tables,
                 kv,
+                accounts,
+                guard,
                 own: own.map(|own| AsTheyCame::new(&own.broker.identity)),
                 with_order: AtomicBool::new(config.order_message_enable),
                 port: port.local_addr().port(),
@@ -139,6 +146,7 @@ impl Server {
             stop,
             tasks,
             stopping,
+            first_user,
             _temp: temp,
         };
         server.log_start(&config);
@@ -209,6 +217,11 @@ impl Server {
     /// Who will probably not be able to connect to that address.
     pub fn advertise_warning(&self) -> Option<&str> {
         self.advertised.warning.as_deref()
+    }
+
+    /// The super user that was made at this start, if [`crate::ServerConfig::access`] asked for one that was not there.
+    pub fn first_user(&self) -> Option<&MadeUser> {
+        self.first_user.as_ref()
     }
 
     /// The data directory.
@@ -287,6 +300,33 @@ fn directory(data_dir: &DataDir) -> Result<(PathBuf, Option<TempDir>), ServerErr
             Ok((temp.path().to_owned(), Some(temp)))
         }
     }
+}
+
+type Access = (Arc<Accounts>, Option<Arc<Guard>>, Option<MadeUser>);
+
+/// The users, and who asks for them at the ports. Users can be managed before they are asked for.
+fn open_access(data_dir: &Path, config: &ServerConfig) -> Result<Access, ServerError> {
+    let accounts = Accounts::open(data_dir).map_err(|source| ServerError::Io {
+        what: "the users cannot be read: repair the file, or move it away to start without users"
+            .to_owned(),
+        source,
+    })?;
+    let accounts = Arc::new(accounts);
+    let Some(options) = &config.access else {
+        return Ok((accounts, None, None));
+    };
+    let first_user =
+        access::add_first_user(&accounts, &options.first_user, data_dir).map_err(|fault| {
+            ServerError::Config {
+                faults: vec![format!("access: {fault}")],
+            }
+        })?;
+    let guard = Guard::new(
+        Arc::clone(&accounts),
+        options.clone(),
+        config.cluster_name.clone(),
+    );
+    Ok((accounts, Some(Arc::new(guard)), first_user))
 }
 
 fn open_kv(data_dir: &Path) -> Result<KvConfig, ServerError> {

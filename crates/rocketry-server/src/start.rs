@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     FlushMode, ServerConfig, ServerError,
+    access::{Accounts, Guard},
     advertise::Advertised,
     background,
     broker::{Broker, Identity},
@@ -77,6 +78,8 @@ pub(crate) struct Surroundings {
     pub(crate) local: SocketAddr,
     /// The name server of this process.
     pub(crate) name_server: Option<Arc<NameServer>>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) guard: Option<Arc<Guard>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) stopping: Arc<AtomicBool>,
@@ -131,6 +134,8 @@ impl RunningBroker {
             pops,
             request_modes,
             expressions: Expressions::default(),
+            accounts: around.accounts,
+            guard: around.guard,
             decisions: Arc::new(Decisions::default()),
             replies: Arc::new(Semaphore::new(reply::MAX_PUSHED_BYTES)),
             queries: Arc::new(Semaphore::new(query::MAX_QUERIES)),

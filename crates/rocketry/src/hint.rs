@@ -41,10 +41,8 @@ pub(crate) fn lost(kind: ErrorKind, phase: Phase, address: &str) -> Hint {
 
 /// For an answer that is not a success.
 pub(crate) fn refused(code: ResponseCode, remark: Option<&str>, topic: &str) -> Hint {
-    if code == ResponseCode::NO_PERMISSION
-        && let Some(hint) = remark.and_then(unauthenticated)
-    {
-        return Some(hint.into());
+    if let Some(hint) = access(code, remark) {
+        return Some(hint);
     }
     Some(match code.0 {
         2 | 215 => "the broker is overloaded: send more slowly, or look at its disk".into(),
@@ -58,15 +56,36 @@ pub(crate) fn refused(code: ResponseCode, remark: Option<&str>, topic: &str) -> 
     })
 }
 
-/// A broker answers the same code to those it does not know and to those who may not. Java: `DefaultAuthenticationHandler`, whose words
-/// these are.
+/// A broker answers the same code to those it does not know and to those who may not. Java: `DefaultAuthenticationHandler`,
+/// `AclAuthorizationHandler`, whose words these are.
+pub(crate) fn access(code: ResponseCode, remark: Option<&str>) -> Hint {
+    let remark = remark.filter(|_| code == ResponseCode::NO_PERMISSION)?;
+    if let Some((user, resource)) = missing_rule(remark) {
+        return Some(
+            format!("a super user may allow it: rocketry acl create {user} --resource {resource} --actions ...")
+                .into(),
+        );
+    }
+    unauthenticated(remark).map(Into::into)
+}
+
+/// Who lacks what, in `User:alice has no permission to access Topic:T from 10.0.0.1, no matched policies.`
+fn missing_rule(remark: &str) -> Option<(&str, &str)> {
+    let (user, rest) = remark
+        .split_once("User:")?
+        .1
+        .split_once(" has no permission to access ")?;
+    let (resource, _) = rest.split_once(" from ")?;
+    Some((user, resource))
+}
+
 fn unauthenticated(remark: &str) -> Option<&'static str> {
     if remark.contains("username cannot be null") {
-        Some("the broker wants to know who asks: give credentials (--access-key, --secret-key)")
+        Some("the server wants to know who asks: give credentials (--access-key, --secret-key)")
     } else if remark.contains("check signature failed") {
-        Some("the secret key is not the one that the broker has for this user")
+        Some("the secret key is not the one that the server has for this user")
     } else if remark.contains("is not found") {
-        Some("the broker does not know this user: check the access key")
+        Some("the server does not know this user: check the access key")
     } else {
         None
     }

@@ -67,6 +67,7 @@ pub use rocketry_protocol::{
     RemotingCommand, RequestCode, ResponseCode, Topic,
     acl::Credentials,
     body::{
+        access::{AclInfo, PolicyEntryInfo, PolicyInfo, UserInfo},
         groups::SubscriptionGroupConfig,
         heartbeat::{ConsumerConnection, ProducerConnection},
         route::{BrokerData, ClusterInfo, QueueData, TopicRouteData},

@@ -1,5 +1,6 @@
 //! One file or folder per command, and what they share: the runtime and the client.
 
+mod acl;
 mod bench;
 mod broker;
 mod cluster;
@@ -14,6 +15,7 @@ mod send;
 mod serve;
 mod store;
 mod topic;
+mod user;
 
 use std::time::Duration;
 
@@ -50,6 +52,8 @@ pub(crate) fn run(cli: Cli, entered: MainEntered) -> Result<(), Failure> {
         Command::Group(args) => block_on(runtime(1)?, group::run(args, global)),
         Command::Cluster(args) => block_on(runtime(1)?, cluster::run(args, global)),
         Command::Broker(args) => block_on(runtime(1)?, broker::run(args, global)),
+        Command::User(args) => block_on(runtime(1)?, user::run(args, global)),
+        Command::Acl(args) => block_on(runtime(1)?, acl::run(args, global)),
         Command::Mqadmin(args) => mqadmin::run(&args, global, entered),
         Command::Bench(Bench::Produce(args)) => block_on(
             runtime(usize::from(args.threads))?,

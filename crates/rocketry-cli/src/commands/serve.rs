@@ -3,10 +3,13 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use rocketry::NameServers;
-use rocketry_server::{DataDir, FlushMode, Role, Server, ServerConfig};
+use rocketry_server::{
+    AccessOptions, DataDir, FirstUser, FlushMode, MadeUser, Role, Server, ServerConfig,
+};
 
 use crate::{
-    args::{self, Flush, Global, ReportFormat},
+    access,
+    args::{self, Flush, Global, ReportFormat, ServeAccess},
     clock::MainEntered,
     failure::Failure,
     output::{self, Output},
@@ -30,6 +33,9 @@ pub(crate) async fn run(
     // Before the ready line, so that a signal that follows it is not missed.
     let mut signals = Signals::new()?;
     let server = Server::start(config).await?;
+    if let Some(made) = server.first_user() {
+        introduce(made);
+    }
     if role != Role::NameServer {
         output::note(format_args!(
             "clients are told {}: {}",
@@ -114,6 +120,8 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
         Flush::Async => FlushMode::Async,
         Flush::Sync => FlushMode::Sync,
     };
+    config.access = access(&args.users)?;
+    config.allow_anonymous = args.users.allow_anonymous;
     config.broker_name = args.broker_name;
     config.cluster_name = args.cluster;
     config.auto_create_topics = args.auto_create_topics;
@@ -149,6 +157,58 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
         }
     }
     Ok(config)
+}
+
+/// Secret of `--init-user`, where no file has it. A variable, because others can read command lines.
+const INIT_SECRET: &str = "ROCKETRY_INIT_SECRET";
+
+/// `None` without `--auth`.
+fn access(args: &ServeAccess) -> Result<Option<AccessOptions>, Failure> {
+    if !args.auth {
+        return Ok(None);
+    }
+    let mut options = AccessOptions::default();
+    if let Some(name) = &args.init_user {
+        let secret = match &args.init_secret_file {
+            Some(file) => access::secret_of_file(file)?,
+            None => env::var(INIT_SECRET).map_err(|_| {
+                Failure::usage(format!("--init-user {name} has no secret")).hint(format!(
+                    "give --init-secret-file FILE, or set {INIT_SECRET}"
+                ))
+            })?,
+        };
+        options.first_user = FirstUser::Named {
+            name: name.clone(),
+            secret,
+        };
+    }
+    options.permissions = !args.no_permissions;
+    options.open_codes.clone_from(&args.open_codes);
+    options.unchecked_codes.clone_from(&args.unchecked_codes);
+    Ok(Some(options))
+}
+
+/// What to do with the first user.
+fn introduce(made: &MadeUser) {
+    let name = &made.name;
+    let secret = match &made.secret_file {
+        Some(file) => {
+            output::note(format_args!(
+                "made super user {name}, with a random secret in {}; as this user:",
+                file.display()
+            ));
+            format!("\"$(cat {})\"", file.display())
+        }
+        None => {
+            output::note(format_args!("made super user {name}; as this user:"));
+            "...".to_owned()
+        }
+    };
+    output::note(format_args!(
+        "  export ROCKETRY_ACCESS_KEY={name} ROCKETRY_SECRET_KEY={secret}\n  \
+         rocketry user create alice\n  \
+         rocketry acl create alice --resource Topic:Orders --actions Pub,Sub"
+    ));
 }
 
 /// `--data`, else `ROCKETRY_DATA`, else the place for data of the user.

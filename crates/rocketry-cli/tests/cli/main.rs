@@ -26,3 +26,4 @@ mod serve;
 mod store;
 mod support;
 mod topic;
+mod users;

@@ -91,6 +91,13 @@ impl TlsServerConfig {
         self
     }
 
+    /// Whether nobody connects without a certificate that was signed by a known authority: [`TlsMode::Enforcing`], with
+    /// [`ClientAuth::Required`].
+    pub const fn requires_client_certificates(&self) -> bool {
+        matches!(self.mode, TlsMode::Enforcing)
+            && matches!(self.clients, Some((_, ClientAuth::Required)))
+    }
+
     /// Longest time of a handshake, from the client's first byte on; [`TlsMode::Enforcing`] includes the wait for that byte. Default 10 s.
     pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.handshake_timeout = limit;

@@ -2,6 +2,7 @@
 //! the answer, or keeps the means to give it later. None of them blocks.
 
 pub(crate) mod ack;
+pub(crate) mod admin_access;
 pub(crate) mod admin_broker;
 pub(crate) mod admin_client;
 pub(crate) mod admin_group;

@@ -21,6 +21,7 @@ use crate::common::TIMEOUT;
 async fn everywhere(advertise: Option<&str>) -> Server {
     let mut config = ServerConfig::temp();
     config.host = Ipv4Addr::UNSPECIFIED.into();
+    config.allow_anonymous = true;
     config.advertise = advertise.map(|text| text.parse().unwrap());
     Server::start(config).await.unwrap()
 }

@@ -10,6 +10,7 @@ mod common;
 
 mod addresses;
 mod admin;
+mod auth;
 mod clients;
 mod delay;
 mod exchanges;

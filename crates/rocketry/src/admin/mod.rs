@@ -1,5 +1,6 @@
-//! Administration: topics, groups, offsets, messages, the cluster.
+//! Administration: topics, groups, offsets, messages, the cluster, users.
 
+mod access;
 mod cluster;
 mod groups;
 mod messages;
@@ -202,9 +203,14 @@ fn refused(action: &str, peer: &str, address: &str, reply: RemotingCommand) -> E
         Some(code),
         outcome,
     );
-    Error::new(ErrorKind::Refused, action.to_owned(), reason)
+    let hint = hint::access(code, reply.remark.as_deref());
+    let error = Error::new(ErrorKind::Refused, action.to_owned(), reason)
         .with_attempts(vec![attempt])
-        .with_answer(code, reply.remark)
+        .with_answer(code, reply.remark);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
 }
 
 fn attempt(

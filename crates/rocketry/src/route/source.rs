@@ -11,6 +11,7 @@ use rocketry_remoting::Deadline;
 
 use crate::{
     error::{Error, ErrorKind},
+    hint,
     name_server::{NameServerClient, Unanswered},
     transport::Transport,
 };
@@ -72,12 +73,14 @@ impl RouteError {
             .with_hint("its brokers are read-only or have no master; see `rocketry topic route`"),
             Self::Refused { code, remark } => {
                 let text = remark.as_deref().unwrap_or("no remark");
-                Error::new(
-                    ErrorKind::Refused,
-                    action,
-                    format!("the name server answered {code}: {text}"),
-                )
-                .with_answer(code, remark)
+                let reason = format!("the name server answered {code}: {text}");
+                let hint = hint::access(code, remark.as_deref());
+                let error =
+                    Error::new(ErrorKind::Refused, action, reason).with_answer(code, remark);
+                match hint {
+                    Some(hint) => error.with_hint(hint),
+                    None => error,
+                }
             }
             Self::Malformed(reason) => Error::new(
                 ErrorKind::Protocol,

@@ -91,7 +91,9 @@ fn explain(old: &Old) -> Result<(), Failure> {
     let columns = [Column::Text("FLAG"), Column::Text("BECOMES")];
     let rows = flags_of(old).map(|flag| {
         let becomes = match &flag.becomes {
-            Becomes::Place => format!("{} {}", old.words.join(" "), flag.long.to_uppercase()),
+            Becomes::Place | Becomes::Places(_) => {
+                format!("{} {}", old.words.join(" "), flag.long.to_uppercase())
+            }
             Becomes::Option(name) | Becomes::Converted(name, _) => (*name).to_owned(),
             Becomes::Words(shown, _) => (*shown).to_owned(),
             Becomes::Nothing(why) => format!("ignored: {why}"),
@@ -125,6 +127,10 @@ fn translate(old: &Old, given: &[String]) -> Result<Vec<String>, String> {
         let trimmed = value.trim();
         match &flag.becomes {
             Becomes::Place => places.push((index, value)),
+            Becomes::Places(sign) => {
+                let values = trimmed.split(*sign).map(str::trim);
+                places.extend(values.map(|value| (index, value.to_owned())));
+            }
             Becomes::Option(name) => options.push(format!("{name}={trimmed}")),
             Becomes::Converted(name, convert) => {
                 options.push(format!("{name}={}", convert(trimmed).map_err(named)?));
@@ -241,6 +247,28 @@ mod tests {
                 "topic list --all '--namesrv=h:1;h:2'",
             ),
             ("topicRoute -t T", "topic route -- T"),
+            (
+                "createUser -b h:1 -u alice -p 12345678 -t Super",
+                "user create --broker=h:1 --password=12345678 --type=Super -- alice",
+            ),
+            (
+                "updateUser -c C -u alice -s disable",
+                "user update --cluster=C --status=disable -- alice",
+            ),
+            ("listUser -c C", "user list --show-password --cluster=C"),
+            (
+                "createAcl -c C -s User:alice -r Topic:*,Group:* -a Pub,SUB -i 10.0.0.0/8 -d Deny",
+                "acl create --cluster=C '--resource=Topic:*,Group:*' --actions=Pub,SUB \
+                 --source=10.0.0.0/8 --deny -- User:alice",
+            ),
+            (
+                "deleteAcl -b h:1 -s User:alice -r Topic:T",
+                "acl delete --yes --broker=h:1 --resource=Topic:T -- User:alice",
+            ),
+            (
+                "copyAcl -f h:1 -t h:2 -s User:a,User:b",
+                "acl copy --from=h:1 --to=h:2 -- User:a User:b",
+            ),
             ("topicStatus -t T -n h:1", "topic stats --namesrv=h:1 -- T"),
             (
                 "updateTopic -b h:1 -t T -r 16 -w 8 -p 6 -o false -a +message.type=FIFO,+x=y",

@@ -31,6 +31,8 @@ pub(super) struct Flag {
 pub(super) enum Becomes {
     /// An argument without a name.
     Place,
+    /// Several arguments without a name, which the sign separates.
+    Places(char),
     /// An option with the same value.
     Option(&'static str),
     /// An option with another way to write the value.
@@ -197,6 +199,68 @@ pub(super) const NAMES: &[Old] = &[
         ],
     },
     Old {
+        name: "copyAcl",
+        words: &["acl", "copy"],
+        more: &[],
+        joined_by: None,
+        flags: &[
+            Flag::new("f", "fromBroker", Becomes::Option("--from")).required(),
+            Flag::new("t", "toBroker", Becomes::Option("--to")).required(),
+            Flag::new("s", "subjects", Becomes::Places(',')),
+        ],
+    },
+    Old {
+        name: "copyUser",
+        words: &["user", "copy"],
+        more: &[],
+        joined_by: None,
+        flags: &[
+            Flag::new("f", "fromBroker", Becomes::Option("--from")).required(),
+            Flag::new("t", "toBroker", Becomes::Option("--to")).required(),
+            Flag::new("u", "usernames", Becomes::Places(',')),
+        ],
+    },
+    Old {
+        name: "createAcl",
+        words: &["acl", "create"],
+        more: &[],
+        joined_by: None,
+        flags: &[
+            Flag::new("s", "subject", Becomes::Place).required(),
+            BROKER,
+            CLUSTER,
+            Flag::new("r", "resources", Becomes::Option("--resource")).required(),
+            Flag::new("a", "actions", Becomes::Option("--actions")).required(),
+            Flag::new("i", "sourceIp", Becomes::Option("--source")),
+            Flag::new("d", "decision", Becomes::Words("--deny for Deny", decision)).required(),
+        ],
+    },
+    Old {
+        name: "createUser",
+        words: &["user", "create"],
+        more: &[],
+        joined_by: None,
+        flags: &[
+            Flag::new("u", "username", Becomes::Place).required(),
+            BROKER,
+            CLUSTER,
+            Flag::new("p", "password", Becomes::Option("--password")).required(),
+            Flag::new("t", "userType", Becomes::Option("--type")),
+        ],
+    },
+    Old {
+        name: "deleteAcl",
+        words: &["acl", "delete"],
+        more: &["--yes"],
+        joined_by: None,
+        flags: &[
+            Flag::new("s", "subject", Becomes::Place).required(),
+            BROKER,
+            CLUSTER,
+            Flag::new("r", "resources", Becomes::Option("--resource")),
+        ],
+    },
+    Old {
         name: "deleteSubGroup",
         words: &["group", "delete"],
         more: &["--yes"],
@@ -220,6 +284,28 @@ pub(super) const NAMES: &[Old] = &[
         flags: &[TOPIC, CLUSTER],
     },
     Old {
+        name: "deleteUser",
+        words: &["user", "delete"],
+        more: &["--yes"],
+        joined_by: None,
+        flags: &[
+            Flag::new("u", "username", Becomes::Place).required(),
+            BROKER,
+            CLUSTER,
+        ],
+    },
+    Old {
+        name: "getAcl",
+        words: &["acl", "get"],
+        more: &[],
+        joined_by: None,
+        flags: &[
+            Flag::new("s", "subject", Becomes::Place).required(),
+            BROKER,
+            CLUSTER,
+        ],
+    },
+    Old {
         name: "getBrokerConfig",
         words: &["broker", "config"],
         more: &[],
@@ -231,6 +317,40 @@ pub(super) const NAMES: &[Old] = &[
                 "clusterName",
                 Becomes::Nothing("all brokers are shown"),
             ),
+        ],
+    },
+    Old {
+        name: "getUser",
+        words: &["user", "get"],
+        more: &["--show-password"],
+        joined_by: None,
+        flags: &[
+            Flag::new("u", "username", Becomes::Place).required(),
+            BROKER,
+            CLUSTER,
+        ],
+    },
+    Old {
+        name: "listAcl",
+        words: &["acl", "list"],
+        more: &[],
+        joined_by: None,
+        flags: &[
+            BROKER,
+            CLUSTER,
+            Flag::new("s", "subject", Becomes::Option("--user")),
+            Flag::new("r", "resource", Becomes::Option("--resource")),
+        ],
+    },
+    Old {
+        name: "listUser",
+        words: &["user", "list"],
+        more: &["--show-password"],
+        joined_by: None,
+        flags: &[
+            BROKER,
+            CLUSTER,
+            Flag::new("f", "filter", Becomes::Option("--filter")),
         ],
     },
     Old {
@@ -365,6 +485,21 @@ pub(super) const NAMES: &[Old] = &[
         flags: &[TOPIC, LMQ],
     },
     Old {
+        name: "updateAcl",
+        words: &["acl", "update"],
+        more: &[],
+        joined_by: None,
+        flags: &[
+            Flag::new("s", "subject", Becomes::Place).required(),
+            BROKER,
+            CLUSTER,
+            Flag::new("r", "resources", Becomes::Option("--resource")).required(),
+            Flag::new("a", "actions", Becomes::Option("--actions")).required(),
+            Flag::new("i", "sourceIp", Becomes::Option("--source")),
+            Flag::new("d", "decision", Becomes::Words("--deny for Deny", decision)).required(),
+        ],
+    },
+    Old {
         name: "updateBrokerConfig",
         words: &["broker", "set"],
         more: &[],
@@ -435,7 +570,29 @@ pub(super) const NAMES: &[Old] = &[
         joined_by: None,
         flags: &[TOPIC, BROKER, CLUSTER, PERM.required()],
     },
+    Old {
+        name: "updateUser",
+        words: &["user", "update"],
+        more: &[],
+        joined_by: None,
+        flags: &[
+            Flag::new("u", "username", Becomes::Place).required(),
+            BROKER,
+            CLUSTER,
+            Flag::new("p", "password", Becomes::Option("--password")),
+            Flag::new("t", "userType", Becomes::Option("--type")),
+            Flag::new("s", "userStatus", Becomes::Option("--status")),
+        ],
+    },
 ];
+
+fn decision(text: &str) -> Result<Vec<String>, String> {
+    match text {
+        _ if text.eq_ignore_ascii_case("Allow") => Ok(Vec::new()),
+        _ if text.eq_ignore_ascii_case("Deny") => Ok(vec!["--deny".to_owned()]),
+        _ => Err("write Allow or Deny".to_owned()),
+    }
+}
 
 fn perm(text: &str) -> Result<String, String> {
     match text {

@@ -1,0 +1,174 @@
+//! Who may do what: signatures of requests, users, and the rules on what each of them may do.
+//!
+//! Java: `AuthenticationPipeline`, `AuthorizationPipeline` and the classes behind them.
+
+mod accounts;
+mod file;
+mod first_user;
+mod needs;
+mod options;
+mod rules;
+
+use std::{net::IpAddr, sync::Arc};
+
+use rocketry_protocol::{
+    Properties, RemotingCommand, RequestCode, ResponseCode, acl, properties::name, record::Record,
+};
+use rocketry_remoting::LogLimit;
+
+pub(crate) use self::{
+    accounts::{Account, Accounts, is_super, unexpected},
+    first_user::add as add_first_user,
+};
+pub use self::{
+    first_user::{FirstUser, MadeUser},
+    options::AccessOptions,
+};
+use self::{
+    needs::Need,
+    rules::{Actions, Decision, Kind},
+};
+use crate::{
+    fault::{Fault, Reply},
+    names::{HALF_TOPIC, RETRY_PREFIX, SCHEDULE_TOPIC, TIMER_TOPIC},
+};
+
+/// Codes that manage users; they cannot be opened to everybody.
+pub(crate) const USER_CODES: std::ops::RangeInclusive<i32> =
+    RequestCode::AUTH_CREATE_USER.0..=RequestCode::AUTH_LIST_ACL.0;
+
+/// Stands at the door of both ports.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    accounts: Arc<Accounts>,
+    options: AccessOptions,
+    cluster: String,
+}
+
+impl Guard {
+    pub(crate) fn new(accounts: Arc<Accounts>, options: AccessOptions, cluster: String) -> Self {
+        Self {
+            accounts,
+            options,
+            cluster,
+        }
+    }
+
+    /// Who sent the request, if they may; `None` for a code that is open to everybody. Reads the body once for its signature.
+    pub(crate) fn admit(
+        &self,
+        request: &RemotingCommand,
+        from: IpAddr,
+    ) -> Result<Option<Arc<Account>>, Fault> {
+        let admitted = self.decide(request, from);
+        if let Err(fault) = &admitted {
+            log_refused(request, from, fault);
+        }
+        admitted
+    }
+
+    fn decide(
+        &self,
+        request: &RemotingCommand,
+        from: IpAddr,
+    ) -> Result<Option<Arc<Account>>, Fault> {
+        let code = request.request_code();
+        if self.options.open_codes.contains(&code.0) {
+            return Ok(None);
+        }
+        let account = self.authenticate(request)?;
+        if account.is_super() || self.is_unchecked(code) {
+            return Ok(Some(account));
+        }
+        needs::each(request, &self.cluster, &mut |need| {
+            check(&account, need, from)
+        })?;
+        Ok(Some(account))
+    }
+
+    fn is_unchecked(&self, code: RequestCode) -> bool {
+        !self.options.permissions || self.options.unchecked_codes.contains(&code.0)
+    }
+
+    /// Java: `DefaultAuthenticationHandler`.
+    fn authenticate(&self, request: &RemotingCommand) -> Result<Arc<Account>, Fault> {
+        let name = acl::access_key(request)
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| refused("username cannot be null."))?;
+        let Some(account) = self.accounts.find(name) else {
+            return Err(refused(format!("User:{name} is not found.")));
+        };
+        if !account.is_enabled() {
+            return Err(refused(format!("User:{name} is disabled.")));
+        }
+        if !account.signed(request) {
+            return Err(refused("check signature failed."));
+        }
+        Ok(account)
+    }
+
+    /// A message that was found by its place, if the user may see its topic, whatever topic the request spoke of. Differs from Java,
+    /// where every user can read every message so.
+    pub(crate) fn may_see(&self, account: Option<&Account>, from: IpAddr, found: Reply) -> Reply {
+        let reply = found?;
+        let code = RequestCode::VIEW_MESSAGE_BY_ID;
+        let Some(account) = account.filter(|one| !one.is_super() && !self.is_unchecked(code))
+        else {
+            return Ok(reply);
+        };
+        let (record, _) = Record::parse(&reply.body)?;
+        let topic = record.topic;
+        // What waits for its time or its decision is of the topic that it is meant for.
+        let real = [SCHEDULE_TOPIC, TIMER_TOPIC, HALF_TOPIC]
+            .contains(&topic)
+            .then(|| Properties::parse(&String::from_utf8_lossy(record.properties)))
+            .and_then(|properties| properties.get(name::REAL_TOPIC).map(str::to_owned));
+        let topic = real.as_deref().unwrap_or(topic);
+        let (kind, name) = match topic.strip_prefix(RETRY_PREFIX) {
+            Some(group) => (Kind::Group, group),
+            None => (Kind::Topic, topic),
+        };
+        let need = Need {
+            kind,
+            name,
+            actions: Actions::GET,
+        };
+        check(account, need, from)?;
+        Ok(reply)
+    }
+}
+
+/// Java: `AclAuthorizationHandler`.
+fn check(account: &Account, need: Need<'_>, from: IpAddr) -> Result<(), Fault> {
+    let why = match account.decide(need, from) {
+        Decision::Allowed => return Ok(()),
+        Decision::Denied => "the decision is deny.",
+        Decision::NoRule => "no matched policies.",
+    };
+    Err(refused(format!(
+        "User:{} has no permission to access {} from {}, {why}",
+        account.name(),
+        need.resource(),
+        from.to_canonical()
+    )))
+}
+
+impl Need<'_> {
+    fn resource(&self) -> String {
+        format!("{}:{}", self.kind.name(), self.name)
+    }
+}
+
+/// 16, as Java answers whoever may not.
+pub(crate) fn refused(remark: impl Into<String>) -> Fault {
+    Fault::new(ResponseCode::NO_PERMISSION, remark)
+}
+
+/// A client that may not tries again and again: one line in a while says it all.
+fn log_refused(request: &RemotingCommand, from: IpAddr, fault: &Fault) {
+    static LIMIT: LogLimit = LogLimit::new();
+    if let Some(held_back) = LIMIT.pass() {
+        let (code, remark) = (request.code, &*fault.remark);
+        tracing::warn!(code, remark, %from, held_back, "a request was refused");
+    }
+}

@@ -1,0 +1,326 @@
+//! What a user must be allowed to do for a request to be served.
+//!
+//! Java: `DefaultAuthorizationContextBuilder`, and the annotations of the header classes. Differs from Java: what its table leaves
+//! out every user may do there; here it is for those who may do it to the cluster.
+
+use rocketry_protocol::{
+    RemotingCommand, RequestCode, body,
+    body::{
+        groups::{SubscriptionGroupConfig, SubscriptionGroupList},
+        heartbeat::HeartbeatData,
+        lock::LockBatchRequestBody,
+        pop::BatchAckMessageRequestBody,
+        topics::CreateTopicListRequestBody,
+    },
+};
+use serde::de::DeserializeOwned;
+
+use super::rules::{Actions, Kind};
+use crate::{
+    fault::Fault,
+    names::{DEFAULT_TOPIC, RETRY_PREFIX},
+};
+
+/// One thing to be allowed; any of the actions will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Need<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'a str,
+    pub(crate) actions: Actions,
+}
+
+/// Java's text for a name that is not there.
+const NULL: &str = "null";
+
+/// Hands everything that `request` needs to `check`, in Java's order, until one is refused.
+pub(crate) fn each(
+    request: &RemotingCommand,
+    cluster: &str,
+    check: &mut dyn FnMut(Need<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut ask = Ask { check };
+    let field = |name: &str| request.field(name).unwrap_or(NULL);
+    match request.request_code() {
+        RequestCode::SEND_MESSAGE => ask.publish(field("topic")),
+        RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => ask.publish(field("b")),
+        // Whoever got a request may answer it; what is stored elsewhere is a message like any other.
+        RequestCode::SEND_REPLY_MESSAGE => ask.reply(field("topic"), cluster),
+        RequestCode::SEND_REPLY_MESSAGE_V2 => ask.reply(field("b"), cluster),
+        RequestCode::RECALL_MESSAGE => ask.topic(field("topic"), Actions::PUB),
+        RequestCode::END_TRANSACTION => match request.field("topic") {
+            Some(topic) if !topic.trim().is_empty() => ask.topic(topic, Actions::PUB),
+            _ => Ok(()),
+        },
+
+        RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
+            ask.topic_or_retry(field("topic"), Actions::SUB)?;
+            ask.group(field("consumerGroup"), Actions::SUB)
+        }
+        RequestCode::CONSUMER_SEND_MSG_BACK => ask.group(field("group"), Actions::SUB),
+        RequestCode::QUERY_MESSAGE => ask.topic(field("topic"), Actions::SUB.or(Actions::GET)),
+        // Older clients name no topic; `Guard::may_see` looks at the message itself.
+        RequestCode::VIEW_MESSAGE_BY_ID => match request.field("topic") {
+            Some(topic) => ask.topic_or_retry(topic, Actions::GET),
+            None => Ok(()),
+        },
+        RequestCode::HEART_BEAT => ask.heartbeat(request),
+        RequestCode::UNREGISTER_CLIENT => match request.field("consumerGroup") {
+            Some(group) if !group.trim().is_empty() => ask.group(group, Actions::SUB),
+            _ => Ok(()),
+        },
+        RequestCode::GET_CONSUMER_LIST_BY_GROUP => {
+            ask.group(field("consumerGroup"), Actions::SUB.or(Actions::GET))
+        }
+        RequestCode::QUERY_CONSUMER_OFFSET => ask.offset(request, Actions::SUB.or(Actions::GET)),
+        RequestCode::UPDATE_CONSUMER_OFFSET => {
+            ask.offset(request, Actions::SUB.or(Actions::UPDATE))
+        }
+        RequestCode::LOCK_BATCH_MQ | RequestCode::UNLOCK_BATCH_MQ => ask.locks(request),
+        RequestCode::BATCH_ACK_MESSAGE => ask.acks(request),
+
+        RequestCode::UPDATE_AND_CREATE_TOPIC_LIST => {
+            let list: CreateTopicListRequestBody = read(request)?;
+            list.topic_config_list
+                .iter()
+                .try_for_each(|topic| ask.topic(&topic.topic_name, Actions::CREATE))
+        }
+        RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => {
+            let group: SubscriptionGroupConfig = read(request)?;
+            ask.group(&group.group_name, Actions::CREATE.or(Actions::UPDATE))
+        }
+        RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
+            let list: SubscriptionGroupList = read(request)?;
+            list.group_config_list.iter().try_for_each(|group| {
+                ask.group(&group.group_name, Actions::CREATE.or(Actions::UPDATE))
+            })
+        }
+
+        RequestCode::GET_ROUTEINFO_BY_TOPIC => match field("topic") {
+            // Producers of a topic that is yet to be created ask for it; it says where brokers are, and nothing else.
+            DEFAULT_TOPIC => Ok(()),
+            topic if topic.starts_with(RETRY_PREFIX) => {
+                ask.group(topic, Actions::SUB.or(Actions::GET))
+            }
+            topic => ask.topic(topic, Actions::PUB.or(Actions::SUB).or(Actions::GET)),
+        },
+        // What every client may ask: whether its filter compiles, where brokers are, which queues are its own.
+        RequestCode::CHECK_CLIENT_CONFIG
+        | RequestCode::GET_BROKER_CLUSTER_INFO
+        | RequestCode::QUERY_ASSIGNMENT => Ok(()),
+        code => ask.annotated(request, code, cluster),
+    }
+}
+
+struct Ask<'c> {
+    check: &'c mut dyn FnMut(Need<'_>) -> Result<(), Fault>,
+}
+
+impl Ask<'_> {
+    fn one(&mut self, kind: Kind, name: &str, actions: Actions) -> Result<(), Fault> {
+        (self.check)(Need {
+            kind,
+            name,
+            actions,
+        })
+    }
+
+    fn topic(&mut self, name: &str, actions: Actions) -> Result<(), Fault> {
+        self.one(Kind::Topic, name, actions)
+    }
+
+    /// Java: `Resource.ofGroup`.
+    fn group(&mut self, name: &str, actions: Actions) -> Result<(), Fault> {
+        let name = name.strip_prefix(RETRY_PREFIX).unwrap_or(name);
+        self.one(Kind::Group, name, actions)
+    }
+
+    /// Retry topics belong to their group, which is asked for beside it.
+    fn topic_or_retry(&mut self, name: &str, actions: Actions) -> Result<(), Fault> {
+        if name.starts_with(RETRY_PREFIX) {
+            return Ok(());
+        }
+        self.topic(name, actions)
+    }
+
+    fn publish(&mut self, topic: &str) -> Result<(), Fault> {
+        if topic.starts_with(RETRY_PREFIX) {
+            return self.group(topic, Actions::SUB);
+        }
+        self.topic(topic, Actions::PUB)
+    }
+
+    fn reply(&mut self, topic: &str, cluster: &str) -> Result<(), Fault> {
+        if topic == rocketry_protocol::reply_topic(cluster) {
+            return Ok(());
+        }
+        self.publish(topic)
+    }
+
+    fn heartbeat(&mut self, request: &RemotingCommand) -> Result<(), Fault> {
+        let data: HeartbeatData = read(request)?;
+        for consumer in &data.consumer_data_set {
+            self.group(&consumer.group_name, Actions::SUB)?;
+            for subscription in &consumer.subscription_data_set {
+                self.topic_or_retry(&subscription.topic, Actions::SUB)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn offset(&mut self, request: &RemotingCommand, actions: Actions) -> Result<(), Fault> {
+        self.topic_or_retry(request.field("topic").unwrap_or(NULL), actions)?;
+        self.group(request.field("consumerGroup").unwrap_or(NULL), actions)
+    }
+
+    fn locks(&mut self, request: &RemotingCommand) -> Result<(), Fault> {
+        let body: LockBatchRequestBody = read(request)?;
+        self.group(&body.consumer_group, Actions::SUB)?;
+        body.mq_set
+            .iter()
+            .try_for_each(|queue| self.topic_or_retry(&queue.topic, Actions::SUB))
+    }
+
+    fn acks(&mut self, request: &RemotingCommand) -> Result<(), Fault> {
+        let body: BatchAckMessageRequestBody = read(request)?;
+        body.acks.iter().try_for_each(|ack| {
+            self.group(&ack.consumer_group, Actions::SUB)?;
+            self.topic_or_retry(&ack.topic, Actions::SUB)
+        })
+    }
+
+    /// What Java declares at the header class, or the cluster.
+    fn annotated(
+        &mut self,
+        request: &RemotingCommand,
+        code: RequestCode,
+        cluster: &str,
+    ) -> Result<(), Fault> {
+        let (actions, fields) = table(code);
+        let mut found = false;
+        for &(kind, field) in fields {
+            let Some(value) = request.field(field) else {
+                continue;
+            };
+            let separator = match field {
+                "filterGroups" => Some(','),
+                "topicList" => Some(';'),
+                _ => None,
+            };
+            for name in value.split(|c| Some(c) == separator) {
+                found = true;
+                match kind {
+                    Kind::Group => self.group(name, actions)?,
+                    Kind::Topic if name.starts_with(RETRY_PREFIX) => self.group(name, actions)?,
+                    kind => self.one(kind, name, actions)?,
+                }
+            }
+        }
+        if found {
+            return Ok(());
+        }
+        self.one(Kind::Cluster, cluster, actions)
+    }
+}
+
+type Named = &'static [(Kind, &'static str)];
+
+/// Action and the fields that name resources; without one of them the whole cluster is meant.
+fn table(code: RequestCode) -> (Actions, Named) {
+    const TOPIC: (Kind, &str) = (Kind::Topic, "topic");
+    const GROUP: (Kind, &str) = (Kind::Group, "group");
+    const CONSUMER: (Kind, &str) = (Kind::Group, "consumerGroup");
+    const CLUSTER: (Kind, &str) = (Kind::Cluster, "clusterName");
+    match code {
+        RequestCode::POP_MESSAGE
+        | RequestCode::ACK_MESSAGE
+        | RequestCode::PEEK_MESSAGE
+        | RequestCode::CHANGE_MESSAGE_INVISIBLETIME
+        | RequestCode::NOTIFICATION
+        | RequestCode::POP_LITE_MESSAGE
+        | RequestCode::CONSUME_MESSAGE_DIRECTLY => (Actions::SUB, &[CONSUMER, TOPIC]),
+
+        RequestCode::POLLING_INFO | RequestCode::QUERY_CONSUME_QUEUE => {
+            (Actions::GET, &[CONSUMER, TOPIC])
+        }
+        RequestCode::GET_CONSUME_STATS => {
+            (Actions::GET, &[CONSUMER, TOPIC, (Kind::Topic, "topicList")])
+        }
+        RequestCode::GET_CONSUMER_CONNECTION_LIST | RequestCode::GET_CONSUMER_RUNNING_INFO => {
+            (Actions::GET, &[CONSUMER])
+        }
+        RequestCode::SEARCH_OFFSET_BY_TIMESTAMP
+        | RequestCode::GET_MAX_OFFSET
+        | RequestCode::GET_MIN_OFFSET
+        | RequestCode::GET_EARLIEST_MSG_STORETIME
+        | RequestCode::GET_TOPIC_STATS_INFO
+        | RequestCode::GET_TOPIC_CONFIG
+        | RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => (Actions::GET, &[TOPIC]),
+        RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG | RequestCode::QUERY_TOPICS_BY_CONSUMER => {
+            (Actions::GET, &[GROUP])
+        }
+        RequestCode::QUERY_CONSUME_TIME_SPAN
+        | RequestCode::QUERY_SUBSCRIPTION_BY_CONSUMER
+        | RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => (Actions::GET, &[TOPIC, GROUP]),
+        RequestCode::QUERY_CORRECTION_OFFSET => (
+            Actions::GET,
+            &[
+                (Kind::Group, "filterGroups"),
+                (Kind::Group, "compareGroup"),
+                TOPIC,
+            ],
+        ),
+
+        RequestCode::UPDATE_AND_CREATE_TOPIC => (Actions::CREATE, &[TOPIC]),
+        RequestCode::DELETE_TOPIC_IN_BROKER => (Actions::DELETE, &[TOPIC]),
+        RequestCode::DELETE_SUBSCRIPTIONGROUP => (Actions::DELETE, &[(Kind::Group, "groupName")]),
+        RequestCode::INVOKE_BROKER_TO_RESET_OFFSET
+        | RequestCode::UPDATE_AND_GET_GROUP_FORBIDDEN => (Actions::UPDATE, &[GROUP, TOPIC]),
+        RequestCode::CLONE_GROUP_OFFSET => (Actions::UPDATE, &[(Kind::Group, "destGroup"), TOPIC]),
+        RequestCode::RESUME_CHECK_HALF_MESSAGE => (Actions::UPDATE, &[TOPIC]),
+
+        RequestCode::REGISTER_BROKER
+        | RequestCode::UNREGISTER_BROKER
+        | RequestCode::BROKER_HEARTBEAT
+        | RequestCode::DELETE_TOPIC_IN_NAMESRV => (Actions::UPDATE, &[CLUSTER]),
+        RequestCode::QUERY_DATA_VERSION | RequestCode::GET_BROKER_MEMBER_GROUP => {
+            (Actions::GET, &[CLUSTER])
+        }
+
+        RequestCode::GET_ALL_TOPIC_CONFIG
+        | RequestCode::GET_BROKER_CONFIG
+        | RequestCode::GET_BROKER_RUNTIME_INFO
+        | RequestCode::GET_ALL_CONSUMER_OFFSET
+        | RequestCode::GET_ALL_DELAY_OFFSET
+        | RequestCode::GET_TIMER_CHECK_POINT
+        | RequestCode::GET_TIMER_METRICS
+        | RequestCode::GET_KV_CONFIG
+        | RequestCode::GET_KVLIST_BY_NAMESPACE
+        | RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG
+        | RequestCode::GET_PRODUCER_CONNECTION_LIST
+        | RequestCode::GET_ALL_PRODUCER_INFO
+        | RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER
+        | RequestCode::GET_TOPICS_BY_CLUSTER
+        | RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_NS
+        | RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER
+        | RequestCode::GET_UNIT_TOPIC_LIST
+        | RequestCode::GET_HAS_UNIT_SUB_TOPIC_LIST
+        | RequestCode::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST
+        | RequestCode::VIEW_BROKER_STATS_DATA
+        | RequestCode::GET_BROKER_CONSUME_STATS
+        | RequestCode::GET_NAMESRV_CONFIG
+        | RequestCode::GET_ALL_MESSAGE_REQUEST_MODE
+        | RequestCode::AUTH_GET_USER
+        | RequestCode::AUTH_LIST_USER
+        | RequestCode::AUTH_GET_ACL
+        | RequestCode::AUTH_LIST_ACL => (Actions::GET, &[]),
+        _ => (Actions::UPDATE, &[]),
+    }
+}
+
+/// Java: an `AuthorizationException`, whatever was wrong.
+fn read<T: DeserializeOwned>(request: &RemotingCommand) -> Result<T, Fault> {
+    body::decode(&request.body).map_err(|_| super::refused("parse authorization context error."))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,562 @@
+//! Users, signatures and permissions, on both ports.
+
+use std::time::Duration;
+
+use rocketry_protocol::{
+    RemotingCommand, Request, RequestCode,
+    acl::{Credentials, sign},
+    body::{
+        self,
+        access::{AclInfo, PolicyEntryInfo, PolicyInfo, UserInfo},
+        heartbeat::MessageModel,
+    },
+    header::{
+        CreateAclRequest, CreateUserRequest, DeleteAclRequest, DeleteUserRequest, GetAclRequest,
+        GetRouteInfoRequest, GetUserRequest, ListAclRequest, ListUserRequest, SendMessageReply,
+        UpdateUserRequest, ViewMessageRequest,
+    },
+    id::parse_offset_msg_id,
+};
+use rocketry_server::{AccessOptions, DataDir, FirstUser, Role, Server, ServerConfig, ServerError};
+
+use crate::common::{Wire, beat, heartbeat, pull, request_to, send};
+
+const ROOT: (&str, &str) = ("root", "root-secret");
+
+fn secured() -> ServerConfig {
+    let mut access = AccessOptions::default();
+    access.first_user = FirstUser::Named {
+        name: ROOT.0.to_owned(),
+        secret: ROOT.1.to_owned(),
+    };
+    let mut config = ServerConfig::temp();
+    config.access = Some(access);
+    config
+}
+
+fn signed(mut command: RemotingCommand, (name, secret): (&str, &str)) -> RemotingCommand {
+    sign(
+        &mut command,
+        &Credentials {
+            access_key: name.to_owned(),
+            secret_key: secret.to_owned(),
+            security_token: None,
+        },
+    );
+    command
+}
+
+/// Code and remark.
+fn told(response: &RemotingCommand) -> (i32, &str) {
+    (
+        response.code,
+        response.remark.as_deref().unwrap_or_default(),
+    )
+}
+
+/// A secured server, and who may speak to it.
+struct Secured(Wire);
+
+impl Secured {
+    async fn start() -> Self {
+        Self(Wire::with(secured()).await)
+    }
+
+    async fn ask(&self, command: RemotingCommand, user: (&str, &str)) -> RemotingCommand {
+        self.0.broker(signed(command, user)).await
+    }
+
+    async fn root<R: Request>(&self, request: &R, text: Option<Vec<u8>>) -> RemotingCommand {
+        let command = RemotingCommand::request(request).with_body(text.unwrap_or_default());
+        self.ask(command, ROOT).await
+    }
+
+    async fn add_user(&self, (name, secret): (&str, &str)) {
+        let user = UserInfo {
+            password: Some(secret.to_owned()),
+            ..UserInfo::default()
+        };
+        let request = CreateUserRequest {
+            username: Some(name),
+        };
+        let text = body::encode(&user).unwrap().to_vec();
+        assert_eq!(told(&self.root(&request, Some(text)).await), (0, ""));
+    }
+
+    async fn allow(&self, name: &str, resources: &[(&str, &str)]) {
+        self.rule(name, resources, "Allow").await;
+    }
+
+    async fn rule(&self, name: &str, resources: &[(&str, &str)], decision: &str) {
+        let entries = resources.iter().map(|(resource, actions)| PolicyEntryInfo {
+            actions: actions.split(',').map(str::to_owned).collect(),
+            decision: Some(decision.to_owned()),
+            resource: (*resource).to_owned(),
+            source_ips: None,
+        });
+        let acl = AclInfo {
+            policies: vec![PolicyInfo {
+                entries: entries.collect(),
+                policy_type: None,
+            }],
+            subject: format!("User:{name}"),
+        };
+        let request = CreateAclRequest {
+            subject: Some(&acl.subject),
+        };
+        let text = body::encode(&acl).unwrap().to_vec();
+        assert_eq!(told(&self.root(&request, Some(text)).await), (0, ""));
+    }
+}
+
+fn put(topic: &str) -> RemotingCommand {
+    send(&request_to(topic), "body")
+}
+
+#[tokio::test]
+async fn only_signatures_of_known_users_are_let_in_on_both_ports() {
+    let server = Secured::start().await;
+    server.add_user(("alice", "alice-secret")).await;
+    let change = UserInfo {
+        user_status: Some("disable".to_owned()),
+        ..UserInfo::default()
+    };
+    let request = UpdateUserRequest {
+        username: Some("alice"),
+    };
+    let text = body::encode(&change).unwrap().to_vec();
+    server.root(&request, Some(text)).await;
+
+    let route = RemotingCommand::request(&GetRouteInfoRequest {
+        topic: "TBW102",
+        ..GetRouteInfoRequest::default()
+    });
+    let mut tampered = signed(put("t"), ROOT);
+    tampered.body = "other".into();
+    for (request, remark) in [
+        (put("t"), "username cannot be null."),
+        (
+            put("t").with_field("AccessKey", ""),
+            "username cannot be null.",
+        ),
+        (
+            put("t").with_field("AccessKey", "root"),
+            "check signature failed.",
+        ),
+        (
+            put("t")
+                .with_field("AccessKey", "root")
+                .with_field("Signature", &"A".repeat(1 << 20)),
+            "check signature failed.",
+        ),
+        (
+            signed(put("t"), ("root", "wrong")),
+            "check signature failed.",
+        ),
+        (tampered, "check signature failed."),
+        (
+            signed(put("t"), ("nobody", "x")),
+            "User:nobody is not found.",
+        ),
+        (
+            signed(put("t"), ("alice", "alice-secret")),
+            "User:alice is disabled.",
+        ),
+        (
+            signed(put("t"), ("alice", "wrong")),
+            "User:alice is disabled.",
+        ),
+    ] {
+        assert_eq!(told(&server.0.broker(request).await), (16, remark));
+    }
+    let strangers = server.0.namesrv(route.clone()).await;
+    assert_eq!(told(&strangers), (16, "username cannot be null."));
+    let own = server.0.namesrv(signed(route, ROOT)).await;
+    assert_eq!(told(&own), (0, ""));
+    assert_eq!(server.ask(put("t"), ROOT).await.code, 0);
+    // Nothing of what was refused is stored.
+    let stored = server.ask(RemotingCommand::request(&pull("t", 0, 0)), ROOT);
+    assert_eq!(stored.await.field("maxOffset"), Some("1"));
+}
+
+#[tokio::test]
+async fn users_do_what_their_rules_allow() {
+    let server = Secured::start().await;
+    let alice = ("alice", "alice-secret");
+    server.add_user(alice).await;
+    let refused = |what: &str, why: &str| {
+        format!("User:alice has no permission to access {what} from 127.0.0.1, {why}")
+    };
+    let nothing = server.ask(put("orders"), alice).await;
+    let no_rule = refused("Topic:orders", "no matched policies.");
+    assert_eq!(told(&nothing), (16, &*no_rule));
+
+    server
+        .allow("alice", &[("Topic:ord*", "Pub"), ("Group:CG", "Sub")])
+        .await;
+    server
+        .rule("alice", &[("Topic:ordinary", "All")], "Deny")
+        .await;
+    assert_eq!(server.ask(put("orders"), alice).await.code, 0);
+    let denied = refused("Topic:ordinary", "the decision is deny.");
+    assert_eq!(
+        told(&server.ask(put("ordinary"), alice).await),
+        (16, &*denied)
+    );
+    // To send is not to read.
+    let read = RemotingCommand::request(&pull("orders", 0, 0));
+    assert_eq!(
+        told(&server.ask(read.clone(), alice).await),
+        (16, &*no_rule)
+    );
+    let group = || {
+        let data = heartbeat("c", "CG", MessageModel::Clustering, &["orders"]);
+        beat(&data)
+    };
+    assert_eq!(server.ask(group(), alice).await.code, 16);
+    server.allow("alice", &[("Topic:ord*", "Pub,Sub")]).await;
+    assert_eq!(server.ask(group(), alice).await.code, 0);
+    assert_eq!(server.ask(read, alice).await.code, 0);
+    let other = beat(&heartbeat(
+        "c",
+        "Other",
+        MessageModel::Clustering,
+        &["orders"],
+    ));
+    assert_eq!(
+        told(&server.ask(other, alice).await),
+        (16, &*refused("Group:Other", "no matched policies."))
+    );
+
+    // Rules go at once.
+    let request = DeleteAclRequest {
+        subject: Some("User:alice"),
+        ..DeleteAclRequest::default()
+    };
+    assert_eq!(server.root(&request, None).await.code, 0);
+    assert_eq!(server.ask(put("orders"), alice).await.code, 16);
+    let request = DeleteUserRequest {
+        username: Some("alice"),
+    };
+    assert_eq!(server.root(&request, None).await.code, 0);
+    assert_eq!(
+        told(&server.ask(put("orders"), alice).await).1,
+        "User:alice is not found."
+    );
+}
+
+/// S-075: what the cluster's owner may do is closed to users, the configuration above all.
+#[tokio::test]
+async fn s075_settings_and_users_are_for_those_who_may_change_the_cluster() {
+    let server = Secured::start().await;
+    let alice = ("alice", "alice-secret");
+    server.add_user(alice).await;
+    server
+        .allow("alice", &[("Topic:*", "All"), ("Group:*", "All")])
+        .await;
+    let bare = |code| RemotingCommand::bare_request(code).with_field("x", "y");
+    for (code, text) in [
+        (RequestCode::UPDATE_BROKER_CONFIG, "brokerPermission=4"),
+        (RequestCode::GET_BROKER_CONFIG, ""),
+        (RequestCode::AUTH_LIST_USER, ""),
+        (RequestCode::AUTH_CREATE_USER, "{}"),
+        (RequestCode::AUTH_CREATE_ACL, "{}"),
+        (RequestCode::DELETE_EXPIRED_COMMITLOG, ""),
+        (RequestCode(9999), ""),
+    ] {
+        let request = bare(code).with_body(text);
+        let response = server.ask(request, alice).await;
+        assert_eq!(
+            told(&response),
+            (
+                16,
+                "User:alice has no permission to access Cluster:DefaultCluster from 127.0.0.1, no matched policies."
+            ),
+            "{code}"
+        );
+    }
+    for code in [
+        RequestCode::UPDATE_NAMESRV_CONFIG,
+        RequestCode::REGISTER_BROKER,
+        RequestCode::WIPE_WRITE_PERM_OF_BROKER,
+        RequestCode::PUT_KV_CONFIG,
+    ] {
+        let response = server.0.namesrv(signed(bare(code), alice)).await;
+        assert_eq!(response.code, 16, "{code}");
+    }
+    let change = bare(RequestCode::UPDATE_BROKER_CONFIG).with_body("brokerPermission=4");
+    assert_eq!(server.ask(change, ROOT).await.code, 0);
+
+    // A user who manages others makes no super users, changes none, and sees no secret.
+    server.allow("alice", &[("Cluster:*", "All")]).await;
+    let user = |kind: &str| {
+        body::encode(&UserInfo {
+            password: Some("x".to_owned()),
+            user_type: Some(kind.to_owned()),
+            ..UserInfo::default()
+        })
+        .unwrap()
+    };
+    let make = |name, kind: &str| {
+        RemotingCommand::request(&CreateUserRequest {
+            username: Some(name),
+        })
+        .with_body(user(kind))
+    };
+    let refused = server.ask(make("eve", "Super"), alice).await;
+    assert_eq!(
+        told(&refused),
+        (1, "The super user can only be create by super user")
+    );
+    assert_eq!(server.ask(make("eve", "Normal"), alice).await.code, 0);
+    let only_super = "The super user can only be update by super user";
+    let change = |name, kind: &str| {
+        RemotingCommand::request(&UpdateUserRequest {
+            username: Some(name),
+        })
+        .with_body(user(kind))
+    };
+    let to_super = server.ask(change("eve", "Super"), alice).await;
+    assert_eq!(told(&to_super), (1, only_super));
+    let secret_of_root = server.ask(change("root", "Normal"), alice).await;
+    assert_eq!(told(&secret_of_root), (16, only_super));
+    let delete = RemotingCommand::request(&DeleteUserRequest {
+        username: Some("root"),
+    });
+    assert_eq!(told(&server.ask(delete, alice).await), (16, only_super));
+    let list = RemotingCommand::request(&ListUserRequest { filter: None });
+    for (asker, expected) in [(alice, None), (ROOT, Some("root-secret"))] {
+        let reply = server.ask(list.clone(), asker).await;
+        let users: Vec<UserInfo> = body::decode(&reply.body).unwrap();
+        let root = users.iter().find(|user| user.username == "root").unwrap();
+        assert_eq!(root.password.as_deref(), expected, "{asker:?}");
+        let get = RemotingCommand::request(&GetUserRequest {
+            username: Some("root"),
+        });
+        let reply = server.ask(get, asker).await;
+        let root: UserInfo = body::decode(&reply.body).unwrap();
+        assert_eq!(root.password.as_deref(), expected, "{asker:?}");
+    }
+}
+
+/// The place of a message says nothing of its topic: it is looked at before it is given away.
+#[tokio::test]
+async fn a_message_is_found_by_its_place_only_by_who_may_see_its_topic() {
+    let server = Secured::start().await;
+    let alice = ("alice", "alice-secret");
+    server.add_user(alice).await;
+    server.allow("alice", &[("Topic:open", "Pub,Get")]).await;
+    let place = |response: RemotingCommand| {
+        let reply: SendMessageReply = response.header().unwrap();
+        parse_offset_msg_id(&reply.msg_id).unwrap().1
+    };
+    let open = place(server.ask(put("open"), alice).await);
+    let secret = place(server.ask(put("secret"), ROOT).await);
+    let mut delayed = request_to("secret");
+    delayed.properties = "DELAY\u{1}18\u{2}";
+    let delayed = place(server.ask(send(&delayed, "later"), ROOT).await);
+    for topic in [Some("open"), None] {
+        let view = |offset| {
+            RemotingCommand::request(&ViewMessageRequest {
+                offset,
+                topic,
+                broker_name: None,
+            })
+        };
+        assert_eq!(server.ask(view(open), alice).await.code, 0, "{topic:?}");
+        for hidden in [secret, delayed] {
+            let response = server.ask(view(hidden), alice).await;
+            assert_eq!(
+                told(&response),
+                (
+                    16,
+                    "User:alice has no permission to access Topic:secret from 127.0.0.1, no matched policies."
+                ),
+                "{topic:?}"
+            );
+            assert!(response.body.is_empty());
+            assert_eq!(server.ask(view(hidden), ROOT).await.code, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_about_users_are_javas() {
+    let server = Secured::start().await;
+    let none = server
+        .root(
+            &GetUserRequest {
+                username: Some("x"),
+            },
+            None,
+        )
+        .await;
+    assert_eq!((told(&none), none.body.len()), ((0, ""), 0));
+    let blank = server.root(&GetUserRequest { username: None }, None).await;
+    assert_eq!(told(&blank), (29, "The username is blank"));
+    let blank = CreateUserRequest { username: Some("") };
+    let blank = server.root(&blank, Some(b"{}".to_vec())).await;
+    assert_eq!(told(&blank), (29, "The username is blank"));
+    server.add_user(("alice", "s")).await;
+    server.allow("alice", &[("topic:t", "pub")]).await;
+    let get = GetAclRequest {
+        subject: Some("User:alice"),
+    };
+    let acl = server.root(&get, None).await;
+    assert_eq!(
+        std::str::from_utf8(&acl.body).unwrap(),
+        r#"{"policies":[{"entries":[{"actions":["Pub"],"decision":"Allow","resource":"Topic:t"}],"policyType":"Custom"}],"subject":"User:alice"}"#
+    );
+    let list = ListAclRequest {
+        subject_filter: Some("bob"),
+        resource_filter: None,
+    };
+    let nothing = server.root(&list, None).await;
+    assert_eq!((nothing.code, nothing.body.len()), (0, 0));
+    let list = ListUserRequest {
+        filter: Some("ali"),
+    };
+    let users = server.root(&list, None).await;
+    assert_eq!(
+        std::str::from_utf8(&users.body).unwrap(),
+        r#"[{"password":"s","userStatus":"enable","userType":"Normal","username":"alice"}]"#
+    );
+    let empty = server.root(
+        &CreateAclRequest {
+            subject: Some("User:alice"),
+        },
+        Some(b"{\"policies\":[]}".to_vec()),
+    );
+    assert_eq!(told(&empty.await), (1, "The body of acl is null"));
+}
+
+#[tokio::test]
+async fn lists_of_codes_open_doors() {
+    let mut config = secured();
+    let access = config.access.as_mut().unwrap();
+    access.open_codes = vec![RequestCode::GET_BROKER_CLUSTER_INFO.0];
+    access.unchecked_codes = vec![RequestCode::SEND_MESSAGE_V2.0];
+    let server = Secured(Wire::with(config).await);
+    let cluster = RemotingCommand::bare_request(RequestCode::GET_BROKER_CLUSTER_INFO);
+    assert_eq!(server.0.namesrv(cluster).await.code, 0);
+    server.add_user(("alice", "s")).await;
+    assert_eq!(server.ask(put("t"), ("alice", "s")).await.code, 0);
+    let read = RemotingCommand::request(&pull("t", 0, 0));
+    assert_eq!(server.ask(read, ("alice", "s")).await.code, 16);
+
+    let mut config = secured();
+    let access = config.access.as_mut().unwrap();
+    access.open_codes = vec![3001];
+    access.unchecked_codes = vec![3007];
+    let ServerError::Config { faults } = Server::start(config).await.unwrap_err() else {
+        panic!("not a configuration error");
+    };
+    assert_eq!(faults.len(), 2, "{faults:?}");
+
+    let mut config = secured();
+    config.access.as_mut().unwrap().permissions = false;
+    let server = Secured(Wire::with(config).await);
+    server.add_user(("alice", "s")).await;
+    assert_eq!(server.ask(put("t"), ("alice", "s")).await.code, 0);
+    assert_eq!(server.ask(put("t"), ("alice", "x")).await.code, 16);
+}
+
+#[tokio::test]
+async fn users_can_be_made_before_they_are_asked_for_and_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig::temp();
+    config.data_dir = DataDir::Path(dir.path().to_owned());
+    let open = Wire::with(config.clone()).await;
+    let user = br#"{"password":"s","userType":"Super"}"#.to_vec();
+    let make = RemotingCommand::request(&CreateUserRequest {
+        username: Some("first"),
+    });
+    assert_eq!(open.broker(make.with_body(user)).await.code, 0);
+    // Nobody proved who they are: no secret is told.
+    let list = RemotingCommand::request(&ListUserRequest { filter: None });
+    for request in [list.clone(), signed(list, ("first", "s"))] {
+        let reply = open.broker(request).await;
+        assert_eq!(
+            std::str::from_utf8(&reply.body).unwrap(),
+            r#"[{"userStatus":"enable","userType":"Super","username":"first"}]"#
+        );
+    }
+    open.server.shutdown(Duration::from_secs(10)).await.unwrap();
+
+    config.access = Some(AccessOptions::default());
+    let closed = Wire::with(config.clone()).await;
+    assert_eq!(closed.server.first_user(), None, "there is one already");
+    assert_eq!(closed.broker(put("t")).await.code, 16);
+    assert_eq!(
+        closed.broker(signed(put("t"), ("first", "s"))).await.code,
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_first_user_is_made_up_where_there_is_none() {
+    let mut config = ServerConfig::temp();
+    config.access = Some(AccessOptions::default());
+    let wire = Wire::with(config).await;
+    let made = wire.server.first_user().unwrap().clone();
+    assert_eq!(made.name, "admin");
+    let file = made.secret_file.unwrap();
+    assert!(file.starts_with(wire.server.data_dir()));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let secret = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(secret.len(), 32);
+    assert_eq!(
+        wire.broker(signed(put("t"), ("admin", &secret))).await.code,
+        0
+    );
+}
+
+#[tokio::test]
+async fn listening_elsewhere_takes_users_or_a_word() {
+    let elsewhere = || {
+        let mut config = ServerConfig::temp();
+        config.host = "0.0.0.0".parse().unwrap();
+        config
+    };
+    let error = Server::start(elsewhere()).await.unwrap_err().to_string();
+    for word in ["0.0.0.0", "--allow-anonymous", "--auth"] {
+        assert!(error.contains(word), "{error}");
+    }
+    let mut config = elsewhere();
+    config.allow_anonymous = true;
+    config.check().unwrap();
+    let mut config = elsewhere();
+    config.access = Some(AccessOptions::default());
+    let server = Server::start(config).await.unwrap();
+    server.shutdown(Duration::from_secs(10)).await.unwrap();
+}
+
+/// A name server alone has users of its own, made over its port.
+#[tokio::test]
+async fn a_name_server_alone_has_users_of_its_own() {
+    let mut config = secured();
+    config.role = Role::NameServer;
+    let server = Secured(Wire::with(config).await);
+    let route = RemotingCommand::request(&GetRouteInfoRequest {
+        topic: "t",
+        ..GetRouteInfoRequest::default()
+    });
+    let ask = async |command, user| server.0.namesrv(signed(command, user)).await;
+    let alice = ("alice", "s");
+    assert_eq!(ask(route.clone(), alice).await.code, 16);
+    let make = RemotingCommand::request(&CreateUserRequest {
+        username: Some("alice"),
+    });
+    let made = ask(make.with_body(r#"{"password":"s"}"#), ROOT).await;
+    assert_eq!(told(&made), (0, ""));
+    assert_eq!(
+        told(&ask(route.clone(), alice).await).1,
+        "User:alice has no permission to access Topic:t from 127.0.0.1, no matched policies."
+    );
+    assert_eq!(ask(route, ROOT).await.code, 17);
+}

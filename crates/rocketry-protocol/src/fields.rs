@@ -364,7 +364,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// One of 64 bits, chosen by length, first, middle and last byte. One-letter keys of a send header get a bit each.
-fn fingerprint(key: &[u8]) -> u64 {
+pub(crate) fn fingerprint(key: &[u8]) -> u64 {
     let byte = |at: usize| u32::from(key.get(at).copied().unwrap_or_default());
     let last = key.len().saturating_sub(1);
     let mixed = byte(0)

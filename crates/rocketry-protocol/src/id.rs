@@ -100,11 +100,53 @@ impl std::fmt::Display for UniqueId {
 
 /// Offset message id: store host and commit log offset, 32 (IPv4) or 56 (IPv6) hex digits.
 pub fn offset_msg_id(store_host: SocketAddr, commit_log_offset: i64) -> String {
-    let mut id = String::with_capacity(if store_host.is_ipv4() { 32 } else { 56 });
-    push_ip(store_host.ip().to_canonical(), &mut id);
-    push_hex(&u32::from(store_host.port()).to_be_bytes(), &mut id);
-    push_hex(&commit_log_offset.to_be_bytes(), &mut id);
-    id
+    OffsetMsgId::new(store_host, commit_log_offset)
+        .as_str()
+        .to_owned()
+}
+
+/// An [`offset_msg_id`] that allocates nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct OffsetMsgId {
+    digits: [u8; 56],
+    len: usize,
+}
+
+impl OffsetMsgId {
+    /// The id of the message that `store_host` keeps at `commit_log_offset`.
+    pub fn new(store_host: SocketAddr, commit_log_offset: i64) -> Self {
+        let mut bytes = [0; 28];
+        let ip_bytes = match store_host.ip().to_canonical() {
+            IpAddr::V4(ip) => fill(&mut bytes, 0, &ip.octets()),
+            IpAddr::V6(ip) => fill(&mut bytes, 0, &ip.octets()),
+        };
+        let port = u32::from(store_host.port()).to_be_bytes();
+        let len = fill(&mut bytes, ip_bytes, &port);
+        let len = fill(&mut bytes, len, &commit_log_offset.to_be_bytes());
+        let mut digits = [0; 56];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
+        }
+        Self {
+            digits,
+            len: len * 2,
+        }
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        let digits = self.digits.get(..self.len).unwrap_or_default();
+        std::str::from_utf8(digits).unwrap_or_default()
+    }
+}
+
+/// Copies `part` to `at` and returns where it ends.
+fn fill(bytes: &mut [u8], at: usize, part: &[u8]) -> usize {
+    let end = at + part.len();
+    if let Some(place) = bytes.get_mut(at..end) {
+        place.copy_from_slice(part);
+    }
+    end
 }
 
 /// Reads an offset message id; lower case is accepted. A unique id of an IPv4 producer has the same length and may read as well,
@@ -206,16 +248,17 @@ fn push_ip(ip: IpAddr, out: &mut String) {
 }
 
 fn push_hex(bytes: &[u8], out: &mut String) {
-    let digit = |nibble: u8| {
-        char::from(if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'A' + nibble - 10
-        })
-    };
     for byte in bytes {
-        out.push(digit(byte >> 4));
-        out.push(digit(byte & 0xf));
+        out.push(char::from(hex_digit(byte >> 4)));
+        out.push(char::from(hex_digit(byte & 0xf)));
+    }
+}
+
+const fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 {
+        b'0' + nibble
+    } else {
+        b'A' + nibble - 10
     }
 }
 

@@ -5,6 +5,8 @@
 
 pub mod name;
 
+use crate::fields::fingerprint;
+
 /// Separates a name from its value.
 pub const NAME_VALUE_SEPARATOR: char = '\x01';
 /// Closes a pair.
@@ -13,19 +15,33 @@ pub const PROPERTY_SEPARATOR: char = '\x02';
 pub const MAX_BYTES: usize = i16::MAX as usize;
 
 /// Properties in wire text form: every pair closed by `\x02`, no name twice, no empty name or value.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Properties {
     text: String,
+    /// A bit per name, see [`fingerprint`]: a clear bit proves that a name is not there, which is what most questions are answered with.
+    seen: u64,
 }
+
+impl PartialEq for Properties {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Properties {}
 
 impl Properties {
     /// Parses wire text with Java's tolerance: segments without name, value or separator are dropped, a later duplicate wins,
     /// the first `\x01` of a segment separates and the rest of it is the value. Java: `MessageDecoder.string2messageProperties`.
     pub fn parse(text: &str) -> Self {
-        if is_canonical(text) {
-            return Self {
-                text: text.to_owned(),
-            };
+        Self::parse_with_room(text, 0)
+    }
+    /// [`Properties::parse`] with room for that many bytes of properties that will be set.
+    pub fn parse_with_room(text: &str, room: usize) -> Self {
+        if let Some(seen) = seen_if_canonical(text) {
+            let mut own = String::with_capacity(text.len() + room);
+            own.push_str(text);
+            return Self { text: own, seen };
         }
         let mut pairs: Vec<(&str, &str, usize)> = pairs_of(text)
             .enumerate()
@@ -35,7 +51,8 @@ impl Properties {
         pairs.dedup_by(|later, first| later.0 == first.0);
         pairs.sort_unstable_by_key(|pair| pair.2);
         let mut properties = Self {
-            text: String::with_capacity(text.len() + 1),
+            text: String::with_capacity(text.len() + 1 + room),
+            seen: 0,
         };
         for (name, value, _) in pairs {
             properties.append(name, value);
@@ -50,6 +67,7 @@ impl Properties {
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             text: String::with_capacity(bytes),
+            seen: 0,
         }
     }
     /// The wire text, each pair closed by `\x02`.
@@ -62,7 +80,10 @@ impl Properties {
     }
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|pair| pair.0 == name).map(|pair| pair.1)
+        if self.is_new(name) {
+            return None;
+        }
+        value_of(&self.text, name)
     }
     /// Whether `name` is set.
     pub fn contains(&self, name: &str) -> bool {
@@ -86,8 +107,10 @@ impl Properties {
     pub fn expressible(name: &str, value: &str) -> bool {
         !name.is_empty()
             && !value.is_empty()
-            && !name.contains([NAME_VALUE_SEPARATOR, PROPERTY_SEPARATOR])
-            && !value.contains(PROPERTY_SEPARATOR)
+            && !name
+                .bytes()
+                .any(|byte| byte == ENDS_NAME || byte == ENDS_PAIR)
+            && !value.bytes().any(|byte| byte == ENDS_PAIR)
     }
     /// Removes `name`; returns whether it was there. Java: `MessageDecoder.deleteProperty`.
     pub fn remove(&mut self, name: &str) -> bool {
@@ -110,7 +133,13 @@ impl Properties {
         self.text.len()
     }
 
+    /// Whether `name` is certainly not there.
+    fn is_new(&self, name: &str) -> bool {
+        self.seen & fingerprint(name.as_bytes()) == 0
+    }
+
     fn append(&mut self, name: &str, value: &str) {
+        self.seen |= fingerprint(name.as_bytes());
         let needed = name.len() + value.len() + 2;
         // room for the usual tag, keys and message id, so that building a message allocates once
         self.text.reserve(if self.text.capacity() == 0 {
@@ -125,16 +154,21 @@ impl Properties {
     }
     /// Where the pair `name` lies, its closing separator included.
     fn span(&self, name: &str) -> Option<(usize, usize)> {
+        if self.is_new(name) {
+            return None;
+        }
+        let mut rest = self.text.as_bytes();
         let mut start = 0;
-        for pair in self.text.split_inclusive(PROPERTY_SEPARATOR) {
-            let end = start + pair.len();
+        while let Some(length) = position(rest, ENDS_PAIR) {
+            let (pair, after) = rest.split_at_checked(length + 1)?;
             if pair
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(NAME_VALUE_SEPARATOR))
+                .strip_prefix(name.as_bytes())
+                .is_some_and(|rest| rest.first() == Some(&ENDS_NAME))
             {
-                return Some((start, end));
+                return Some((start, start + pair.len()));
             }
-            start = end;
+            start += pair.len();
+            rest = after;
         }
         None
     }
@@ -159,34 +193,75 @@ impl std::fmt::Debug for Properties {
     }
 }
 
-fn pairs_of(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(PROPERTY_SEPARATOR)
-        .filter_map(|pair| pair.split_once(NAME_VALUE_SEPARATOR))
-        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+/// The first value of `name` in wire text.
+pub fn value_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    pairs_of(text)
+        .find(|pair| pair.0 == name)
+        .map(|pair| pair.1)
 }
 
-/// Whether `text` can be kept as it is. Answers no when there are more pairs than a message usually has, because the search for
-/// duplicates is quadratic.
-fn is_canonical(text: &str) -> bool {
-    const USUAL_PAIRS: usize = 24;
-    let mut names = [""; USUAL_PAIRS];
-    for (known, pair) in text.split_inclusive(PROPERTY_SEPARATOR).enumerate() {
-        let Some((name, value)) = pair
-            .strip_suffix(PROPERTY_SEPARATOR)
-            .and_then(|pair| pair.split_once(NAME_VALUE_SEPARATOR))
-        else {
-            return false;
-        };
-        let (seen, free) = names.split_at_mut(known);
-        let Some(slot) = free.first_mut() else {
-            return false;
-        };
-        if name.is_empty() || value.is_empty() || seen.contains(&name) {
-            return false;
+const ENDS_NAME: u8 = NAME_VALUE_SEPARATOR as u8;
+const ENDS_PAIR: u8 = PROPERTY_SEPARATOR as u8;
+
+/// Names and values in text order; what is no pair is left out.
+fn pairs_of(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        loop {
+            let text = rest?;
+            let (pair, after) = match position(text.as_bytes(), ENDS_PAIR) {
+                Some(end) => split_around(text, end)?,
+                None => (text, ""),
+            };
+            rest = (!after.is_empty()).then_some(after);
+            if let Some(end) = position(pair.as_bytes(), ENDS_NAME)
+                && let Some((name, value)) = split_around(pair, end)
+                && !name.is_empty()
+                && !value.is_empty()
+            {
+                return Some((name, value));
+            }
         }
-        *slot = name;
+    })
+}
+
+/// What lies before and behind the byte at `at`, a separator.
+fn split_around(text: &str, at: usize) -> Option<(&str, &str)> {
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// Names and values are short: a plain loop beats a search that is made for long texts.
+fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == wanted)
+}
+
+/// The bits of all names if `text` can be kept as it is. Answers no when there are more pairs than a message usually has, because
+/// the search for duplicates is quadratic.
+fn seen_if_canonical(text: &str) -> Option<u64> {
+    const USUAL_PAIRS: usize = 24;
+    let mut names: [&[u8]; USUAL_PAIRS] = [&[]; USUAL_PAIRS];
+    let mut seen = 0;
+    let mut rest = text.as_bytes();
+    let mut known = 0;
+    while !rest.is_empty() {
+        let end = position(rest, ENDS_PAIR)?;
+        let (pair, after) = rest.split_at_checked(end)?;
+        let (name, value) = pair.split_at_checked(position(pair, ENDS_NAME)?)?;
+        // the value still begins with its separator
+        if name.is_empty() || value.len() < 2 {
+            return None;
+        }
+        let bit = fingerprint(name);
+        let (before, free) = names.split_at_mut(known);
+        if seen & bit != 0 && before.contains(&name) {
+            return None;
+        }
+        *free.first_mut()? = name;
+        seen |= bit;
+        known += 1;
+        rest = after.get(1..)?;
     }
-    true
+    Some(seen)
 }
 
 #[cfg(test)]

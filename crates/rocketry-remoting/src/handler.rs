@@ -14,6 +14,10 @@ pub trait Handler: Send + Sync + 'static {
     /// A request came. Requests of one connection come in the order in which the peer sent them.
     fn handle(&self, request: RemotingCommand, responder: Responder);
 
+    /// All requests that one read of the socket brought have been given to [`Handler::handle`]: what gains from being done together
+    /// may be done now. Also called when one of them made the handler panic.
+    fn caught_up(&self) {}
+
     /// Once per connection, before its first request.
     fn opened(&self, connection: &Connection) {
         let _ = connection;

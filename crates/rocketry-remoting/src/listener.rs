@@ -274,6 +274,14 @@ impl Handler for Open {
         self.handler.handle(request, responder);
     }
 
+    fn unmatched(&self, responses: u64) {
+        self.handler.unmatched(responses);
+    }
+
+    fn caught_up(&self) {
+        self.handler.caught_up();
+    }
+
     fn opened(&self, connection: &Connection) {
         self.handler.opened(connection);
     }

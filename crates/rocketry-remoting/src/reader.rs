@@ -132,6 +132,11 @@ impl Inbound {
     /// Handles all whole frames in the buffer. The good frames before a bad one are handled.
     fn dispatch(&mut self) -> Result<(), CloseReason> {
         let max_frame_bytes = self.shared.options.max_frame_bytes;
+        let handler = Arc::clone(&self.handler);
+        let mut handled = CaughtUp {
+            handler: &*handler,
+            any: false,
+        };
         let end = loop {
             let command = match frame::split(&mut self.buffer, max_frame_bytes) {
                 Ok(None) => break Ok(()),
@@ -147,7 +152,8 @@ impl Inbound {
                 }
                 Ok(request) => {
                     let responder = Responder::new(Connection::to(&self.shared), &request);
-                    self.handler.handle(request, responder);
+                    handled.any = true;
+                    handled.handler.handle(request, responder);
                 }
                 Err(error) => {
                     // a peer that sends garbage may well connect again, and again
@@ -159,6 +165,7 @@ impl Inbound {
                 }
             }
         };
+        drop(handled);
         self.complete();
         end
     }
@@ -185,6 +192,20 @@ impl Inbound {
             tracing::debug!(peer = %self.shared.info.name, unmatched, "responses that nobody waits for");
         }
         self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// Tells the handler when the requests of a read have been handled, however that ended.
+struct CaughtUp<'a> {
+    handler: &'a dyn Handler,
+    any: bool,
+}
+
+impl Drop for CaughtUp<'_> {
+    fn drop(&mut self) {
+        if self.any {
+            self.handler.caught_up();
+        }
     }
 }
 

@@ -149,7 +149,9 @@ impl Handler for BrokerPort {
             // These answer later.
             RequestCode::SEND_MESSAGE
             | RequestCode::SEND_MESSAGE_V2
-            | RequestCode::SEND_BATCH_MESSAGE => return send::send(broker, request, responder),
+            | RequestCode::SEND_BATCH_MESSAGE => {
+                return send::send(broker, request, responder, now_ms);
+            }
             RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
                 return pull::pull(broker, &request, responder);
             }
@@ -286,6 +288,10 @@ impl Handler for BrokerPort {
             _ => unsupported(&request),
         };
         responder.respond(into_response(reply));
+    }
+
+    fn caught_up(&self) {
+        self.0.writer.carry_out();
     }
 
     fn closed(&self, connection: &Connection) {

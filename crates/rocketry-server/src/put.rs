@@ -18,7 +18,7 @@ use crate::{
     names::{SCHEDULE_TOPIC, TIMER_TOPIC},
     schedule::ScheduleBell,
     timer::TimerBell,
-    writer::{Put, PutError, Stored},
+    writer::{self, Put, PutError, Stored, WriterHandle},
 };
 
 /// Number of delay levels. Java: `messageDelayLevel`.
@@ -46,14 +46,25 @@ pub(crate) fn submit(
     put: Put,
     done: impl FnOnce(Result<Stored, PutFailure>) + Send + 'static,
 ) {
-    submit_with(broker, put, None, done);
+    submit_as(broker, put, None, WriterHandle::put, done);
 }
 
-/// [`submit`] for a put with a companion, which is written by the same call: a crash of the process keeps both or none.
-pub(crate) fn submit_with(
+/// [`submit`] by a request's handler, before its connection is caught up with what it read. The companion is written by the same call:
+/// a crash of the process keeps both or none.
+pub(crate) fn submit_request(
     broker: &Broker,
     put: Put,
     companion: Option<Put>,
+    done: impl FnOnce(Result<Stored, PutFailure>) + Send + 'static,
+) {
+    submit_as(broker, put, companion, WriterHandle::put_for_later, done);
+}
+
+fn submit_as(
+    broker: &Broker,
+    put: Put,
+    companion: Option<Put>,
+    queue: fn(&WriterHandle, Put, Option<Put>, writer::Done),
     done: impl FnOnce(Result<Stored, PutFailure>) + Send + 'static,
 ) {
     let bell = match put.topic.topic_name.as_str() {
@@ -71,7 +82,7 @@ pub(crate) fn submit_with(
     };
     if broker.metadata.is_written() {
         let done = move |put: Result<_, _>| done(put.map_err(PutFailure::Log));
-        broker.writer.put(put, companion, Box::new(done));
+        queue(&broker.writer, put, companion, Box::new(done));
         return;
     }
     let writer = broker.writer.clone();

@@ -1,8 +1,12 @@
-//! The one thread that owns the store's writer.
+//! The way of all messages into the store's one writer.
 //!
 //! Sends meet here: everything that waits when a round begins is appended, committed once (in sync mode: synced once) and answered.
 //! While a round runs the next one gathers, so the more there is to do the less each message costs. The queue is bounded in
 //! messages and bytes; who meets it full is told at once and nothing is lost silently.
+//!
+//! A thread carries out the rounds. Where a round is a single write to the page cache (asynchronous flush), a connection that has
+//! handed in all it read carries them out itself, if nobody else does: that spares two changes of thread per round, which cost more
+//! than the round. As soon as the disk makes such a round slow, all of them are left to the thread for a while.
 //!
 //! In sync mode a message that does not ask to wait for the disk is answered once it is written. One whose sync takes too long is
 //! answered so while the sync goes on.
@@ -14,6 +18,7 @@ use parking_lot::{Condvar, Mutex};
 use rocketry_protocol::{
     batch::{self, BatchItem},
     body::topics::TopicConfig,
+    properties::{self, name},
 };
 use rocketry_store::{AppendError, Appended, Arrival, NewMessage, WriteError, Writer};
 use tokio::time::Instant;
@@ -22,6 +27,12 @@ use crate::clock;
 
 /// Most jobs of one round, so that the first of them does not wait for an endless round.
 const ROUND: usize = 1024;
+/// Most rounds that a connection carries out in a row, since others may go on adding to the queue.
+const ROUNDS_HERE: usize = 4;
+/// A round on a connection's task that takes longer shows that the disk is slow: the task had other connections to serve.
+const SLOW_ROUND: Duration = Duration::from_millis(10);
+/// How long rounds are left to the thread after a slow one.
+const AFTER_SLOW_ROUND: Duration = Duration::from_secs(1);
 
 /// A message on its way to the log; a batch body makes one record per item.
 #[derive(Debug, Clone)]
@@ -57,9 +68,7 @@ pub(crate) enum Origin {
 impl Put {
     /// Whether the answer is to wait for the sync. Java: `MessageExtBrokerInner.isWaitStoreMsgOK`.
     fn waits_for_sync(&self) -> bool {
-        let no = self.properties.match_indices(NO_WAIT);
-        !no.into_iter()
-            .any(|(at, _)| at == 0 || self.properties.as_bytes().get(at - 1) == Some(&b'\x02'))
+        properties::value_of(&self.properties, name::WAIT) != Some("false")
     }
 
     fn bytes(&self) -> usize {
@@ -67,15 +76,32 @@ impl Put {
     }
 }
 
-/// The property of a message that does not wait for the disk.
-const NO_WAIT: &str = "WAIT\u{1}false\u{2}";
-
-/// Where the messages of a put were stored, in order.
+/// Where the messages of a put were stored.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    pub(crate) records: Vec<Appended>,
+    /// The put, given back.
+    pub(crate) put: Put,
+    pub(crate) records: Records,
     /// The sync took too long: the messages are written, and it is not known whether they are on disk.
     pub(crate) sync_is_late: bool,
+}
+
+/// One record per message, in order.
+#[derive(Debug)]
+pub(crate) enum Records {
+    One(Appended),
+    Many(Vec<Appended>),
+}
+
+impl std::ops::Deref for Records {
+    type Target = [Appended];
+
+    fn deref(&self) -> &[Appended] {
+        match self {
+            Self::One(record) => std::slice::from_ref(record),
+            Self::Many(records) => records,
+        }
+    }
 }
 
 /// Why a put was not stored, or not known to be.
@@ -91,13 +117,14 @@ pub(crate) enum PutError {
     Stopping,
 }
 
-/// Called on the writer's thread, or on that of [`WriterHandle::answer_late`], once the put is stored or is not. Must be quick.
+/// Called by whoever carries out the round, or on the thread of [`WriterHandle::answer_late`], once the put is stored or is not. Must
+/// be quick.
 pub(crate) type Done = Box<dyn FnOnce(Result<Stored, PutError>) + Send>;
 
 /// Called once the queues of a topic are removed, with their number, or with the reason why not.
 pub(crate) type Removed = Box<dyn FnOnce(Result<usize, String>) + Send>;
 
-/// Told which messages became readable, on the writer's thread. Must be quick.
+/// Told which messages became readable, by whoever carries out a round. Must be quick.
 pub(crate) trait ArrivalSink: Send + Sync {
     /// One message, after everything of its round is readable.
     fn arrived(&self, arrival: &Arrival<'_>);
@@ -112,9 +139,16 @@ pub(crate) struct WriterHandle {
 struct Inbox {
     queue: Mutex<Queue>,
     work: Condvar,
+    /// `None` once the store is closed. Whoever has it carries out a round, and looks for more work after giving it back.
+    log: Mutex<Option<Log>>,
     syncing: Mutex<Syncing>,
+    arrivals: Arc<dyn ArrivalSink>,
     max_puts: usize,
     max_bytes: usize,
+    /// Whether rounds end with a sync.
+    is_sync: bool,
+    /// Until when rounds are left to the thread.
+    thread_only: Mutex<Option<Instant>>,
 }
 
 struct Queue {
@@ -130,7 +164,7 @@ enum Job {
 }
 
 struct PutJob {
-    put: Box<Put>,
+    put: Put,
     /// Written with `put`, right behind it and by the same call, if the store takes it.
     companion: Option<Box<Put>>,
     done: Done,
@@ -158,7 +192,6 @@ impl Job {
 struct Written {
     stored: Stored,
     done: Done,
-    waits_for_sync: bool,
 }
 
 /// The puts of a round whose sync is under way.
@@ -180,14 +213,54 @@ impl std::fmt::Debug for Inbox {
 
 impl WriterHandle {
     /// Queues a put, and with it a companion that is written by the same call to the disk right behind it. `done` is called once,
-    /// here when the queue is full and on the writer's thread otherwise; it is told where `put` was stored.
+    /// here when the queue is full and by whoever carries out its round otherwise; it is told where `put` was stored.
     pub(crate) fn put(&self, put: Put, companion: Option<Put>, done: Done) {
-        let job = PutJob {
-            put: Box::new(put),
+        if self.queue(put, companion, done) {
+            self.inbox.work.notify_one();
+        }
+    }
+
+    /// [`WriterHandle::put`] of a connection's task, which calls [`WriterHandle::carry_out`] soon.
+    pub(crate) fn put_for_later(&self, put: Put, companion: Option<Put>, done: Done) {
+        let _ = self.queue(put, companion, done);
+    }
+
+    /// Carries out what is queued on this thread, unless that is the business of the writer's.
+    pub(crate) fn carry_out(&self) {
+        let inbox = &*self.inbox;
+        if inbox.is_idle() {
+            return;
+        }
+        if !inbox.is_sync && !inbox.is_thread_only() {
+            for _ in 0..ROUNDS_HERE {
+                // who has it looks at the queue after giving it back
+                let Some(mut log) = inbox.log.try_lock() else {
+                    return;
+                };
+                let Some(log_here) = &mut *log else { return };
+                let started = Instant::now();
+                log_here.round_of_puts(inbox);
+                drop(log);
+                if inbox.is_idle() {
+                    return;
+                }
+                if started.elapsed() > SLOW_ROUND {
+                    *inbox.thread_only.lock() = Some(Instant::now() + AFTER_SLOW_ROUND);
+                    break;
+                }
+            }
+        }
+        inbox.work.notify_one();
+    }
+
+    /// Whether the thread may not know that there is work.
+    #[must_use]
+    fn queue(&self, put: Put, companion: Option<Put>, done: Done) -> bool {
+        let job = Job::Put(PutJob {
+            put,
             companion: companion.map(Box::new),
             done,
-        };
-        let job = Job::Put(job);
+        });
         let bytes = job.bytes();
         let mut queue = self.inbox.queue.lock();
         let refused = if queue.stopping {
@@ -204,16 +277,13 @@ impl WriterHandle {
             if let Job::Put(job) = job {
                 (job.done)(Err(refused));
             }
-            return;
+            return false;
         }
         queue.puts += 1;
         queue.bytes += bytes;
-        let wake = queue.jobs.is_empty();
+        let was_empty = queue.jobs.is_empty();
         queue.jobs.push_back(job);
-        drop(queue);
-        if wake {
-            self.inbox.work.notify_one();
-        }
+        was_empty
     }
 
     /// Removes the queues of a topic, after everything that was put before. `done` is called once.
@@ -277,63 +347,59 @@ pub(crate) fn spawn(
             stopping: false,
         }),
         work: Condvar::new(),
+        is_sync: writer.is_sync(),
+        log: Mutex::new(Some(Log {
+            writer,
+            round: Vec::with_capacity(64),
+            written: Vec::with_capacity(64),
+        })),
         syncing: Mutex::default(),
+        arrivals,
         max_puts,
         max_bytes,
+        thread_only: Mutex::new(None),
     });
     let handle = WriterHandle {
         inbox: Arc::clone(&inbox),
     };
-    let log = Log {
-        writer,
-        inbox,
-        arrivals,
-    };
     let thread = thread::Builder::new()
         .name("rocketry-log".to_owned())
-        .spawn(move || log.run())?;
+        .spawn(move || run(&inbox))?;
     Ok((handle, thread))
 }
 
-/// The thread's state.
+fn run(inbox: &Inbox) -> Result<(), WriteError> {
+    while inbox.wait_for_work() {
+        if let Some(log) = &mut *inbox.log.lock() {
+            log.round(inbox);
+        }
+    }
+    match inbox.log.lock().take() {
+        Some(log) => log.writer.close(),
+        None => Ok(()),
+    }
+}
+
+/// The end of the log, for whoever carries out a round.
 struct Log {
     writer: Writer,
-    inbox: Arc<Inbox>,
-    arrivals: Arc<dyn ArrivalSink>,
+    /// Empty between rounds, as the next one.
+    round: Vec<Job>,
+    written: Vec<Written>,
 }
 
 impl Log {
-    fn run(mut self) -> Result<(), WriteError> {
-        let mut round = Vec::with_capacity(64);
-        while self.next_round(&mut round) {
-            self.carry_out(&mut round);
-        }
-        self.writer.close()
-    }
-
-    /// Waits for jobs; false when the server stops and nothing is left.
-    fn next_round(&self, round: &mut Vec<Job>) -> bool {
-        let mut queue = self.inbox.queue.lock();
-        while queue.jobs.is_empty() && !queue.stopping {
-            self.inbox.work.wait(&mut queue);
-        }
-        let take = queue.jobs.len().min(ROUND);
-        round.extend(queue.jobs.drain(..take));
-        for job in round.iter() {
-            queue.puts -= job.puts();
-            queue.bytes -= job.bytes();
-        }
-        !round.is_empty()
-    }
-
-    /// Appends, commits and answers a round.
-    fn carry_out(&mut self, round: &mut Vec<Job>) {
-        let mut written = Vec::with_capacity(round.len());
+    /// Takes what is queued, appends it, commits and answers.
+    fn round(&mut self, inbox: &Inbox) {
+        inbox.take(&mut self.round, |_| true);
+        let mut round = std::mem::take(&mut self.round);
+        // the store time of all its messages
+        let now_ms = clock::wall_ms();
         for job in round.drain(..) {
             match job {
-                Job::Put(job) => self.append(job, &mut written),
+                Job::Put(job) => self.append(job, now_ms),
                 Job::RemoveTopic { topic, done } => {
-                    self.commit(&mut written);
+                    self.commit(inbox);
                     let removed = self.writer.remove_topic(&topic);
                     if let Err(error) = &removed {
                         tracing::error!(%error, topic, "the queues of a topic were not removed");
@@ -342,25 +408,44 @@ impl Log {
                 }
             }
         }
-        self.commit(&mut written);
+        self.round = round;
+        self.commit(inbox);
     }
 
-    fn append(&mut self, job: PutJob, written: &mut Vec<Written>) {
+    /// [`Log::round`] of the puts before the first job of another kind.
+    fn round_of_puts(&mut self, inbox: &Inbox) {
+        inbox.take(&mut self.round, |job| matches!(job, Job::Put(_)));
+        let mut round = std::mem::take(&mut self.round);
+        // the store time of all its messages
+        let now_ms = clock::wall_ms();
+        for job in round.drain(..) {
+            if let Job::Put(job) = job {
+                self.append(job, now_ms);
+            }
+        }
+        self.round = round;
+        self.commit(inbox);
+    }
+
+    fn append(&mut self, job: PutJob, now_ms: i64) {
         let PutJob {
             put,
             companion,
             done,
         } = job;
-        match append_both(&mut self.writer, &put, companion.as_deref()) {
-            Ok(stored) => written.push(Written {
-                stored,
+        match append_both(&mut self.writer, &put, companion.as_deref(), now_ms) {
+            Ok(records) => self.written.push(Written {
+                stored: Stored {
+                    put,
+                    records,
+                    sync_is_late: false,
+                },
                 done,
-                waits_for_sync: put.waits_for_sync(),
             }),
             Err(error) => {
                 // A full disk met while a file was closed takes the messages before it along.
                 if let AppendError::Write(error) = &error {
-                    for Written { done, .. } in written.drain(..) {
+                    for Written { done, .. } in self.written.drain(..) {
                         done(Err(PutError::Failed(error.clone())));
                     }
                 }
@@ -369,20 +454,22 @@ impl Log {
         }
     }
 
-    fn commit(&mut self, written: &mut Vec<Written>) {
+    fn commit(&mut self, inbox: &Inbox) {
+        let Self {
+            writer, written, ..
+        } = self;
         if written.is_empty() {
             return;
         }
-        let (arrivals, inbox) = (&self.arrivals, &*self.inbox);
-        let committed = self.writer.commit_in_steps(
+        let committed = writer.commit_in_steps(
             || inbox.begin_sync(written),
-            |arrival| arrivals.arrived(arrival),
+            |arrival| inbox.arrivals.arrived(arrival),
         );
         inbox.end_sync(written);
         if let Err(error) = &committed {
             tracing::error!(%error, puts = written.len(), "messages were not stored");
         }
-        for Written { stored, done, .. } in written.drain(..) {
+        for Written { stored, done } in written.drain(..) {
             done(match &committed {
                 Ok(()) => Ok(stored),
                 Err(error) => Err(PutError::Failed(error.clone())),
@@ -392,10 +479,47 @@ impl Log {
 }
 
 impl Inbox {
+    /// For the thread; false when the server stops and nothing is left.
+    fn wait_for_work(&self) -> bool {
+        let mut queue = self.queue.lock();
+        while queue.jobs.is_empty() && !queue.stopping {
+            self.work.wait(&mut queue);
+        }
+        !queue.jobs.is_empty()
+    }
+
+    /// Moves the first jobs, as far as `is_wanted`, into a round.
+    fn take(&self, round: &mut Vec<Job>, is_wanted: impl Fn(&Job) -> bool) {
+        let mut guard = self.queue.lock();
+        let queue = &mut *guard;
+        while round.len() < ROUND {
+            let Some(job) = queue.jobs.pop_front_if(|job| is_wanted(job)) else {
+                return;
+            };
+            queue.puts -= job.puts();
+            queue.bytes -= job.bytes();
+            round.push(job);
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.queue.lock().jobs.is_empty()
+    }
+
+    fn is_thread_only(&self) -> bool {
+        let mut until = self.thread_only.lock();
+        if until.is_some_and(|until| Instant::now() < until) {
+            return true;
+        }
+        *until = None;
+        false
+    }
+
     /// Answers what does not wait for the sync; the rest can be answered while it goes on.
     fn begin_sync(&self, written: &mut Vec<Written>) {
-        let (wait, answer): (Vec<_>, Vec<_>) =
-            written.drain(..).partition(|put| put.waits_for_sync);
+        let (wait, answer): (Vec<_>, Vec<_>) = written
+            .drain(..)
+            .partition(|written| written.stored.put.waits_for_sync());
         let mut syncing = self.syncing.lock();
         syncing.since = Some(Instant::now());
         syncing.puts = wait;
@@ -419,15 +543,16 @@ fn append_both(
     writer: &mut Writer,
     put: &Put,
     companion: Option<&Put>,
-) -> Result<Stored, AppendError> {
+    now_ms: i64,
+) -> Result<Records, AppendError> {
     if let Some(companion) = companion {
         writer.keep_together(&[
             &message_of(put, &put.properties),
             &message_of(companion, &companion.properties),
         ])?;
     }
-    let stored = append(writer, put)?;
-    match companion.map(|companion| append(writer, companion)) {
+    let stored = append(writer, put, now_ms)?;
+    match companion.map(|companion| append(writer, companion, now_ms)) {
         None | Some(Ok(_)) => {}
         Some(Err(error @ AppendError::Write(_))) => return Err(error),
         Some(Err(error)) => {
@@ -437,9 +562,8 @@ fn append_both(
     Ok(stored)
 }
 
-fn append(writer: &mut Writer, put: &Put) -> Result<Stored, AppendError> {
+fn append(writer: &mut Writer, put: &Put, now_ms: i64) -> Result<Records, AppendError> {
     let message = message_of(put, &put.properties);
-    let now_ms = clock::wall_ms();
     if !put.batch {
         let record = match &put.origin {
             Origin::New => writer.append(&message, now_ms)?,
@@ -450,10 +574,7 @@ fn append(writer: &mut Writer, put: &Put) -> Result<Stored, AppendError> {
                 (appended, _) => appended?,
             },
         };
-        return Ok(Stored {
-            records: vec![record],
-            sync_is_late: false,
-        });
+        return Ok(Records::One(record));
     }
     let items: Vec<BatchItem<'_>> =
         batch::items(&put.body)
@@ -464,10 +585,7 @@ fn append(writer: &mut Writer, put: &Put) -> Result<Stored, AppendError> {
             })?;
     let mut records = Vec::with_capacity(items.len());
     writer.append_batch(&message, &items, now_ms, &mut records)?;
-    Ok(Stored {
-        records,
-        sync_is_late: false,
-    })
+    Ok(Records::Many(records))
 }
 
 fn message_of<'a>(put: &'a Put, properties: &'a (impl AsRef<[u8]> + ?Sized)) -> NewMessage<'a> {

@@ -270,6 +270,11 @@ impl Writer {
         self.flusher.tick(now_ms)
     }
 
+    /// Whether a commit ends with a sync.
+    pub fn is_sync(&self) -> bool {
+        self.shared.options.flush == FlushMode::Sync
+    }
+
     /// What writes behind and syncs, for a thread of its own.
     pub fn flusher(&self) -> Flusher {
         self.flusher.clone()

@@ -42,7 +42,7 @@ fn request_frame(size: usize) -> Result<BytesMut> {
 fn reply_frame() -> Result<BytesMut> {
     let offset_id = "7F00000100002A9F0000000000ABCDEF".to_owned();
     let mut reply = SendMessageReply::new(offset_id, 3, 1_000_000);
-    reply.transaction_id = Some(UNIQUE_ID.to_owned());
+    reply.transaction_id = Some(UNIQUE_ID.into());
     let command = RemotingCommand::response(ResponseCode::SUCCESS).with_header(&reply);
     let mut frame = BytesMut::new();
     command.encode(&mut frame)?;

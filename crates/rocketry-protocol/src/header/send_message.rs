@@ -138,18 +138,21 @@ same_fields! {
     SendReplyMessageV1Request: SEND_REPLY_MESSAGE, LONG;
 }
 
+/// [`SendReply`] as it is read: on its own.
+pub type SendMessageReply = SendReply<'static>;
+
 /// Where a message was stored. Sent with [`crate::ResponseCode::SUCCESS`], `FLUSH_DISK_TIMEOUT`, `FLUSH_SLAVE_TIMEOUT` and
 /// `SLAVE_NOT_AVAILABLE`: in each of them the message is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SendMessageReply {
+pub struct SendReply<'a> {
     /// Offset message id; of a batch all of them, joined by `,`; `0` for replies that the broker does not store.
-    pub msg_id: String,
+    pub msg_id: Cow<'a, str>,
     /// Queue that was chosen.
     pub queue_id: i32,
     /// Offset in that queue, of the first message of a batch.
     pub queue_offset: i64,
     /// The message's unique id, if it has one.
-    pub transaction_id: Option<String>,
+    pub transaction_id: Option<Cow<'a, str>>,
     /// Only for a batch that is stored as one record.
     pub batch_uniq_id: Option<String>,
     /// Only for timer messages.
@@ -160,11 +163,11 @@ pub struct SendMessageReply {
     pub trace_on: bool,
 }
 
-impl SendMessageReply {
+impl<'a> SendReply<'a> {
     /// A reply with what every send has.
-    pub fn new(msg_id: String, queue_id: i32, queue_offset: i64) -> Self {
+    pub fn new(msg_id: impl Into<Cow<'a, str>>, queue_id: i32, queue_offset: i64) -> Self {
         Self {
-            msg_id,
+            msg_id: msg_id.into(),
             queue_id,
             queue_offset,
             transaction_id: None,
@@ -176,7 +179,7 @@ impl SendMessageReply {
     }
 }
 
-impl WriteHeader for SendMessageReply {
+impl WriteHeader for SendReply<'_> {
     fn write(&self, out: &mut FieldWriter<'_>) {
         out.str("msgId", &self.msg_id);
         out.i32("queueId", self.queue_id);
@@ -197,10 +200,12 @@ impl ReadHeader<'_> for SendMessageReply {
         };
         Ok(Self {
             trace_on: fields.opt_str("TRACE_ON") != Some("false"),
-            msg_id: fields.str("msgId")?.to_owned(),
+            msg_id: fields.str("msgId")?.to_owned().into(),
             queue_id: fields.i32("queueId")?,
             queue_offset: fields.i64("queueOffset")?,
-            transaction_id: fields.opt_str("transactionId").map(str::to_owned),
+            transaction_id: fields
+                .opt_str("transactionId")
+                .map(|id| id.to_owned().into()),
             batch_uniq_id: fields.opt_str("batchUniqId").map(str::to_owned),
             recall_handle: fields.opt_str("recallHandle").map(str::to_owned),
             region_id,

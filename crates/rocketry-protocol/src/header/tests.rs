@@ -114,7 +114,7 @@ fn a_send_reply_keeps_an_unusual_region() {
     let reply = SendMessageReply {
         region_id: "eu".into(),
         trace_on: false,
-        ..SendMessageReply::new("id".to_owned(), 1, 2)
+        ..SendMessageReply::new("id", 1, 2)
     };
     let command = RemotingCommand::response(crate::ResponseCode::SUCCESS).with_header(&reply);
     assert_eq!(command.header::<SendMessageReply>().unwrap(), reply);

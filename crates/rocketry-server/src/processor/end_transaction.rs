@@ -59,7 +59,7 @@ pub(crate) fn end(broker: &Broker, request: &RemotingCommand, responder: Respond
     let stats = Arc::clone(&broker.stats);
     let max_message_bytes = broker.config.max_message_bytes;
     let bytes = put.body.len() as u64;
-    put::submit_with(broker, put, companion, move |outcome| {
+    put::submit_request(broker, put, companion, move |outcome| {
         decisions.end(half.queue_offset, outcome.is_ok());
         match &outcome {
             Ok(_) if commits => stats.count_put(1, bytes),

@@ -31,7 +31,7 @@ pub(crate) fn recall(broker: &Broker, request: &RemotingCommand, responder: Resp
         Ok(prepared) => prepared,
         Err(fault) => return responder.respond(with_region(fault.into_response())),
     };
-    put::submit(broker, put, move |outcome| {
+    put::submit_request(broker, put, None, move |outcome| {
         let reply = match outcome {
             Ok(_) => Ok(ok().with_header(&RecallMessageReply { msg_id: message_id })),
             Err(failure) => {

@@ -4,6 +4,7 @@
 //! Java: `SendMessageProcessor`, `AbstractSendMessageProcessor`.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
 };
@@ -11,12 +12,13 @@ use std::{
 use rocketry_protocol::{
     Properties, RemotingCommand, ResponseCode, batch,
     body::topics::{TopicConfig, TopicFilterType, perm},
-    header::{SendMessageReply, SendMessageRequest},
-    id::{RecallHandle, offset_msg_id},
-    properties::name,
+    header::{SendMessageRequest, SendReply},
+    id::{OffsetMsgId, RecallHandle},
+    properties::{self, name},
     sys_flag,
 };
 use rocketry_remoting::Responder;
+use rocketry_store::Appended;
 
 use crate::{
     broker::Broker,
@@ -29,15 +31,18 @@ use crate::{
     writer::{Origin, Put, Stored},
 };
 
+/// Room for the properties that the broker adds to every message.
+const ADDED_BYTES: usize = 96;
+
 pub(super) const REGION: &str = "DefaultRegion";
 
 /// Longest topic of a batch in bytes. Java: `SendMessageProcessor.sendBatchMessage`.
 const MAX_BATCH_TOPIC_BYTES: usize = 127;
 
 /// Checks a send, queues it for the log, and answers when it is stored or refused.
-pub(crate) fn send(broker: &Broker, request: RemotingCommand, responder: Responder) {
+pub(crate) fn send(broker: &Broker, request: RemotingCommand, responder: Responder, now_ms: i64) {
     let peer = responder.connection().peer_addr();
-    let checked = match check(broker, &request, peer, clock::wall_ms()) {
+    let checked = match check(broker, &request, peer, now_ms) {
         Ok(checked) => checked,
         Err(fault) => {
             broker.stats.count_put_failed();
@@ -49,7 +54,7 @@ pub(crate) fn send(broker: &Broker, request: RemotingCommand, responder: Respond
     let stats = Arc::clone(&broker.stats);
     let max_message_bytes = broker.config.max_message_bytes;
     let bytes = put.body.len() as u64;
-    put::submit(broker, put, move |outcome| {
+    put::submit_request(broker, put, None, move |outcome| {
         let response = match outcome {
             Ok(stored) => {
                 stats.count_put(stored.records.len() as u64, bytes);
@@ -77,23 +82,38 @@ struct Answer {
     store_host: SocketAddr,
     /// The queue that was asked for or chosen, also for a message that waits in a system topic.
     queue_id: i32,
-    unique_id: Option<String>,
+    /// A batch's own; a message has it among its properties.
+    unique_id_of_batch: Option<String>,
     /// Takes a timed message back.
     recall_handle: Option<String>,
 }
 
 impl Answer {
     fn stored(self, stored: &Stored) -> RemotingCommand {
-        let mut msg_id = String::new();
-        for record in &stored.records {
-            if !msg_id.is_empty() {
-                msg_id.push(',');
+        let id_of = |record: &Appended| OffsetMsgId::new(self.store_host, record.log_offset);
+        let one;
+        let msg_id = match &*stored.records {
+            [record] => {
+                one = id_of(record);
+                Cow::Borrowed(one.as_str())
             }
-            msg_id.push_str(&offset_msg_id(self.store_host, record.log_offset));
-        }
+            records => {
+                let mut ids = String::with_capacity(records.len() * 33);
+                for record in records {
+                    if !ids.is_empty() {
+                        ids.push(',');
+                    }
+                    ids.push_str(id_of(record).as_str());
+                }
+                Cow::Owned(ids)
+            }
+        };
         let first = stored.records.first().map_or(0, |r| r.queue_offset);
-        let mut reply = SendMessageReply::new(msg_id, self.queue_id, first);
-        reply.transaction_id = self.unique_id;
+        let mut reply = SendReply::new(msg_id, self.queue_id, first);
+        reply.transaction_id = match self.unique_id_of_batch {
+            Some(id) => Some(id.into()),
+            None => properties::value_of(&stored.put.properties, name::UNIQ_KEY).map(Cow::Borrowed),
+        };
         reply.recall_handle = self.recall_handle;
         let code = if stored.sync_is_late {
             ResponseCode::FLUSH_DISK_TIMEOUT
@@ -241,7 +261,7 @@ fn check_single(
     mut put: Put,
     now_ms: i64,
 ) -> Result<Checked, Fault> {
-    let mut properties = Properties::parse(header.properties);
+    let mut properties = Properties::parse_with_room(header.properties, ADDED_BYTES);
     choose_by_priority(&mut put, &mut properties);
     let queue_id = put.queue_id;
     if header.topic.starts_with(RETRY_PREFIX) {
@@ -273,7 +293,6 @@ fn check_single(
         ));
     }
     properties.set(name::CLUSTER, &broker.identity.cluster);
-    let unique_id = properties.get(name::UNIQ_KEY).map(str::to_owned);
     if is_half {
         half::prepare(broker, &mut put, &mut properties, now_ms)?;
     } else {
@@ -285,7 +304,7 @@ fn check_single(
         answer: Answer {
             store_host: put.store_host,
             queue_id,
-            unique_id,
+            unique_id_of_batch: None,
             recall_handle,
         },
         put,
@@ -376,14 +395,12 @@ fn check_batch(header: &SendMessageRequest<'_>, put: Put) -> Result<Checked, Fau
             format!("batch body: {error}"),
         )
     })?;
-    let unique_id = Properties::parse(header.properties)
-        .get(name::UNIQ_KEY)
-        .map(str::to_owned);
+    let unique_id = properties::value_of(header.properties, name::UNIQ_KEY).map(str::to_owned);
     Ok(Checked {
         answer: Answer {
             store_host: put.store_host,
             queue_id: put.queue_id,
-            unique_id,
+            unique_id_of_batch: unique_id,
             recall_handle: None,
         },
         put,

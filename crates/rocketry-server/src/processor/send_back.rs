@@ -37,7 +37,7 @@ pub(crate) fn send_back(broker: &Broker, request: &RemotingCommand, responder: R
         Ok(None) => responder.respond(ok()),
         Ok(Some(put)) => {
             let max_message_bytes = broker.config.max_message_bytes;
-            put::submit(broker, put, move |outcome| {
+            put::submit_request(broker, put, None, move |outcome| {
                 responder.respond(into_response(
                     outcome
                         .map(|_| ok())

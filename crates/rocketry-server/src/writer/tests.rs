@@ -178,6 +178,53 @@ fn s031_answers_wait_for_the_disk_but_not_for_ever() {
     thread.join().unwrap().unwrap();
 }
 
+/// A connection carries out what it handed in, and what others did meanwhile; a removal is left to the thread, in its order.
+#[test]
+fn a_connection_carries_out_rounds_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, reader, _) = Store::open(dir.path(), StoreOptions::default(), 1).unwrap();
+    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody)).unwrap();
+    let (tell, told) = mpsc::channel();
+    let here = thread::current().id();
+    let later = |handle: &WriterHandle| {
+        let tell = tell.clone();
+        let done = move |outcome: Result<Stored, _>| {
+            tell.send((outcome.unwrap(), thread::current().id()))
+                .unwrap();
+        };
+        handle.put_for_later(put(""), None, Box::new(done));
+    };
+    later(&handle);
+    later(&handle);
+    handle.carry_out();
+    for offset in 0..2 {
+        let (stored, by) = told.try_recv().unwrap();
+        assert_eq!((stored.records[0].queue_offset, by), (offset, here));
+    }
+    assert_eq!(readable(&reader), 2);
+
+    later(&handle);
+    let (tell_removed, removed) = mpsc::channel();
+    handle.remove_topic(
+        "T".to_owned(),
+        Box::new(move |queues| tell_removed.send(queues).unwrap()),
+    );
+    later(&handle);
+    handle.carry_out();
+    assert_eq!(told.recv().unwrap().0.records[0].queue_offset, 2);
+    assert_eq!(removed.recv().unwrap(), Ok(1));
+    assert_eq!(told.recv().unwrap().0.records[0].queue_offset, 0);
+
+    *handle.inbox.thread_only.lock() = Some(Instant::now() + Duration::from_hours(1));
+    later(&handle);
+    handle.carry_out();
+    assert_ne!(told.recv().unwrap().1, here, "the disk is slow");
+    handle.stop();
+    handle.carry_out();
+    thread.join().unwrap().unwrap();
+    handle.carry_out();
+}
+
 /// A message that moves on is stored without the broker's additions when they are too much, and whatever the limit for bodies is now.
 #[test]
 fn what_moves_on_was_accepted_before() {
@@ -192,7 +239,7 @@ fn what_moves_on_was_accepted_before() {
         body: Bytes::from_static(b"more than ten"),
         ..put("")
     };
-    let refused = append(&mut writer, &large).unwrap_err();
+    let refused = append(&mut writer, &large, 1).unwrap_err();
     assert!(matches!(refused, AppendError::TooLarge { .. }));
     let moved = |bare: Option<&'static str>| Put {
         origin: Origin::Stored {
@@ -201,9 +248,9 @@ fn what_moves_on_was_accepted_before() {
         properties: too_long.clone(),
         ..large.clone()
     };
-    let refused = append(&mut writer, &moved(None)).unwrap_err();
+    let refused = append(&mut writer, &moved(None), 1).unwrap_err();
     assert!(matches!(refused, AppendError::PropertiesTooLong { .. }));
-    append(&mut writer, &moved(Some("a\u{1}b\u{2}"))).unwrap();
+    append(&mut writer, &moved(Some("a\u{1}b\u{2}")), 1).unwrap();
     writer.commit().unwrap();
     let read = reader
         .read("T", 0, 0, &rocketry_store::ReadLimits::default(), None)

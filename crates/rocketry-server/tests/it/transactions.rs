@@ -57,7 +57,7 @@ async fn send_half(wire: &Wire, body: &str, properties: &str, born_ms: i64) -> S
     Sent {
         queue_offset: reply.queue_offset,
         log_offset,
-        unique_id: reply.transaction_id.unwrap(),
+        unique_id: reply.transaction_id.unwrap().into_owned(),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::borrow::Cow;
+
 use rocketry_protocol::{MessageQueue, RemotingCommand, ResponseCode, header::SendMessageReply};
 use rocketry_remoting as remoting;
 
@@ -209,14 +211,14 @@ pub(crate) fn interpret(
     let result = SendResult {
         status,
         msg_id,
-        offset_msg_id: header.msg_id,
+        offset_msg_id: header.msg_id.into_owned(),
         queue: MessageQueue {
             topic: prepared.result_topic.clone(),
             broker_name: Arc::clone(broker_name),
             queue_id: header.queue_id,
         },
         queue_offset: header.queue_offset,
-        transaction_id: header.transaction_id,
+        transaction_id: header.transaction_id.map(Cow::into_owned),
         recall_handle: header.recall_handle,
         region_id: header.region_id,
         trace_on: header.trace_on,

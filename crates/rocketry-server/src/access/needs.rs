@@ -12,6 +12,7 @@ use rocketry_protocol::{
         pop::BatchAckMessageRequestBody,
         topics::CreateTopicListRequestBody,
     },
+    header::SendMessageRequest,
 };
 use serde::de::DeserializeOwned;
 
@@ -41,11 +42,13 @@ pub(crate) fn each(
     let mut ask = Ask { check };
     let field = |name: &str| request.field(name).unwrap_or(NULL);
     match request.request_code() {
-        RequestCode::SEND_MESSAGE => ask.publish(field("topic")),
-        RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => ask.publish(field("b")),
+        RequestCode::SEND_MESSAGE
+        | RequestCode::SEND_MESSAGE_V2
+        | RequestCode::SEND_BATCH_MESSAGE => ask.publish(send_topic(request)),
         // Whoever got a request may answer it; what is stored elsewhere is a message like any other.
-        RequestCode::SEND_REPLY_MESSAGE => ask.reply(field("topic"), cluster),
-        RequestCode::SEND_REPLY_MESSAGE_V2 => ask.reply(field("b"), cluster),
+        RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => {
+            ask.reply(send_topic(request), cluster)
+        }
         RequestCode::RECALL_MESSAGE => ask.topic(field("topic"), Actions::PUB),
         RequestCode::END_TRANSACTION => match request.field("topic") {
             Some(topic) if !topic.trim().is_empty() => ask.topic(topic, Actions::PUB),
@@ -108,6 +111,23 @@ pub(crate) fn each(
         | RequestCode::GET_BROKER_CLUSTER_INFO
         | RequestCode::QUERY_ASSIGNMENT => Ok(()),
         code => ask.annotated(request, code, cluster),
+    }
+}
+
+/// The topic that a send will go to: read as it will be read then, since the header may come with two sets of names. One that cannot
+/// be read is not served either.
+fn send_topic(request: &RemotingCommand) -> &str {
+    match request.header::<SendMessageRequest<'_>>() {
+        Ok(header) => header.topic,
+        Err(_) => {
+            let long = [RequestCode::SEND_MESSAGE, RequestCode::SEND_REPLY_MESSAGE];
+            let name = if long.contains(&request.request_code()) {
+                "topic"
+            } else {
+                "b"
+            };
+            request.field(name).unwrap_or(NULL)
+        }
     }
 }
 

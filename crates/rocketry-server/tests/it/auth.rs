@@ -245,6 +245,33 @@ async fn users_do_what_their_rules_allow() {
     );
 }
 
+/// Who guards the door must see the topic that is stored to.
+#[tokio::test]
+async fn a_header_with_two_topics_is_taken_for_the_one_that_is_used() {
+    let server = Secured::start().await;
+    let alice = ("alice", "alice-secret");
+    server.add_user(alice).await;
+    server.allow("alice", &[("Topic:orders", "Pub")]).await;
+    let mut two = put("orders");
+    assert_eq!(server.ask(two.clone(), alice).await.code, 0);
+    for (name, value) in [
+        ("producerGroup", "PG"),
+        ("topic", "salaries"),
+        ("defaultTopic", "TBW102"),
+        ("defaultTopicQueueNums", "4"),
+        ("queueId", "0"),
+        ("sysFlag", "0"),
+        ("bornTimestamp", "1"),
+        ("flag", "0"),
+        ("reconsumeTimes", "0"),
+    ] {
+        two = two.with_field(name, value);
+    }
+    let response = server.ask(two, alice).await;
+    assert_eq!(response.code, 16, "{response:?}");
+    assert!(told(&response).1.contains("Topic:salaries"), "{response:?}");
+}
+
 /// S-075: what the cluster's owner may do is closed to users, the configuration above all.
 #[tokio::test]
 async fn s075_settings_and_users_are_for_those_who_may_change_the_cluster() {

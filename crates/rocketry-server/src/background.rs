@@ -1,6 +1,6 @@
 //! Every task that ticks or waits on its own. All of them end with the token.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -15,6 +15,7 @@ use crate::{
         pop::{self, HeldPop},
         pull::{self, HeldPull},
     },
+    rates,
     registration::Registration,
     schedule, stats, transaction,
 };
@@ -66,6 +67,12 @@ pub(crate) fn spawn_broker(
     tasks.spawn(every(stats::SAMPLE_EVERY, stop.clone(), move || {
         stats.sample(clock::wall_ms());
     }));
+
+    tasks.spawn(every(
+        rates::LOOK_EVERY,
+        stop.clone(),
+        look_at_rates(broker),
+    ));
 
     if broker.config.flush == FlushMode::Sync {
         let (writer, longest) = (broker.writer.clone(), broker.config.sync_flush_timeout);
@@ -137,6 +144,26 @@ async fn resume_pops(
                 }
             }
         }
+    }
+}
+
+fn look_at_rates(broker: &Arc<Broker>) -> impl FnMut() + Send + use<> {
+    let broker = Arc::clone(broker);
+    let mut seen = -1;
+    let mut ends = HashMap::new();
+    move || {
+        let end = broker.reader.max_log_offset();
+        if end != seen {
+            ends = rates::ends_of(&broker.reader, &broker.system);
+            seen = end;
+        }
+        broker.rates.look(
+            clock::wall_ms(),
+            &broker.identity.cluster,
+            &ends,
+            |topic| broker.topics().get(topic).is_some(),
+            |group| broker.groups().get(group).is_some(),
+        );
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
     pop::{Pops, request_modes::RequestModes},
     processor::pull::PullHolds,
     queue_locks::QueueLocks,
+    rates::Rates,
     registration::TopicChanges,
     schedule::ScheduleBell,
     stats::Stats,
@@ -102,6 +103,7 @@ pub(crate) struct Broker {
     pub(crate) clients: Mutex<Clients<Connection>>,
     pub(crate) locks: Mutex<QueueLocks<Queue>>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) rates: Rates,
     pub(crate) ids: IdSource,
 
     /// The name server of this process; `None` when the broker registers elsewhere.

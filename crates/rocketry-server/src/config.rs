@@ -84,6 +84,10 @@ pub struct ServerConfig {
     pub namesrv_port: u16,
     /// Port of the broker; 0 = any free port. Default: 10911. Not used by [`Role::NameServer`].
     pub broker_port: u16,
+    /// Whether the port below [`ServerConfig::broker_port`] by two serves the broker as well, but for pulls and pops: producers with
+    /// `vipChannelEnabled` send to it. Default: true. Without effect when the broker's port is any free one, whose neighbour may not be
+    /// free; when the port is taken, that is logged and the server goes without. Java: always, 10909.
+    pub fast_port: bool,
     /// Address that clients are told to connect to. Default (`None`): clients of this process's name server are told the address that
     /// their own connection came to; everybody else, and the ids of messages, have the address that is listened on, or where that is
     /// every address (`0.0.0.0`), the one that leads out of this machine. Java: `brokerIP1`.
@@ -163,6 +167,7 @@ impl Default for ServerConfig {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             namesrv_port: 9876,
             broker_port: 10911,
+            fast_port: true,
             advertise: None,
             name_servers: Vec::new(),
             cluster_name: "DefaultCluster".to_owned(),

@@ -127,13 +127,17 @@ impl NameServerPort {
     }
 }
 
-/// The broker's port.
+/// A port of the broker.
 #[derive(Debug)]
-pub(crate) struct BrokerPort(pub(crate) Arc<Broker>);
+pub(crate) struct BrokerPort {
+    pub(crate) broker: Arc<Broker>,
+    /// Sends here never queue behind pulls: there are none. Java: `fastRemotingServer`.
+    pub(crate) is_fast: bool,
+}
 
 impl Handler for BrokerPort {
     fn handle(&self, request: RemotingCommand, responder: Responder) {
-        let broker = &*self.0;
+        let broker = &*self.broker;
         if let Some(response) = go_away(&broker.stopping, &request) {
             responder.respond(response);
             return;
@@ -142,6 +146,10 @@ impl Handler for BrokerPort {
             Ok(caller) => caller,
             Err(fault) => return responder.respond(fault.into_response()),
         };
+        if self.is_fast && is_read(request.request_code()) {
+            responder.respond(into_response(unsupported(&request)));
+            return;
+        }
         let now_ms = clock::wall_ms();
         let reader = &broker.reader;
         let connection = responder.connection();
@@ -159,19 +167,23 @@ impl Handler for BrokerPort {
                 return send_back::send_back(broker, &request, responder);
             }
             RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => {
-                return reply::reply(&self.0, &request, responder);
+                return reply::reply(&self.broker, &request, responder);
             }
             RequestCode::RECALL_MESSAGE => return recall::recall(broker, &request, responder),
             RequestCode::QUERY_MESSAGE => return query::by_key(broker, request, responder),
-            RequestCode::POP_MESSAGE => return pop::pop(&self.0, &request, responder),
-            RequestCode::NOTIFICATION => return pop::notification(&self.0, &request, responder),
-            RequestCode::ACK_MESSAGE => return ack::ack(&self.0, &request, responder),
-            RequestCode::BATCH_ACK_MESSAGE => return ack::batch_ack(&self.0, &request, responder),
+            RequestCode::POP_MESSAGE => return pop::pop(&self.broker, &request, responder),
+            RequestCode::NOTIFICATION => {
+                return pop::notification(&self.broker, &request, responder);
+            }
+            RequestCode::ACK_MESSAGE => return ack::ack(&self.broker, &request, responder),
+            RequestCode::BATCH_ACK_MESSAGE => {
+                return ack::batch_ack(&self.broker, &request, responder);
+            }
             RequestCode::CHANGE_MESSAGE_INVISIBLETIME => {
-                return ack::change_invisible_time(&self.0, &request, responder);
+                return ack::change_invisible_time(&self.broker, &request, responder);
             }
             RequestCode::SET_MESSAGE_REQUEST_MODE => {
-                return assignment::set_mode(&self.0, &request, responder);
+                return assignment::set_mode(&self.broker, &request, responder);
             }
             RequestCode::END_TRANSACTION => {
                 return end_transaction::end(broker, &request, responder);
@@ -272,6 +284,7 @@ impl Handler for BrokerPort {
                 admin_stats::time_span(broker, &request, now_ms)
             }
             RequestCode::QUERY_CORRECTION_OFFSET => admin_stats::correction(broker, &request),
+            RequestCode::VIEW_BROKER_STATS_DATA => admin_stats::rates(broker, &request),
             RequestCode::GET_BROKER_CONSUME_STATS => admin_stats::of_broker(broker, &request),
             RequestCode::QUERY_CONSUME_QUEUE => admin_stats::queue(broker, &request),
 
@@ -291,11 +304,11 @@ impl Handler for BrokerPort {
     }
 
     fn caught_up(&self) {
-        self.0.writer.carry_out();
+        self.broker.writer.carry_out();
     }
 
     fn closed(&self, connection: &Connection) {
-        let broker = &*self.0;
+        let broker = &*self.broker;
         broker.holds.closed(connection.id());
         broker.pops.polls.closed(connection.id());
         let changes = broker.clients.lock().closed(connection.id());
@@ -315,6 +328,18 @@ fn admit(
         Some(guard) => guard.admit(request, responder.connection().peer_addr().ip()),
         None => Ok(None),
     }
+}
+
+/// What the fast port does not serve. Java: `BrokerController.registerProcessor`.
+fn is_read(code: RequestCode) -> bool {
+    matches!(
+        code,
+        RequestCode::PULL_MESSAGE
+            | RequestCode::LITE_PULL_MESSAGE
+            | RequestCode::POP_MESSAGE
+            | RequestCode::NOTIFICATION
+            | RequestCode::POLLING_INFO
+    )
 }
 
 fn unsupported(request: &RemotingCommand) -> Reply {

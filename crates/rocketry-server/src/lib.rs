@@ -49,6 +49,7 @@ mod pop;
 mod processor;
 mod put;
 mod queue_locks;
+mod rates;
 mod registration;
 mod schedule;
 mod serve;

@@ -29,6 +29,9 @@ use crate::{
 /// Connections that the system may hold ready to be accepted, as in Java.
 const BACKLOG: u32 = 1024;
 
+/// How far the port for sends alone is below the broker's. Java: `BrokerController.initializeRemotingServer`.
+const FAST_PORT_BELOW: u16 = 2;
+
 /// A running name server, broker, or both in one.
 ///
 /// [`Server::shutdown`] stops it in order. Dropping it does so as well, without waiting for clients: what was acknowledged is written
@@ -73,6 +76,7 @@ impl Server {
             .is_name_server()
             .then(|| take_port("name server", config.host, config.namesrv_port))
             .transpose()?;
+        let fast_port = take_fast_port(&config);
         let advertised = advertise::choose(config.advertise.as_ref(), config.host).await;
         let (data_dir, temp) = directory(&config.data_dir)?;
         let opened = match broker_port {
@@ -114,8 +118,12 @@ impl Server {
 
         let mut listeners = Vec::new();
         if let (Some(port), Some(running)) = (broker_port, &broker) {
-            let handler = BrokerPort(Arc::clone(&running.broker));
-            listeners.push(port.serve(options.clone(), Arc::new(handler)));
+            let ports = [(Some(port), false), (fast_port, true)];
+            for (port, is_fast) in ports {
+                let broker = Arc::clone(&running.broker);
+                let handler = Arc::new(BrokerPort { broker, is_fast });
+                listeners.extend(port.map(|port| port.serve(options.clone(), handler)));
+            }
         }
         let namesrv_local = namesrv_port.as_ref().map(Port::local_addr);
         if let (Some(port), Some(kv), Some(tables)) = (namesrv_port, kv, name_server) {
@@ -284,6 +292,21 @@ fn take_port(role: &'static str, host: IpAddr, port: u16) -> Result<Port, Server
         io::ErrorKind::AddrInUse => ServerError::PortInUse { role, addr },
         _ => ServerError::Listen { role, addr, source },
     })
+}
+
+/// The port beside the broker's. Without it the server is as useful to all clients but those that are told to use it.
+fn take_fast_port(config: &ServerConfig) -> Option<Port> {
+    let port = config.broker_port.checked_sub(FAST_PORT_BELOW)?;
+    if !config.fast_port || !config.role.is_broker() || port == 0 {
+        return None;
+    }
+    match take_port("broker, for sends alone", config.host, port) {
+        Ok(port) => Some(port),
+        Err(error) => {
+            tracing::warn!(%error, "producers with the VIP channel switched on cannot send to this broker");
+            None
+        }
+    }
 }
 
 fn directory(data_dir: &DataDir) -> Result<(PathBuf, Option<TempDir>), ServerError> {

@@ -42,6 +42,7 @@ use crate::{
         query, reply,
     },
     queue_locks::QueueLocks,
+    rates::{self, Rates},
     registration::TopicChanges,
     schedule::ScheduleBell,
     stats::Stats,
@@ -119,6 +120,7 @@ impl RunningBroker {
             pulls: Arc::clone(&holds),
             pops: Arc::clone(&pops),
         };
+        let rates = Rates::new(rates::ends_of(&reader, &system));
         let flusher = writer.flusher();
         let (log, metadata, threads) = spawn_threads(writer, &reader, &config, arrivals)?;
         let broker = Arc::new(Broker {
@@ -144,6 +146,7 @@ impl RunningBroker {
             clients: Mutex::new(Clients::default()),
             locks: Mutex::new(QueueLocks::default()),
             stats: Arc::new(Stats::new(now_ms)),
+            rates,
             ids: IdSource::new(
                 identity.store_host.ip(),
                 std::process::id(),

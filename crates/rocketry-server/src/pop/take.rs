@@ -269,7 +269,7 @@ async fn take_from(
         commit(offset);
         taken.rest += (read.max_offset - read.next_offset).max(0);
         taken.count += offsets.len();
-        broker.stats.count_get(offsets.len() as u64);
+        count_get(broker, pop, source, &read);
         taken.messages.extend_from_slice(&read.messages);
         taken.starts.insert(key, offset);
         taken.offsets.insert(key, offsets);
@@ -289,7 +289,7 @@ async fn take_from(
     commit(read.next_offset);
     taken.rest += (read.max_offset - read.next_offset).max(0);
     taken.count += offsets.len();
-    broker.stats.count_get(offsets.len() as u64);
+    count_get(broker, pop, source, &read);
     if source.mark == RetryMark::Normal {
         taken.messages.extend_from_slice(&read.messages);
     } else {
@@ -399,4 +399,12 @@ fn restore(
     }
     taken.messages.extend_from_slice(&out);
     Ok(())
+}
+
+fn count_get(broker: &Broker, pop: &Pop, source: &Source, read: &ReadOutcome) {
+    broker.stats.count_get(read.count as u64);
+    let bytes = read.messages.len();
+    broker
+        .rates
+        .count_get(&source.topic, &pop.group, read.count, bytes);
 }

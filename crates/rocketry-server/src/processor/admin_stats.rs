@@ -1,4 +1,4 @@
-//! How far groups are, over time and over the whole broker, and looks into queues (303, 308, 317, 321). Java: `AdminBrokerProcessor`.
+//! How far groups are, over time and over the whole broker, how much goes in and out, and looks into queues (303, 308, 315, 317, 321). Java: `AdminBrokerProcessor`.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -15,7 +15,7 @@ use rocketry_protocol::{
     },
     header::{
         GetBrokerConsumeStatsRequest, QueryConsumeQueueRequest, QueryConsumeTimeSpanRequest,
-        QueryCorrectionOffsetRequest,
+        QueryCorrectionOffsetRequest, ViewBrokerStatsDataRequest,
     },
     record::records,
 };
@@ -161,6 +161,18 @@ pub(crate) fn of_broker(broker: &Broker, request: &RemotingCommand) -> Reply {
             .push(BTreeMap::from([(group.to_owned(), of_group)]));
     }
     Ok(ok_body(encoded(&list)?))
+}
+
+/// Code 315.
+pub(crate) fn rates(broker: &Broker, request: &RemotingCommand) -> Reply {
+    let header: ViewBrokerStatsDataRequest<'_> = request.header()?;
+    let (name, key) = (header.stats_name, header.stats_key);
+    match broker.rates.view(name, key) {
+        Some(data) => Ok(ok_body(encoded(&data)?)),
+        None => Err(Fault::system_error(format!(
+            "The stats <{name}> <{key}> not exist"
+        ))),
+    }
 }
 
 /// A group that is online and subscribes to other topics has left this one.

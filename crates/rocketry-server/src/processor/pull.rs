@@ -407,6 +407,12 @@ fn read(broker: &Broker, pull: &Pull) -> Answer {
         .offsets
         .note_pulled(&pull.group, &pull.topic, pull.queue_id, outcome.next_offset);
     broker.stats.count_get(outcome.count as u64);
+    broker.rates.count_get(
+        &pull.topic,
+        &pull.group,
+        outcome.count,
+        outcome.messages.len(),
+    );
     let code = code_of(outcome.status, pull.offset);
     let response = RemotingCommand::response(code)
         .with_header(&pull.reply(outcome.next_offset, outcome.min_offset, outcome.max_offset))

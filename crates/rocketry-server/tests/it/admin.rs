@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rocketry_protocol::{
     Fields, MessageExt, RemotingCommand, RequestCode,
     body::{
@@ -8,7 +10,7 @@ use rocketry_protocol::{
             ConsumeStatsList, ConsumerOffsetSerializeWrapper, QueryConsumeTimeSpanBody,
             QueryCorrectionOffsetBody,
         },
-        stats::QueryConsumeQueueResponseBody,
+        stats::{BrokerStatsData, QueryConsumeQueueResponseBody},
     },
     hash::java_string_hash,
     header::{
@@ -16,9 +18,12 @@ use rocketry_protocol::{
         OffsetReply, PullMessageRequest, QueryConsumeQueueRequest, QueryConsumeTimeSpanRequest,
         QueryConsumerOffsetRequest, QueryCorrectionOffsetRequest, SendMessageReply,
         SendMessageRequest, UpdateConsumerOffsetRequest, UpdateGroupForbiddenRequest,
+        ViewBrokerStatsDataRequest,
     },
     properties::name,
 };
+
+use tokio::time::Instant;
 
 use crate::common::{Wire, beat, heartbeat, pull, request_to, send};
 
@@ -65,6 +70,44 @@ async fn counted() -> (Wire, Vec<MessageExt>) {
     commit(&wire, "CG", 0, 2).await;
     let messages = wire.read_all("T", 0).await;
     (wire, messages)
+}
+
+/// S-073 for the rates of `statsAll`, which are taken every 10 s.
+#[tokio::test]
+async fn s073_rates_of_topics_and_groups_are_shown() {
+    let (wire, messages) = counted().await;
+    let view = async |stats_name, stats_key| {
+        let request = ViewBrokerStatsDataRequest {
+            stats_name,
+            stats_key,
+        };
+        wire.ask_broker(&request).await
+    };
+    let nothing = view("TOPIC_PUT_NUMS", "nowhere").await;
+    assert_eq!(
+        (nothing.code, nothing.remark.as_deref()),
+        (1, Some("The stats <TOPIC_PUT_NUMS> <nowhere> not exist"))
+    );
+    let began = Instant::now();
+    while view("GROUP_GET_NUMS", "T@CG").await.code != 0 {
+        assert!(began.elapsed() < Duration::from_mins(1));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let data = async |name, key| {
+        let response = view(name, key).await;
+        body::decode::<BrokerStatsData>(&response.body).unwrap()
+    };
+    let put = data("TOPIC_PUT_NUMS", "T").await;
+    assert_eq!(put.stats_minute.sum, 4);
+    for span in [put.stats_minute, put.stats_hour, put.stats_day] {
+        assert!(span.sum > 0 && span.tps > 0.0, "{put:?}");
+    }
+    let got = data("GROUP_GET_NUMS", "T@CG").await.stats_minute;
+    // The commit pulled as well.
+    assert_eq!(got.sum, 2 * i64::try_from(messages.len()).unwrap());
+    assert!(data("GROUP_GET_SIZE", "T@CG").await.stats_day.sum > 300);
+    let all = data("BROKER_PUT_NUMS", "DefaultCluster").await;
+    assert_eq!(all.stats_minute.sum, 4);
 }
 
 /// S-073 for the times of a group's backlog.

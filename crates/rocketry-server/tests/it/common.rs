@@ -45,6 +45,14 @@ impl Wire {
         }
     }
 
+    /// A client of another port of the server.
+    pub(crate) fn join_at(&self, addr: &str) -> Peer {
+        Peer {
+            addr: addr.to_owned(),
+            ..self.join(Arc::new(Unsupported))
+        }
+    }
+
     pub(crate) async fn broker(&self, command: RemotingCommand) -> RemotingCommand {
         self.client
             .call(self.server.broker_addr(), command, Deadline::after(TIMEOUT))

@@ -1,9 +1,12 @@
 use std::{path::Path, time::Duration};
 
-use rocketry_protocol::{RemotingCommand, RequestCode};
+use rocketry_protocol::{
+    RemotingCommand, RequestCode,
+    header::{AckMessageRequest, PopMessageRequest},
+};
 use rocketry_server::{DataDir, Server, ServerConfig, ServerError};
 
-use crate::common::{Wire, pull};
+use crate::common::{Wire, pull, request_to, send};
 
 fn config_in(dir: &Path) -> ServerConfig {
     let mut config = ServerConfig::temp();
@@ -146,4 +149,83 @@ async fn a_stop_answers_parked_pulls() {
     crate::pull::wait_until_parked(&wire).await;
     wire.server.shutdown(Duration::from_secs(10)).await.unwrap();
     assert_eq!(parked.await.unwrap().code, 19);
+}
+
+/// A port that is free, as is its neighbour below by two; none that the system hands out to others meanwhile.
+fn broker_port() -> u16 {
+    loop {
+        let port = fastrand::u16(20_000..30_000);
+        let is_free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free(port) && is_free(port - 2) {
+            return port;
+        }
+    }
+}
+
+/// S-016.
+#[tokio::test]
+async fn s016_the_fast_port_serves_sends_and_acknowledgements_and_no_reads() {
+    let mut config = ServerConfig::temp();
+    config.broker_port = broker_port();
+    let fast_addr = format!("127.0.0.1:{}", config.broker_port - 2);
+    let wire = Wire::with(config).await;
+    let fast = wire.join_at(&fast_addr);
+    let stored = fast.call(send(&request_to("T"), "x")).await;
+    assert_eq!(stored.code, 0, "{:?}", stored.remark);
+    let ack = AckMessageRequest {
+        consumer_group: "PG",
+        topic: "T",
+        queue_id: 0,
+        extra_info: "0 1 60000 1 0 broker-a 0 0",
+        offset: 0,
+        lite_topic: None,
+        broker_name: None,
+    };
+    let response = fast.call(RemotingCommand::request(&ack)).await;
+    assert_eq!(response.code, 0, "{:?}", response.remark);
+    let pop = PopMessageRequest {
+        consumer_group: "PG",
+        topic: "T",
+        queue_id: 0,
+        max_msg_nums: 1,
+        invisible_time: 60_000,
+        poll_time: 0,
+        born_time: 0,
+        init_mode: 0,
+        exp_type: None,
+        exp: None,
+        order: None,
+        attempt_id: None,
+        broker_name: None,
+    };
+    for (request, code) in [
+        (RemotingCommand::request(&pull("T", 0, 0)), 11),
+        (RemotingCommand::request(&pop), 200_050),
+    ] {
+        let response = fast.call(request.clone()).await;
+        assert_eq!(
+            (response.code, response.remark),
+            (3, Some(format!(" request type {code} not supported")))
+        );
+        assert_ne!(wire.broker(request).await.code, 3);
+    }
+}
+
+/// The port for sends alone may be another's, or switched off.
+#[tokio::test]
+async fn a_server_does_without_its_fast_port() {
+    let mut config = ServerConfig::temp();
+    config.broker_port = broker_port();
+    let fast_port = config.broker_port - 2;
+    let taken = std::net::TcpListener::bind(("127.0.0.1", fast_port)).unwrap();
+    Wire::with(config).await.put("T", 0, "", "x").await;
+    drop(taken);
+
+    let mut config = ServerConfig::temp();
+    config.broker_port = broker_port();
+    config.fast_port = false;
+    let fast_port = config.broker_port - 2;
+    let wire = Wire::with(config).await;
+    wire.put("T", 0, "", "x").await;
+    std::net::TcpListener::bind(("127.0.0.1", fast_port)).unwrap();
 }

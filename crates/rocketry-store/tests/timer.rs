@@ -451,3 +451,26 @@ fn a_long_stop_delays_and_loses_nothing() {
     all.insert("new".to_owned(), 1);
     assert_eq!(counted(found), all);
 }
+
+/// S-091, S-094, the store's part: a stop right after a delivery, before the timer looks on.
+#[test]
+fn what_was_delivered_last_does_not_come_again_after_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let now_ms = NOW_MS + SECOND;
+    let (mut writer, _, mut timers, _) = start(dir.path(), NOW_MS);
+    for key in ["a", "b"] {
+        send(&mut writer, key, NOW_MS, "", NOW_MS);
+    }
+    take_all(&mut timers, NOW_MS);
+    assert_eq!(timers.due(now_ms, 1).unwrap().len(), 1);
+    timers.delivered(now_ms);
+    assert_eq!(timers.read_ms(), NOW_MS, "one of the slot is left");
+    assert_eq!(timers.due(now_ms, 1).unwrap().len(), 1);
+    timers.delivered(now_ms);
+    timers.flush_now(now_ms).unwrap();
+    drop(timers);
+    writer.close().unwrap();
+    let (_writer, _, mut timers, note) = start(dir.path(), now_ms);
+    assert_eq!(note, None);
+    assert_eq!(timers.due(now_ms, 9).unwrap(), []);
+}

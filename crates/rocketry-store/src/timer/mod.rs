@@ -310,12 +310,19 @@ impl Timers {
         if !self.late.is_empty() {
             self.late.clear();
             self.changed = true;
-        } else if let Some(slot) = &mut self.slot {
+        } else if let Some(mut slot) = self.slot.take() {
             let out = std::mem::take(&mut slot.out);
             for message in &out {
                 if let Ok((record, _)) = Record::parse(&message.record) {
                     self.count(&Properties::parse_bytes(record.properties), -1, now_ms);
                 }
+            }
+            if slot.next < slot.units.len() {
+                self.slot = Some(slot);
+            } else {
+                // Now, not with the next look: a stop in between would deliver the slot again after the next start.
+                self.read_ms = slot.ms + self.precision;
+                self.changed = true;
             }
         }
     }

@@ -92,7 +92,7 @@ A name server alone has no broker=. With --output json the line is an object wit
 namesrv, broker, data, role, because (of the address that clients are told), ready_ms, pid.
 
 Examples:
-  rocketry serve                            data of the user, ports 9876 and 10911
+  rocketry serve                            data of the user, ports 9876, 10911 and 10909
   rocketry serve --data /srv/mq --flush sync
                                             acknowledged messages are on disk
   rocketry serve --temp --namesrv-port 0 --broker-port 0

@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(taken(&mut last, None, 4, &[5, 6]), "0 3 0;0 qo3%5 2");
     }
 
-    /// The form that Java writes.
+    /// What `QueueLevelConsumerManager` of 5.5.0 wrote after the same calls.
     #[test]
     fn the_last_pop_is_written_as_java_writes_it() {
         let mut last = None;

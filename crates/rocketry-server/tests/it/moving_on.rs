@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use rocketry_protocol::{
     MessageExt, Properties,
-    header::{PullMessageRequest, SendMessageRequest, pull_sys_flag},
+    header::{PopMessageRequest, PullMessageRequest, SendMessageRequest, pull_sys_flag},
     properties::{MAX_BYTES, name},
     sys_flag,
 };
@@ -43,13 +43,30 @@ async fn message_at(wire: &Wire, topic: &str, queue_id: i32, offset: i64) -> Mes
     decode(&response.body).remove(0)
 }
 
-/// The largest body was made smaller while messages waited: one with a delay level, one with a time, one of a transaction.
+/// The largest body was made smaller while messages waited: one with a delay level, one with a time, one of a transaction, one popped.
 #[tokio::test]
 async fn a_lowered_limit_does_not_keep_what_was_accepted_before() {
     let dir = tempfile::tempdir().unwrap();
     let wire = Wire::with(quick(dir.path())).await;
     let body = "x".repeat(2000);
     wire.put("T", 3, "", "makes the topic").await;
+    wire.put("P", 0, "", &body).await;
+    let pop = PopMessageRequest {
+        consumer_group: "PG",
+        topic: "P",
+        queue_id: 0,
+        max_msg_nums: 1,
+        invisible_time: 1_500,
+        poll_time: 3_000,
+        born_time: now_ms(),
+        init_mode: 0,
+        exp_type: None,
+        exp: None,
+        order: None,
+        attempt_id: None,
+        broker_name: None,
+    };
+    assert_eq!(wire.ask_broker(&pop).await.code, 0);
     wire.put("T", 0, "DELAY\u{1}1\u{2}", &body).await;
     wire.put("T", 1, "TIMER_DELAY_MS\u{1}1500\u{2}", &body)
         .await;
@@ -66,6 +83,14 @@ async fn a_lowered_limit_does_not_keep_what_was_accepted_before() {
     config.max_message_bytes = 1000;
     config.transaction_check_max = 2;
     let wire = Wire::with(config).await;
+    let again = PopMessageRequest {
+        born_time: now_ms(),
+        poll_time: 9_000,
+        ..pop
+    };
+    let again = wire.ask_broker(&again).await;
+    assert_eq!(again.code, 0, "{:?}", again.remark);
+    assert_eq!(decode(&again.body)[0].body, body.as_bytes());
     let refused = wire.broker(send(&request_to("T"), body.clone())).await;
     assert_eq!(refused.code, 13, "the limit holds for what is sent now");
     for queue_id in [0, 1] {

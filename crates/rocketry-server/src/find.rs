@@ -35,9 +35,17 @@ pub(crate) fn topic(
     topic: &str,
     template: &str,
     client_queues: i32,
+    topic_sys_flag: i32,
     now_ms: i64,
 ) -> Result<Arc<TopicConfig>, NotFound> {
-    let found = topics::find_or_create(broker.topics(), topic, template, client_queues, now_ms)?;
+    let found = topics::find_or_create(
+        broker.topics(),
+        topic,
+        template,
+        client_queues,
+        topic_sys_flag,
+        now_ms,
+    )?;
     if found.is_new {
         announce::topic_changed(broker, &found.config);
     }

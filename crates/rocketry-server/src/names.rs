@@ -144,6 +144,9 @@ impl SystemNames {
             self.cluster.clone(),
             self.broker.clone(),
             self.reply_topic.clone(),
+            TIMER_TOPIC.to_owned(),
+            self.revive_topic(),
+            format!("{SYSTEM_PREFIX}SYNC_BROKER_MEMBER_{}", self.broker),
         ]);
         names
     }

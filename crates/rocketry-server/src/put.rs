@@ -140,6 +140,14 @@ pub(crate) fn delay(
     properties: &mut Properties,
     now_ms: i64,
 ) -> Result<(), Fault> {
+    if let Some(level) = properties.get(name::DELAY)
+        && level.parse::<i32>().is_err()
+    {
+        // It would arrive at once instead.
+        return Err(Fault::system_error(format!(
+            "the delay level {level:?} is not a number"
+        )));
+    }
     let level = delay_level(properties);
     if level <= 0 {
         return wait_for_time(broker, put, properties, now_ms);

@@ -62,6 +62,7 @@ pub(crate) fn find_or_create(
     topic: &str,
     template: &str,
     client_queues: i32,
+    topic_sys_flag: i32,
     now_ms: i64,
 ) -> Result<Found, NotFound> {
     if let Some(config) = topics.get(topic) {
@@ -75,6 +76,7 @@ pub(crate) fn find_or_create(
     let config = TopicConfig {
         topic_filter_type: template.topic_filter_type,
         perm: template.perm & !perm::INHERIT,
+        topic_sys_flag,
         ..TopicConfig::new(topic, queues)
     };
     let (config, is_new) = topics.put_if_absent(config, now_ms);
@@ -176,20 +178,24 @@ mod tests {
     fn s020_a_send_creates_its_topic_from_the_template() {
         let opened = opened(true);
         let topics = opened.topics();
-        let made = find_or_create(topics, "T", "TBW102", 4, 7).unwrap();
+        let made = find_or_create(topics, "T", "TBW102", 4, 0, 7).unwrap();
         assert!(made.is_new);
         let config = &made.config;
         assert_eq!(
             (config.write_queue_nums, config.read_queue_nums, config.perm),
             (4, 4, 6)
         );
-        assert!(!find_or_create(topics, "T", "TBW102", 16, 8).unwrap().is_new);
-        let wide = find_or_create(topics, "U", "TBW102", 16, 8).unwrap();
+        assert!(
+            !find_or_create(topics, "T", "TBW102", 16, 0, 8)
+                .unwrap()
+                .is_new
+        );
+        let wide = find_or_create(topics, "U", "TBW102", 16, 0, 8).unwrap();
         assert_eq!(wide.config.write_queue_nums, 8);
-        let no_inherit_bit = find_or_create(topics, "V", "T", 4, 9);
+        let no_inherit_bit = find_or_create(topics, "V", "T", 4, 0, 9);
         assert_eq!(no_inherit_bit.unwrap_err(), NotFound);
         assert_eq!(
-            find_or_create(topics, "V", "nope", 4, 9).unwrap_err(),
+            find_or_create(topics, "V", "nope", 4, 0, 9).unwrap_err(),
             NotFound
         );
     }
@@ -197,10 +203,10 @@ mod tests {
     /// S-021 for the table, also when an earlier run left TBW102 in the file.
     #[test]
     fn s021_nothing_is_created_when_it_is_off() {
-        assert!(find_or_create(opened(false).topics(), "T", "TBW102", 4, 7).is_err());
+        assert!(find_or_create(opened(false).topics(), "T", "TBW102", 4, 0, 7).is_err());
         let opened = opened(true);
         add_predefined(opened.topics(), &SystemNames::new("C", "b"), false, 8, 2);
-        assert!(find_or_create(opened.topics(), "T", "TBW102", 4, 7).is_err());
+        assert!(find_or_create(opened.topics(), "T", "TBW102", 4, 0, 7).is_err());
         assert_eq!(opened.topics().get("TBW102").unwrap().perm, 6);
     }
 

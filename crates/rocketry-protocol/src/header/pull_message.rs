@@ -34,13 +34,13 @@ headers! {
         /// Bits of [`pull_sys_flag`].
         sys_flag: i32 = "sysFlag",
         /// Offset to commit, if the flag says so.
-        commit_offset: i64 = "commitOffset",
+        commit_offset: i64 = "commitOffset" or 0,
         /// How long the broker may wait for messages, ms.
-        suspend_timeout_millis: i64 = "suspendTimeoutMillis",
+        suspend_timeout_millis: i64 = "suspendTimeoutMillis" or 0,
         /// Filter expression, if the flag says so.
         subscription: Option<&'a str> = "subscription",
         /// Version of the group's subscription.
-        sub_version: i64 = "subVersion",
+        sub_version: i64 = "subVersion" or 0,
         /// `TAG` (also when absent) or `SQL92`.
         expression_type: Option<&'a str> = "expressionType",
         /// Most bytes to send.

@@ -14,13 +14,13 @@ const DEFAULT_REGION: &str = "DefaultRegion";
 /// [`SendMessageV1Request`] and [`SendReplyMessageV1Request`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SendMessageRequest<'a> {
-    /// Producer group.
+    /// Producer group. Absent reads as empty, as for Java's broker.
     pub producer_group: &'a str,
     /// Topic.
     pub topic: &'a str,
-    /// Topic whose settings are the template when the broker creates the topic: `TBW102`.
+    /// Topic whose settings are the template when the broker creates the topic: `TBW102`. Absent reads as empty.
     pub default_topic: &'a str,
-    /// Queues of a topic that is created.
+    /// Queues of a topic that is created. Absent reads as 0.
     pub default_topic_queue_nums: i32,
     /// Queue; negative: the broker picks one at random.
     pub queue_id: i32,
@@ -75,16 +75,18 @@ impl WriteHeader for SendMessageRequest<'_> {
 impl<'a> ReadHeader<'a> for SendMessageRequest<'a> {
     fn read(fields: &FieldReader<'a>) -> Result<Self, DecodeError> {
         // The code tells which names are used; looking for the long one spares every reader passing it in.
-        let names = if fields.opt_str(LONG.producer_group).is_some() {
-            &LONG
-        } else {
-            &SHORT
-        };
+        let is_long = fields
+            .opt_str(LONG.producer_group)
+            .or_else(|| fields.opt_str(LONG.topic))
+            .is_some();
+        let names = if is_long { &LONG } else { &SHORT };
         Ok(Self {
-            producer_group: fields.str(names.producer_group)?,
+            producer_group: fields.opt_str(names.producer_group).unwrap_or_default(),
             topic: fields.str(names.topic)?,
-            default_topic: fields.str(names.default_topic)?,
-            default_topic_queue_nums: fields.i32(names.default_topic_queue_nums)?,
+            default_topic: fields.opt_str(names.default_topic).unwrap_or_default(),
+            default_topic_queue_nums: fields
+                .opt_i32(names.default_topic_queue_nums)?
+                .unwrap_or_default(),
             queue_id: fields.i32(names.queue_id)?,
             sys_flag: fields.i32(names.sys_flag)?,
             born_timestamp: fields.i64(names.born_timestamp)?,

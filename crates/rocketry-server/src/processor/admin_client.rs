@@ -182,11 +182,10 @@ fn prepare_status(broker: &Broker, request: &RemotingCommand) -> Result<Asked, F
     let header: InvokeGetConsumerStatusRequest<'_> = request.header()?;
     let wanted = header.client_addr.filter(|client_id| !client_id.is_empty());
     let clients = broker.clients.lock();
-    let consumers: Vec<_> = clients
+    let mut consumers: Vec<_> = clients
         .consumer_group(header.group)
         .into_iter()
         .flat_map(ConsumerGroup::members)
-        .filter(|member| wanted.is_none_or(|wanted| wanted == member.client_id))
         .map(|member| (member.client_id.clone(), member.connection.clone()))
         .collect();
     drop(clients);
@@ -196,6 +195,8 @@ fn prepare_status(broker: &Broker, request: &RemotingCommand) -> Result<Asked, F
             header.group
         )));
     }
+    // Nobody of that name has no offsets, as in Java.
+    consumers.retain(|(client_id, _)| wanted.is_none_or(|wanted| wanted == client_id));
     let ask = RemotingCommand::request(&GetConsumerStatusRequest {
         topic: header.topic,
         group: header.group,

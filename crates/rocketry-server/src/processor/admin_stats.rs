@@ -225,15 +225,20 @@ impl Filter for TagsCodes {
 pub(crate) fn queue(broker: &Broker, request: &RemotingCommand) -> Reply {
     let header: QueryConsumeQueueRequest<'_> = request.header()?;
     let topic = header.topic.unwrap_or_default();
-    let Some(range) = broker.reader.queue_range(topic, header.queue_id) else {
-        return Err(Fault::system_error(format!(
-            "{}@{topic} is not exist!",
-            header.queue_id
-        )));
+    let range = broker.reader.queue_range(topic, header.queue_id);
+    let range = range.filter(|range| (range.min..range.max).contains(&header.index));
+    let Some(range) = range else {
+        // Java has no code for it either.
+        return Ok(
+            RemotingCommand::response(ResponseCode::SUCCESS).with_remark(format!(
+                "Index {} of {}@{topic} is not exist!",
+                header.index, header.queue_id
+            )),
+        );
     };
     let wanted = usize::try_from(header.count).unwrap_or(0).min(MAX_UNITS);
     let mut data = Vec::new();
-    let mut offset = header.index.max(range.min);
+    let mut offset = header.index;
     while data.len() < wanted && offset < range.max {
         let codes = TagsCodes::default();
         let limits = ReadLimits {

@@ -30,7 +30,11 @@ pub(crate) fn end(broker: &Broker, request: &RemotingCommand, responder: Respond
     let commits = match header.commit_or_rollback {
         transaction_state::COMMIT => true,
         transaction_state::ROLLBACK => false,
-        _ => return,
+        0 => return,
+        _ => {
+            let remark = "commitOrRollback field wrong";
+            return responder.respond(Fault::system_error(remark).into_response());
+        }
     };
     let half = match find(broker, &header, now_ms) {
         Ok(half) => half,

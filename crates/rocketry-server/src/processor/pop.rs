@@ -186,6 +186,22 @@ pub(crate) fn release(held: HeldPop) {
 /// Code 200055.
 pub(crate) fn polling_info(broker: &Broker, request: &RemotingCommand) -> Reply {
     let header: PollingInfoRequest<'_> = request.header()?;
+    let pop = PopMessageRequest {
+        consumer_group: header.consumer_group,
+        topic: header.topic,
+        queue_id: header.queue_id,
+        max_msg_nums: 1,
+        invisible_time: 0,
+        poll_time: 0,
+        born_time: 0,
+        init_mode: 0,
+        exp_type: None,
+        exp: None,
+        order: None,
+        attempt_id: None,
+        broker_name: None,
+    };
+    check_header(broker, &pop, clock::wall_ms())?;
     let queue = QueueKey {
         topic: Arc::from(header.topic),
         queue_id: header.queue_id,

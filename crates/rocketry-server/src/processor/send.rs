@@ -157,11 +157,28 @@ fn check(
     if topic.topic_filter_type == Some(TopicFilterType::MultiTag) {
         put.sys_flag |= sys_flag::MULTI_TAGS;
     }
+    check_inner_batch(broker, &put, header.properties)?;
     if header.batch {
         check_batch(&header, put)
     } else {
         check_single(broker, &header, put, now_ms)
     }
+}
+
+/// Consumers take apart what is marked as several messages in one record: only topics of such records may hold one, and it has to say so.
+/// Java: `HookUtils.checkInnerBatch`.
+fn check_inner_batch(broker: &Broker, put: &Put, properties: &str) -> Result<(), Fault> {
+    let is_marked = put.sys_flag & sys_flag::INNER_BATCH != 0;
+    let is_batch_topic = put
+        .topic
+        .attributes
+        .get("queue.type")
+        .is_some_and(|kind| kind == "BatchCQ");
+    let is_counted = Properties::parse(properties).contains(name::INNER_NUM);
+    if (is_marked && !is_batch_topic) || (is_counted && !is_marked) {
+        return Err(put::illegal(broker));
+    }
+    Ok(())
 }
 
 /// Java: `AbstractSendMessageProcessor.msgCheck`.
@@ -217,11 +234,18 @@ fn create_topic(
     header: &SendMessageRequest<'_>,
     now_ms: i64,
 ) -> Result<Arc<TopicConfig>, Fault> {
+    // Java: `TopicSysFlag`, of a unit and of subscriptions in a unit.
+    let topic_sys_flag = match (header.unit_mode, header.topic.starts_with(RETRY_PREFIX)) {
+        (false, _) => 0,
+        (true, false) => 1,
+        (true, true) => 2,
+    };
     let made = find::topic(
         broker,
         header.topic,
         header.default_topic,
         header.default_topic_queue_nums,
+        topic_sys_flag,
         now_ms,
     );
     match made {

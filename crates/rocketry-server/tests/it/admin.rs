@@ -218,15 +218,18 @@ async fn the_units_of_a_queue_are_shown() {
         assert_eq!(unit.tags_code, i64::from(java_string_hash("A")));
         assert!(unit.physic_size > 100);
     }
-    let missing = QueryConsumeQueueRequest {
-        queue_id: 7,
-        ..request
-    };
-    let response = wire.ask_broker(&missing).await;
-    assert_eq!(
-        (response.code, response.remark.as_deref()),
-        (1, Some("7@T is not exist!"))
-    );
+    // As Java answers what is not there: code 0, no body.
+    for (queue_id, index) in [(7, 1), (0, -1), (0, 3)] {
+        let missing = QueryConsumeQueueRequest {
+            queue_id,
+            index,
+            ..request.clone()
+        };
+        let response = wire.ask_broker(&missing).await;
+        let remark = format!("Index {index} of {queue_id}@T is not exist!");
+        assert_eq!((response.code, response.remark), (0, Some(remark)));
+        assert!(response.body.is_empty());
+    }
 }
 
 /// S-077.

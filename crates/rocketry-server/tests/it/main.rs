@@ -17,6 +17,7 @@ mod exchanges;
 mod lifecycle;
 mod moving_on;
 mod name_server;
+mod odd_requests;
 mod pop;
 mod pop_faults;
 mod pop_order;

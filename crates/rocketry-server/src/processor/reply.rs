@@ -14,7 +14,7 @@ use rocketry_protocol::{
 use rocketry_remoting::{Connection, Deadline, Responder};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::send::{choose_queue, find_topic, with_region};
+use super::send::{REGION, choose_queue, find_topic, with_region};
 use crate::{
     broker::Broker,
     clock,
@@ -79,6 +79,9 @@ fn prepare(
                 format!("{MAX_PUSHED_BYTES} bytes of replies wait for their clients already"),
             )
         })?;
+    let mut properties = Properties::parse(header.properties);
+    properties.set(name::MSG_REGION, REGION);
+    properties.set(name::TRACE_ON, "true");
     let put = Put {
         topic,
         queue_id,
@@ -90,12 +93,12 @@ fn prepare(
         reconsume_times: header.reconsume_times,
         prepared_transaction_offset: 0,
         body: request.body.clone(),
-        properties: header.properties.to_owned(),
+        properties: properties.as_str().to_owned(),
         batch: false,
         origin: Origin::New,
     };
     Ok(Prepared {
-        push: push(broker, &header, &put, now_ms),
+        push: push(broker, &header, &put, properties, now_ms),
         put,
         _bytes: permit,
     })
@@ -105,9 +108,9 @@ fn push(
     broker: &Broker,
     header: &SendMessageRequest<'_>,
     put: &Put,
+    mut properties: Properties,
     now_ms: i64,
 ) -> Result<Push, String> {
-    let mut properties = Properties::parse(header.properties);
     let Some(client_id) = properties.get(name::REPLY_TO_CLIENT).map(str::to_owned) else {
         return Err(format!(
             "reply message properties[{}] is null",
@@ -162,9 +165,12 @@ async fn carry_out(broker: &Broker, prepared: Prepared) -> RemotingCommand {
         }
         Err(failure) => tracing::warn!(%failure, "a reply was not stored"),
     }
+    // It is stored either way, and the answer says where.
     match pushed {
         Ok(()) => RemotingCommand::response(ResponseCode::SUCCESS).with_header(&header),
-        Err(reason) => with_region(Fault::system_error(reason)).into_response(),
+        Err(reason) => RemotingCommand::response(ResponseCode::SYSTEM_ERROR)
+            .with_remark(reason)
+            .with_header(&header),
     }
 }
 

@@ -32,9 +32,9 @@ async fn s034_a_delay_level_that_is_no_number_is_refused() {
     assert!(wire.read_all("T", 0).await.is_empty());
 }
 
-/// S-029: a record marked as several messages is for topics of such records. Consumers would take it apart, and find no messages in it.
+/// S-018: a record marked as several messages is for topics of such records. Consumers would take it apart, and find no messages in it.
 #[tokio::test]
-async fn s029_a_message_that_is_no_batch_cannot_be_marked_as_one() {
+async fn a_message_that_is_no_batch_cannot_be_marked_as_one() {
     let wire = Wire::start().await;
     let marked = SendMessageRequest {
         sys_flag: sys_flag::INNER_BATCH,

@@ -78,6 +78,8 @@ async fn s078_a_reply_reaches_the_client_that_asked_and_is_stored() {
         assert!(header.born_host.starts_with("127.0.0.1:"));
         let properties = Properties::parse(header.properties.unwrap());
         assert_eq!(properties.get(name::CORRELATION_ID), Some("c-1"));
+        assert_eq!(properties.get(name::MSG_REGION), Some("DefaultRegion"));
+        assert_eq!(properties.get(name::TRACE_ON), Some("true"));
         assert_eq!(
             properties.get(name::PUSH_REPLY_TIME),
             Some(header.store_timestamp.to_string().as_str())
@@ -106,12 +108,15 @@ async fn s078_a_reply_reaches_the_client_that_asked_and_is_stored() {
             Some("push reply message fail, channel of <nobody> not found.")
         )
     );
-    assert_eq!(response.fields.unwrap().get("TRACE_ON"), Some("true"));
+    let late: SendMessageReply = response.header().unwrap();
+    assert_eq!((late.queue_id, late.queue_offset), (0, 2));
+    assert_eq!(response.field("TRACE_ON"), Some("true"));
 
     let stored = wire.read_all(TOPIC, 0).await;
     let bodies: Vec<&[u8]> = stored.iter().map(|message| &*message.body).collect();
     assert_eq!(bodies, [&b"pong"[..], b"pong", b"late"]);
     assert_eq!(stored[0].property(name::PUSH_REPLY_TIME), None);
+    assert_eq!(stored[0].property(name::MSG_REGION), Some("DefaultRegion"));
 }
 
 #[tokio::test]

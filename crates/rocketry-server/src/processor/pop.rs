@@ -49,8 +49,8 @@ const TOO_LATE_MS: i64 = 500;
 /// Most messages of an answer. Java: `PopMessageProcessor.processRequest`.
 const MAX_MESSAGES: i32 = 32;
 
-/// Time after which a queue that another pop has is looked at again.
-const QUEUE_BUSY: Duration = Duration::from_millis(10);
+/// Time after which a queue is looked at again that another pop has, or that has something although nothing was found.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A pop that passed all checks.
 #[derive(Debug)]
@@ -347,7 +347,7 @@ async fn serve(broker: &Arc<Broker>, held: HeldPop) {
             return;
         }
         if taken.met_busy_queue {
-            tokio::time::sleep(QUEUE_BUSY).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
             continue;
         }
         keep(broker, HeldPop { pop, responder });
@@ -384,7 +384,12 @@ fn keep(broker: &Arc<Broker>, held: HeldPop) {
     if take::has_more(broker, &pop)
         && let Some(held) = broker.pops.polls.take(id)
     {
-        resume(broker, held);
+        // Not at once: should there be something that cannot be taken, nobody is to look for it without end.
+        let broker_of_task = Arc::clone(broker);
+        broker.spawn(async move {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            resume(&broker_of_task, held);
+        });
     }
 }
 

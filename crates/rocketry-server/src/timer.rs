@@ -32,6 +32,9 @@ const BATCH: usize = 512;
 /// Batches that are taken before something is delivered.
 const TAKEN_IN_A_ROW: usize = 8;
 
+/// Longest time, ms, that a stop waits for the rest of a slot.
+const LONGEST_FINISH_MS: i64 = 2_000;
+
 /// Time to the next attempt after a delivery failed. Differs from Java, which drops a message after three attempts.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -152,7 +155,25 @@ impl Worker {
             };
             bell.wait(pause);
         }
+        self.finish_slot();
         self.timers.flush_now(clock::wall_ms())
+    }
+
+    /// Delivers the rest of a slot before a stop, so that the next start does not begin with the first of it again.
+    fn finish_slot(&mut self) {
+        let began = clock::wall_ms();
+        while self.timers.is_amid_slot()
+            && clock::wall_ms().saturating_sub(began) < LONGEST_FINISH_MS
+        {
+            match self.deliver_due() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(fault) => {
+                    tracing::error!(fault, "the timer could not finish what it began");
+                    return;
+                }
+            }
+        }
     }
 
     fn until_next_slot(&self) -> Duration {
@@ -167,7 +188,7 @@ trait Turns {
     fn is_stopping(&self) -> bool;
     /// Takes at most [`BATCH`] messages that came; how many.
     fn take_new(&mut self) -> Result<usize, String>;
-    /// Delivers one batch; false when nothing was due.
+    /// Delivers one batch; false when nothing was due, or a stop came before it was stored.
     fn deliver_due(&mut self) -> Result<bool, String>;
     /// Tells how far the timer is and writes what has to be written by now.
     fn note_progress(&mut self) -> Result<(), String>;
@@ -216,10 +237,11 @@ impl Turns for Worker {
             .iter()
             .filter_map(|message| restore(&self.broker, message, now_ms))
             .collect();
-        if deliver(&self.broker, puts) {
+        let is_done = deliver(&self.broker, puts);
+        if is_done {
             self.timers.delivered(clock::wall_ms());
         }
-        Ok(true)
+        Ok(is_done)
     }
 
     fn note_progress(&mut self) -> Result<(), String> {

@@ -146,6 +146,11 @@ impl Timers {
         self.read_ms
     }
 
+    /// Whether a part of a slot is delivered and the rest is not: a start from here delivers all of it again.
+    pub fn is_amid_slot(&self) -> bool {
+        self.slot.as_ref().is_some_and(|slot| slot.next > 0)
+    }
+
     /// Takes at most `max_messages` from the timer topic's queue into the wheel and returns how many, 0 when there are none, or when
     /// [`due`](Self::due) or [`flush`](Self::flush) have to go on first.
     ///

@@ -23,6 +23,7 @@ pub(crate) use topic::{Perm, Topic};
 pub(crate) use users::{Acl, Password, RuleArgs, User, UserChange, UserStatus, UserType};
 
 use crate::access::{Access, TlsMode};
+use crate::load::Limit;
 use crate::units::{self, QueueName, StartPoint, Wait, When};
 
 /// The producer group of every command that does not let the user choose one.
@@ -735,6 +736,11 @@ Examples:
   rocketry bench produce Bench --mode async --concurrency 256 --size 1KiB --duration 30s
   rocketry bench produce Bench --rate 20000 --duration 1m --output json")]
     Produce(BenchProduce),
+    /// Throughput of reading a topic from its first message, again and again, and CPU time of this process
+    #[command(
+        after_help = "Examples:\n  rocketry bench consume Bench\n  rocketry bench consume Bench --duration 30s --output json"
+    )]
+    Consume(BenchConsume),
     /// Time from process start to the ready line and to the first acknowledged send, and idle memory, of `serve`
     #[command(
         after_help = "Examples:\n  rocketry bench startup\n  rocketry bench startup --rounds 20 --output json"
@@ -750,9 +756,18 @@ pub(crate) struct BenchProduce {
     /// How to send
     #[arg(long, short, value_enum, default_value_t = Mode::Sync)]
     pub(crate) mode: Mode,
-    /// Messages in flight
+    /// Sends in flight
     #[arg(long, short, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     pub(crate) concurrency: u32,
+    /// Messages of each send, which goes out as one batch if there are several; sync mode
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) batch: u32,
+    /// Let the client gather single sends to batches; sync mode
+    #[arg(long, conflicts_with = "batch")]
+    pub(crate) auto_batch: bool,
+    /// Spread the messages over this many topics: TOPIC-0, TOPIC-1, ... instead of TOPIC
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) topics: u32,
     /// Size of each body, for example 128, 1KiB, 1MiB
     #[arg(long, short, value_name = "BYTES", default_value = "1KiB", value_parser = units::size)]
     pub(crate) size: usize,
@@ -762,9 +777,9 @@ pub(crate) struct BenchProduce {
     /// Time to send for
     #[arg(long, short, value_name = "TIME", value_parser = units::duration)]
     pub(crate) duration: Option<Duration>,
-    /// Messages sent before measuring starts
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    pub(crate) warmup: u64,
+    /// Messages sent, or time spent sending, before measuring starts: 10000, 500ms
+    #[arg(long, value_name = "N|TIME", default_value = "10000", value_parser = units::amount)]
+    pub(crate) warmup: Limit,
     /// Open loop: start this many messages per second
     #[arg(long, value_name = "R", value_parser = units::rate)]
     pub(crate) rate: Option<f64>,
@@ -780,6 +795,28 @@ pub(crate) struct BenchProduce {
     /// Worker threads of the client
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: u16,
+    /// Also measure the CPU time of this process of the same machine, the broker for example
+    #[arg(long, value_name = "PID")]
+    pub(crate) watch: Option<u32>,
+    /// text or json
+    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) output: ReportFormat,
+}
+
+/// Options of `bench consume`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchConsume {
+    /// Topic to read, which has to hold messages
+    pub(crate) topic: String,
+    /// Time to read for
+    #[arg(long, short, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    pub(crate) duration: Duration,
+    /// Time spent reading before measuring starts
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = units::duration)]
+    pub(crate) warmup: Duration,
+    /// Also measure the CPU time of this process of the same machine, the broker for example
+    #[arg(long, value_name = "PID")]
+    pub(crate) watch: Option<u32>,
     /// text or json
     #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
     pub(crate) output: ReportFormat,

@@ -16,9 +16,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{args::Mode, clock, latency::Latencies};
 
 /// How much is sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// This many messages.
+    /// This many messages, to the next whole batch.
     Count(u64),
     /// As many as start within this time.
     Time(Duration),
@@ -31,8 +31,10 @@ pub(crate) struct Load<F> {
     pub(crate) producer: Producer,
     /// In which way.
     pub(crate) mode: Mode,
-    /// With how many messages in flight.
+    /// With how many sends in flight.
     pub(crate) concurrency: u32,
+    /// Messages of each send; more than one goes out as a batch.
+    pub(crate) batch: u32,
     /// Until when.
     pub(crate) limit: Limit,
     /// Messages started per second whatever becomes of them; `None`: one starts when another ends.
@@ -84,6 +86,7 @@ where
                 Arc::clone(&shared),
                 self.producer.clone(),
                 self.mode,
+                self.batch,
                 self.message.clone(),
             ));
         }
@@ -110,19 +113,24 @@ async fn work<F: Fn(u64) -> Message>(
     shared: Arc<Shared>,
     producer: Producer,
     mode: Mode,
+    batch: u32,
     message: F,
 ) {
-    while let Some((number, start)) = shared.next().await {
-        let message = message(number);
+    let batch = u64::from(batch);
+    while let Some((number, start)) = shared.next(batch).await {
         let result = match mode {
-            Mode::Sync => producer.send(message).await.map(|_| ()),
-            Mode::Async => match producer.enqueue(message).await {
+            Mode::Sync if batch > 1 => {
+                let messages = (number..number + batch).map(&message);
+                producer.send_batch(messages).await.map(|_| ())
+            }
+            Mode::Sync => producer.send(message(number)).await.map(|_| ()),
+            Mode::Async => match producer.enqueue(message(number)).await {
                 Ok(ticket) => ticket.await.map(|_| ()),
                 Err(error) => Err(error),
             },
-            Mode::Oneway => producer.send_oneway(message).await,
+            Mode::Oneway => producer.send_oneway(message(number)).await,
         };
-        shared.ended(result, start.elapsed());
+        shared.ended(batch, result, start.elapsed());
         if mode == Mode::Oneway {
             // Handing over need not wait for anything, and the connection wants to run as well.
             tokio::task::yield_now().await;
@@ -166,14 +174,14 @@ impl Shared {
         }
     }
 
-    /// The number of the next message and the time its latency counts from; `None` when enough was sent.
-    async fn next(&self) -> Option<(u64, Instant)> {
+    /// The number of the first of the next `batch` messages and the time their latency counts from; `None` when enough was sent.
+    async fn next(&self, batch: u64) -> Option<(u64, Instant)> {
         if let Some(pace) = &self.pace {
             pace.due.acquire().await.ok()?.forget();
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let number = self.next.fetch_add(batch, Ordering::Relaxed);
             return (number < pace.total).then(|| (number, self.started + pace.offset(number)));
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.next.fetch_add(batch, Ordering::Relaxed);
         let now = clock::now();
         let more = match self.limit {
             Limit::Count(count) => number < count,
@@ -182,16 +190,16 @@ impl Shared {
         more.then_some((number, now))
     }
 
-    fn ended(&self, result: rocketry::Result<()>, latency: Duration) {
-        self.done.fetch_add(1, Ordering::Relaxed);
+    fn ended(&self, batch: u64, result: rocketry::Result<()>, latency: Duration) {
+        self.done.fetch_add(batch, Ordering::Relaxed);
         let mut tally = self.tally.lock();
         match result {
             Ok(()) => {
-                tally.sent += 1;
+                tally.sent += batch;
                 tally.latencies.record(latency);
             }
             Err(error) => {
-                tally.failed += 1;
+                tally.failed += batch;
                 tally.first_error.get_or_insert(error);
             }
         }

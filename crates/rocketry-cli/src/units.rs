@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
+use crate::load::Limit;
+
 /// Where `consume` starts in each queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartPoint {
@@ -78,6 +80,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err("must be longer than zero".to_owned());
     }
     Ok(duration)
+}
+
+/// A number of messages or a duration: `10000`, `500ms`; `0` is nothing.
+pub(crate) fn amount(text: &str) -> Result<Limit, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let count = text.parse().map_err(|_| "too many".to_owned())?;
+        return Ok(Limit::Count(count));
+    }
+    duration(text)
+        .map(Limit::Time)
+        .map_err(|e| format!("{e}, or a number of messages"))
 }
 
 /// A duration, `0s`, or `forever`.

@@ -59,6 +59,9 @@ pub(crate) fn run(cli: Cli, entered: MainEntered) -> Result<(), Failure> {
             runtime(usize::from(args.threads))?,
             bench::produce::run(args, global),
         ),
+        Command::Bench(Bench::Consume(args)) => {
+            block_on(runtime(1)?, bench::consume::run(args, global))
+        }
         Command::Bench(Bench::Startup(args)) => block_on(runtime(1)?, bench::startup::run(args)),
         Command::Completions { shell } => completions(shell),
     }

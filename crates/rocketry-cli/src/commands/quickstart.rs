@@ -79,6 +79,7 @@ async fn send(client: &Client, args: &Quickstart) -> Result<[Outcome; 3], Failur
             producer: producer.clone(),
             mode,
             concurrency: if mode == Mode::Async { IN_FLIGHT } else { 1 },
+            batch: 1,
             limit: Limit::Count(count),
             rate: None,
             message: move |number| Message::new(TOPIC, body(mode, number, size)).tag(mode.name()),

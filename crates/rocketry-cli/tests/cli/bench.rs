@@ -182,3 +182,81 @@ async fn a_cluster_that_is_not_there_is_a_failure() {
     .await
     .fails_with(1, &[&nobody]);
 }
+
+#[tokio::test]
+async fn batches_and_topics_and_the_server_beside() {
+    let server = Served::temp().await;
+    let produce = async |more: &[&str]| {
+        let args = ["bench", "produce", "Many", "--output", "json"];
+        let json = server.run(&[&args[..], more].concat()).await.ok().json();
+        assert_eq!(json["failed"], 0, "{json}");
+        json
+    };
+    // Whole batches: 7 of 32 are the first that reach 200.
+    let batches = produce(&["--batch", "32", "--count", "200", "--warmup", "0"]).await;
+    assert_eq!(batches["sent"], 224);
+    let gathered = produce(&["--auto-batch", "--count", "100", "--warmup", "20ms"]).await;
+    assert_eq!(
+        (&gathered["sent"], &gathered["auto_batch"]),
+        (&100.into(), &true.into())
+    );
+
+    let pid = std::process::id().to_string();
+    let spread = [
+        "--topics", "3", "--count", "30", "--warmup", "0", "--watch", &pid,
+    ];
+    let spread = produce(&spread).await;
+    assert!(spread["watched_cpu_seconds"].as_f64().is_some(), "{spread}");
+    for topic in ["Many-0", "Many-1", "Many-2"] {
+        let stats = ["topic", "stats", topic, "--output", "json"];
+        assert_eq!(
+            server.run(&stats).await.ok().json()["messages"],
+            10,
+            "{topic}"
+        );
+    }
+    server
+        .run(&[
+            "bench",
+            "produce",
+            "Many",
+            "--count",
+            "1",
+            "--watch",
+            "999999999",
+        ])
+        .await
+        .fails_with(1, &["--watch 999999999"]);
+}
+
+#[tokio::test]
+async fn consuming_reads_a_topic_again_and_again() {
+    let server = Served::temp().await;
+    let fill = [
+        "bench", "produce", "Full", "--count", "300", "--warmup", "0",
+    ];
+    server.run(&fill).await.ok();
+    let consume = [
+        "bench",
+        "consume",
+        "Full",
+        "--duration",
+        "1s",
+        "--warmup",
+        "10ms",
+    ];
+    let json = server
+        .run(&[&consume[..], &["--output", "json"]].concat())
+        .await
+        .ok()
+        .json();
+    assert!(json["read"].as_u64().unwrap() >= 300, "{json}");
+    assert!(json["cpu_us_per_msg"].as_f64().unwrap() > 0.0, "{json}");
+    let table = server.run(&consume).await.ok().text();
+    assert!(table.contains("MiB/s"), "{table}");
+    server.run(&["topic", "create", "Empty"]).await.ok();
+    server
+        .run(&["bench", "consume", "Empty"])
+        .await
+        .fails_with(1, &["Empty holds no messages", "bench produce Empty"]);
+}

@@ -1,13 +1,14 @@
 //! `rocketry bench produce`: how fast messages are sent, how long each takes, and what it costs this process.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use rocketry::{Message, ProducerConfig};
+use bytes::Bytes;
+use rocketry::{AutoBatch, Message, ProducerConfig};
 use serde::Serialize;
 
 use super::{
     payload,
-    usage::{Cpu, peak_memory, reset_peak_memory},
+    usage::{Cpu, cpu_of, peak_memory, reset_peak_memory},
 };
 use crate::{
     args::{BenchProduce, Codec, Global, PRODUCER_GROUP, Payload, ReportFormat},
@@ -37,20 +38,28 @@ pub(crate) async fn run(args: BenchProduce, global: &Global) -> Result<(), Failu
     } else {
         Payload::Text
     });
-    let message = Message::new(args.topic.as_str(), payload::body(kind, args.size));
+    let body = payload::body(kind, args.size);
+    let templates: Vec<_> = topics(&args)
+        .map(|topic| Message::new(topic, body.clone()))
+        .collect();
     let load = Load {
         producer,
         mode: args.mode,
         concurrency: args.concurrency,
-        limit: Limit::Count(args.warmup),
+        batch: args.batch,
+        limit: args.warmup,
         rate: None,
-        message: move |_| message.clone(),
+        message: message_of(templates),
     };
-    if args.warmup > 0 {
-        let mut progress = Progress::new(Unit::Messages, Some(args.warmup));
+    if args.warmup != Limit::Count(0) {
+        let mut progress = progress_to(args.warmup);
         let warm = load
             .clone()
-            .run(|done, _| progress.update(done, || "warm-up".to_owned()))
+            .run(|done, elapsed| {
+                progress.update(position(args.warmup, done, elapsed), || {
+                    "warm-up".to_owned()
+                });
+            })
             .await;
         drop(progress);
         if warm.sent == 0
@@ -60,34 +69,22 @@ pub(crate) async fn run(args: BenchProduce, global: &Global) -> Result<(), Failu
         }
     }
 
-    let (limit, mut progress) = match (args.duration, args.count) {
-        (Some(duration), _) => (
-            Limit::Time(duration),
-            Progress::new(Unit::Time, u64::try_from(duration.as_millis()).ok()),
-        ),
-        (None, count) => {
-            let count = count.unwrap_or(DEFAULT_COUNT);
-            (
-                Limit::Count(count),
-                Progress::new(Unit::Messages, Some(count)),
-            )
-        }
+    let limit = match args.duration {
+        Some(duration) => Limit::Time(duration),
+        None => Limit::Count(args.count.unwrap_or(DEFAULT_COUNT)),
     };
+    let mut progress = progress_to(limit);
     let measured = Load {
         limit,
         rate: args.rate,
         ..load
     };
     reset_peak_memory();
+    let watched = args.watch.map(watched_cpu).transpose()?;
     let before = Cpu::now();
     let outcome = measured
         .run(|done, elapsed| {
-            let position = if args.duration.is_some() {
-                u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
-            } else {
-                done
-            };
-            progress.update(position, || {
+            progress.update(position(limit, done, elapsed), || {
                 format!("{:.0} msgs/s", per_second(done, elapsed))
             });
         })
@@ -95,7 +92,12 @@ pub(crate) async fn run(args: BenchProduce, global: &Global) -> Result<(), Failu
     let cpu = Cpu::now()
         .zip(before)
         .map(|(now, before)| now.since(before));
-    let report = Report::new(&args, &outcome, cpu, peak_memory());
+    let watched = match (args.watch, watched) {
+        (Some(pid), Some(before)) => Some(watched_cpu(pid)?.saturating_sub(before)),
+        _ => None,
+    };
+    let mut report = Report::new(&args, &outcome, cpu, peak_memory());
+    report.watched_cpu_seconds = watched.map(|time| round(time.as_secs_f64(), 1e6));
     drop(progress);
 
     client.shutdown(CLOSE_WITHIN).await;
@@ -122,13 +124,59 @@ pub(crate) async fn run(args: BenchProduce, global: &Global) -> Result<(), Failu
     }
 }
 
+/// The CPU time of another process so far.
+pub(super) fn watched_cpu(pid: u32) -> Result<Duration, Failure> {
+    cpu_of(pid).ok_or_else(|| {
+        Failure::new(format!(
+            "--watch {pid}: no such process, or its CPU time cannot be read here"
+        ))
+    })
+}
+
+fn topics(args: &BenchProduce) -> impl Iterator<Item = String> {
+    (0..args.topics).map(move |number| {
+        if args.topics == 1 {
+            args.topic.clone()
+        } else {
+            format!("{}-{number}", args.topic)
+        }
+    })
+}
+
+/// One message after the other of `templates`, from the first again after the last.
+fn message_of(templates: Vec<Message>) -> impl Fn(u64) -> Message + Clone + Send + 'static {
+    let templates = Arc::new(templates);
+    move |number| {
+        let count = u64::try_from(templates.len()).unwrap_or(1).max(1);
+        let index = usize::try_from(number % count).unwrap_or_default();
+        templates
+            .get(index)
+            .map_or_else(|| Message::new("", Bytes::new()), Clone::clone)
+    }
+}
+
+fn progress_to(limit: Limit) -> Progress {
+    match limit {
+        Limit::Count(count) => Progress::new(Unit::Messages, Some(count)),
+        Limit::Time(time) => Progress::new(Unit::Time, u64::try_from(time.as_millis()).ok()),
+    }
+}
+
+fn position(limit: Limit, done: u64, elapsed: Duration) -> u64 {
+    match limit {
+        Limit::Count(_) => done,
+        Limit::Time(_) => u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
 fn config(args: &BenchProduce) -> ProducerConfig {
     let mut config = ProducerConfig::default();
     config.timeout = args.timeout;
     config.compression = compression(args.compress);
     config.compress_from_bytes = 1;
     config.in_flight_messages = config.in_flight_messages.max(args.concurrency as usize);
-    config.topics = vec![args.topic.clone()];
+    config.topics = topics(args).take(1).collect();
+    config.auto_batch = args.auto_batch.then(AutoBatch::default);
     config
 }
 
@@ -136,7 +184,7 @@ fn config(args: &BenchProduce) -> ProducerConfig {
     clippy::cast_precision_loss,
     reason = "rates and means for people; 53 bits are plenty"
 )]
-fn per_second(amount: u64, elapsed: Duration) -> f64 {
+pub(super) fn per_second(amount: u64, elapsed: Duration) -> f64 {
     if elapsed.is_zero() {
         0.0
     } else {
@@ -149,7 +197,7 @@ fn us(duration: Duration) -> f64 {
 }
 
 /// Figures beyond what was measured only make reports hard to read.
-fn round(value: f64, steps_per_unit: f64) -> f64 {
+pub(super) fn round(value: f64, steps_per_unit: f64) -> f64 {
     (value * steps_per_unit).round() / steps_per_unit
 }
 
@@ -159,6 +207,9 @@ struct Report {
     topic: String,
     mode: &'static str,
     concurrency: u32,
+    batch: u32,
+    auto_batch: bool,
+    topics: u32,
     size_bytes: usize,
     compress: &'static str,
     rate_target: Option<f64>,
@@ -176,6 +227,8 @@ struct Report {
     cpu_system_seconds: Option<f64>,
     cpu_us_per_msg: Option<f64>,
     max_rss_bytes: Option<u64>,
+    /// Of the process that `--watch` names.
+    watched_cpu_seconds: Option<f64>,
 }
 
 impl Report {
@@ -195,6 +248,9 @@ impl Report {
             topic: args.topic.clone(),
             mode: args.mode.name(),
             concurrency: args.concurrency,
+            batch: args.batch,
+            auto_batch: args.auto_batch,
+            topics: args.topics,
             size_bytes: args.size,
             compress: match args.compress {
                 Codec::None => "none",
@@ -222,6 +278,7 @@ impl Report {
                 )
             }),
             max_rss_bytes: peak_memory,
+            watched_cpu_seconds: None,
         }
     }
 
@@ -232,6 +289,15 @@ impl Report {
             ("topic", self.topic.clone()),
             ("mode", self.mode.to_owned()),
             ("in flight", self.concurrency.to_string()),
+            (
+                "batch",
+                if self.auto_batch {
+                    "automatic".to_owned()
+                } else {
+                    self.batch.to_string()
+                },
+            ),
+            ("topics", self.topics.to_string()),
             ("size", format!("{} B", self.size_bytes)),
             ("compression", self.compress.to_owned()),
             (
@@ -274,6 +340,13 @@ impl Report {
                 optional(
                     self.max_rss_bytes
                         .map(|bytes| format!("{} KiB", bytes / 1024)),
+                ),
+            ),
+            (
+                "CPU of the watched process",
+                optional(
+                    self.watched_cpu_seconds
+                        .map(|seconds| format!("{seconds:.3} s")),
                 ),
             ),
         ];

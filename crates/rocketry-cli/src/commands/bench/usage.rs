@@ -60,6 +60,23 @@ impl Cpu {
     }
 }
 
+/// CPU time that the process `pid` has used so far; in steps of 10 ms on Linux, not told elsewhere.
+#[cfg(target_os = "linux")]
+pub(super) fn cpu_of(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (user, system) = ticks(&stat)?;
+    let nanos = (user + system).checked_mul(1_000_000_000)?;
+    Some(Duration::from_nanos(
+        nanos / rustix::param::clock_ticks_per_second(),
+    ))
+}
+
+/// See the Linux form.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn cpu_of(_: u32) -> Option<Duration> {
+    None
+}
+
 /// Fields 14 and 15 of `/proc/PID/stat`, behind the name, which ends at the last `)`.
 fn ticks(stat: &str) -> Option<(u64, u64)> {
     let (_, after_name) = stat.rsplit_once(')')?;

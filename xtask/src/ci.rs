@@ -62,6 +62,7 @@ fn steps(options: &Options) -> Vec<Step> {
                 options.fuzz_seconds
             ),
         ),
+        step("count", "run --quiet --package xtask -- count"),
     ];
     if !options.without_interop {
         steps.push(step("interop", "run --quiet --package xtask -- interop"));

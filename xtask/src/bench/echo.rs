@@ -1,7 +1,10 @@
-//! The floor: the frames of a send and of its answer, echoed over one loopback connection by two loops that do nothing else.
+//! The floors: the frames of a send and of its answer, echoed over one loopback connection.
 //!
-//! Both loops are single threads with blocking sockets; each reads whatever has arrived and answers all of it in one write. No
-//! client or broker can be faster than this on the same kernel; how far one stays behind is what its own work costs.
+//! The server is one thread with a blocking socket that reads whatever has arrived and answers all of it in one write. `loop` sends to it
+//! the same way: what the frames alone cost on this kernel; no client with callers can be as fast. `echo` has callers: as many tasks
+//! as are in flight, each of which adds its frame to one buffer and waits until it is woken, and a writing and a reading task on
+//! one worker thread. It does nothing that is RocketMQ's: no header, no route, no table of requests, no deadline. A client that
+//! serves independent callers over one connection cannot be much cheaper.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -11,17 +14,50 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rocketry_protocol::header::{SendMessageReply, SendMessageRequest};
 use rocketry_protocol::{RemotingCommand, ResponseCode};
-use serde_json::{Value, json};
 
-use super::process_cpu::cpu_seconds;
+use super::callers;
+use super::figures::Figures;
+use super::process_usage::{cpu_us, memory, own_cpu_us};
 use crate::{Result, clock, output};
 
 /// Bytes read at once: several hundred small frames.
-const READ: usize = 256 * 1024;
+pub(super) const READ: usize = 256 * 1024;
 const UNIQUE_ID: &str = "7F000001000100000000000000000001";
 
+/// `cargo xtask echo-serve`: the server half of the floors, a process of its own.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EchoServe {
+    #[arg(long)]
+    size: usize,
+}
+
+/// `cargo xtask echo-drive`: the client half.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct EchoDrive {
+    #[arg(long)]
+    kind: Kind,
+    #[arg(long)]
+    pub(super) addr: SocketAddr,
+    #[arg(long)]
+    pub(super) size: usize,
+    #[arg(long)]
+    pub(super) in_flight: usize,
+    #[arg(long)]
+    warm: f64,
+    #[arg(long)]
+    seconds: f64,
+    #[arg(long)]
+    watch: u32,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Kind {
+    Echo,
+    Loop,
+}
+
 /// The bytes of a `SEND_MESSAGE_V2` frame with a body of `size` bytes, as a client writes it.
-fn request_frame(size: usize) -> Result<BytesMut> {
+pub(super) fn request_frame(size: usize) -> Result<BytesMut> {
     let request = SendMessageRequest {
         producer_group: "rocketry_cli",
         topic: "bench",
@@ -39,7 +75,7 @@ fn request_frame(size: usize) -> Result<BytesMut> {
 }
 
 /// The bytes of the answer to it.
-fn reply_frame() -> Result<BytesMut> {
+pub(super) fn reply_frame() -> Result<BytesMut> {
     let offset_id = "7F00000100002A9F0000000000ABCDEF".to_owned();
     let mut reply = SendMessageReply::new(offset_id, 3, 1_000_000);
     reply.transaction_id = Some(UNIQUE_ID.into());
@@ -50,8 +86,8 @@ fn reply_frame() -> Result<BytesMut> {
 }
 
 /// Answers every request frame of one connection after another; prints `ready ADDR` first.
-pub(super) fn serve(size: usize) -> Result {
-    let (request, reply) = (request_frame(size)?.len(), reply_frame()?);
+pub(crate) fn echo_serve(options: &EchoServe) -> Result {
+    let (request, reply) = (request_frame(options.size)?.len(), reply_frame()?);
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     output::line(format_args!("ready {}", listener.local_addr()?));
     for stream in listener.incoming() {
@@ -77,18 +113,69 @@ pub(super) fn serve(size: usize) -> Result {
     Ok(())
 }
 
-/// What to send to [`serve`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Drive {
-    pub(super) addr: SocketAddr,
-    pub(super) size: usize,
-    pub(super) in_flight: usize,
-    pub(super) warmup: u64,
-    pub(super) duration: Duration,
+/// Keeps frames under way and prints figures.
+pub(crate) fn echo_drive(options: &EchoDrive) -> Result {
+    let figures = match options.kind {
+        Kind::Echo => callers::drive(options)?,
+        Kind::Loop => drive(options)?,
+    };
+    output::line(serde_json::to_string(&figures)?);
+    Ok(())
 }
 
-/// Keeps `in_flight` frames under way; the result has the members of `rocketry bench produce --output json` that a table needs.
-pub(super) fn drive(options: Drive) -> Result<Value> {
+impl EchoDrive {
+    pub(super) fn warm(&self) -> Duration {
+        Duration::from_secs_f64(self.warm)
+    }
+
+    pub(super) fn measured(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+}
+
+/// The clocks at one end of the measured phase.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clocks {
+    at: Instant,
+    own_us: f64,
+    server_us: f64,
+}
+
+impl Clocks {
+    pub(super) fn read(options: &EchoDrive) -> Result<Self> {
+        Ok(Self {
+            server_us: cpu_us(options.watch)?,
+            own_us: own_cpu_us(),
+            at: clock::now(),
+        })
+    }
+
+    /// What passed since, with the latencies of all messages.
+    pub(super) fn figures(self, end: Self, mut latencies_us: Vec<u32>) -> Result<Figures> {
+        latencies_us.sort_unstable();
+        let at = |per_mille: usize| {
+            let index = latencies_us.len() * per_mille / 1000;
+            latencies_us.get(index).copied().map(f64::from)
+        };
+        Ok(Figures {
+            messages: u64::try_from(latencies_us.len())?,
+            seconds: end.at.duration_since(self.at).as_secs_f64(),
+            p50_us: at(500),
+            p99_us: at(990),
+            p999_us: at(999),
+            cpu_us: end.own_us - self.own_us,
+            watched_cpu_us: Some(end.server_us - self.server_us),
+            max_rss_bytes: Some(memory(std::process::id())?.peak),
+            ..Figures::default()
+        })
+    }
+}
+
+pub(super) fn us_since(sent: Instant, now: Instant) -> u32 {
+    u32::try_from(now.duration_since(sent).as_micros()).unwrap_or(u32::MAX)
+}
+
+fn drive(options: &EchoDrive) -> Result<Figures> {
     let (request, reply) = (request_frame(options.size)?, reply_frame()?.len());
     let mut stream = TcpStream::connect(options.addr)?;
     stream.set_nodelay(true)?;
@@ -97,8 +184,9 @@ pub(super) fn drive(options: Drive) -> Result<Value> {
     let mut under_way: VecDeque<Instant> = VecDeque::with_capacity(options.in_flight);
     let mut latencies_us = Vec::new();
     let mut pending = 0;
-    let (mut answered, mut started, mut cpu) = (0_u64, clock::now(), 0.0);
     let mut free = options.in_flight;
+    let began = clock::now();
+    let mut start: Option<Clocks> = None;
     loop {
         requests.clear();
         for _ in 0..free {
@@ -116,38 +204,20 @@ pub(super) fn drive(options: Drive) -> Result<Value> {
         while pending >= reply {
             pending -= reply;
             free += 1;
-            answered += 1;
             if let Some(sent) = under_way.pop_front()
-                && answered > options.warmup
+                && start.is_some()
             {
-                latencies_us
-                    .push(u64::try_from(now.duration_since(sent).as_micros()).unwrap_or(u64::MAX));
-            }
-            if answered == options.warmup {
-                started = now;
-                cpu = cpu_seconds(std::process::id())?;
+                latencies_us.push(us_since(sent, now));
             }
         }
-        if answered > options.warmup && now.duration_since(started) >= options.duration {
-            break;
+        match start {
+            None if now.duration_since(began) >= options.warm() => {
+                start = Some(Clocks::read(options)?);
+            }
+            Some(start) if now.duration_since(start.at) >= options.measured() => {
+                return start.figures(Clocks::read(options)?, latencies_us);
+            }
+            _ => {}
         }
     }
-    let seconds = clock::now().duration_since(started).as_secs_f64();
-    let cpu = cpu_seconds(std::process::id())? - cpu;
-    latencies_us.sort_unstable();
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let sent = latencies_us.len() as f64;
-    let at = |per_mille: usize| {
-        latencies_us
-            .get(latencies_us.len() * per_mille / 1000)
-            .copied()
-    };
-    Ok(json!({
-        "sent": latencies_us.len(),
-        "seconds": seconds,
-        "msgs_per_second": sent / seconds,
-        "p50_us": at(500),
-        "p99_us": at(990),
-        "cpu_us_per_msg": cpu * 1e6 / sent,
-    }))
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::interop::{Rocketry, prepare};
+use crate::interop::{Rocketry, apache_jars};
 use crate::{Result, output, root};
 use cluster::{Cluster, Fault, System};
 use load::Load;
@@ -60,7 +60,7 @@ pub(crate) async fn run(options: Options) -> Result {
     let mut systems = vec![System::Ours(rocketry)];
     if !options.without_apache {
         systems.push(System::Apache {
-            class_path: prepare().await?.class_path,
+            class_path: apache_jars().await?,
         });
     }
     let mut outcomes = Vec::new();

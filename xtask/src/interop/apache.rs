@@ -216,7 +216,13 @@ fn java(class_path: &str, home: &Path, options: &[&str]) -> Command {
         .env("ROCKETMQ_HOME", home)
         .args(options)
         .args(OPENS)
-        .args(["-XX:+UseSerialGC", "-XX:-UsePerfData"]);
+        .arg("-XX:-UsePerfData");
+    if !options
+        .iter()
+        .any(|option| option.starts_with("-XX:+Use") && option.ends_with("GC"))
+    {
+        command.arg("-XX:+UseSerialGC");
+    }
     command
         .arg(format!("-Duser.home={}", home.display()))
         .args(["-cp", class_path]);

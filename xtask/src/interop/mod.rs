@@ -10,9 +10,10 @@ mod world;
 
 use std::path::PathBuf;
 
-pub(crate) use apache::{Broker, BrokerConfig, NameServer};
+pub(crate) use apache::{Broker, BrokerConfig, NameServer, free_port};
 pub(crate) use ours::{Rocketry, Serve, ServeOptions};
-pub(crate) use tools::{Tools, prepare};
+pub(crate) use tools::apache_jars;
+use tools::{Tools, prepare};
 
 use crate::{Result, clock, output, root};
 use world::World;

@@ -53,6 +53,10 @@ impl Rocketry {
         })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The binary with a clean environment as to name servers.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);

@@ -59,14 +59,32 @@ pub(crate) struct Tools {
 
 /// Fetches and compiles what is not there yet. Errors name every missing tool at once.
 pub(crate) async fn prepare() -> Result<Tools> {
-    let wanted = [
-        ("java", "-version"),
-        ("javac", "-version"),
-        ("mvn", "-version"),
-        ("go", "version"),
-    ];
+    on_the_path(&["java", "javac", "mvn", "go"]).await?;
+    let root = root();
+    let dir = root.join("target/interop");
+    Ok(Tools {
+        class_path: class_path(&root, &dir, CURRENT).await?,
+        class_path_4: class_path(&root, &dir, OLD).await?,
+        go_driver: go_driver(&root, &dir).await?,
+    })
+}
+
+/// The jars of 5.5.0 alone, as a class path: enough to run Apache's servers. Needs Java, and Maven if they are not there yet.
+pub(crate) async fn apache_jars() -> Result<String> {
+    on_the_path(&["java"]).await?;
+    let root = root();
+    let lib = jars(&root, &root.join("target/interop"), CURRENT).await?;
+    Ok(format!("{}/*", lib.display()))
+}
+
+async fn on_the_path(wanted: &[&str]) -> Result {
     let mut missing = Vec::new();
-    for (program, argument) in wanted {
+    for &program in wanted {
+        let argument = if program == "go" {
+            "version"
+        } else {
+            "-version"
+        };
         if run_ok(Command::new(program).arg(argument), COMPILE)
             .await
             .is_err()
@@ -76,19 +94,13 @@ pub(crate) async fn prepare() -> Result<Tools> {
     }
     if !missing.is_empty() {
         return Err(format!(
-            "interop needs {} on the PATH: a JDK (17 or newer), Maven and Go (1.19 or newer) run the real system beside ours; \
+            "{} is missing on the PATH: a JDK (17 or newer), Maven and Go (1.19 or newer) run the real system beside ours; \
              on Debian: apt-get install -y maven default-jdk-headless golang-go",
             missing.join(", ")
         )
         .into());
     }
-    let root = root();
-    let dir = root.join("target/interop");
-    Ok(Tools {
-        class_path: class_path(&root, &dir, CURRENT).await?,
-        class_path_4: class_path(&root, &dir, OLD).await?,
-        go_driver: go_driver(&root, &dir).await?,
-    })
+    Ok(())
 }
 
 async fn class_path(root: &Path, dir: &Path, release: Release) -> Result<String> {

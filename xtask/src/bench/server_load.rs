@@ -1,0 +1,187 @@
+//! The servers side by side, under our load generator: what a message costs them, by how they flush and how many topics they have.
+
+use super::Bench;
+use super::clients::{Phases, consume, produce};
+use super::figures::{Figures, Sample, Samples};
+use super::process_usage::{Memory, memory};
+use super::producers::{at, warm};
+use super::report;
+use super::servers::{Kind, Server, Setup, Starter};
+use super::workload::{Mode, Workload};
+use crate::{Result, output};
+
+/// What the servers are told apart by in samples; the first is where everything begins.
+const SETUPS: [(&str, Setup); 3] = [
+    (
+        "",
+        Setup {
+            sync_flush: false,
+            topics: 100,
+        },
+    ),
+    (
+        " sync flush",
+        Setup {
+            sync_flush: true,
+            topics: 0,
+        },
+    ),
+    (
+        " 10000 topics",
+        Setup {
+            sync_flush: false,
+            topics: 10_000,
+        },
+    ),
+];
+/// 1 KiB, 64 in flight.
+const SEND: Workload = Workload::new(Mode::Sync, 64, 1024);
+/// As many messages under way as F7 asks for.
+const MANY: Workload = Workload::new(Mode::Async, 50_000, 1024);
+
+/// One kind of load on a server.
+#[derive(Debug, Clone, Copy)]
+enum Load {
+    Send(Workload),
+    /// [`SEND`] over so many topics.
+    Topics(u32),
+    Pull,
+}
+
+impl Load {
+    fn name(self) -> String {
+        match self {
+            Self::Send(load) => load.to_string(),
+            Self::Topics(count) => format!("topics-{count}"),
+            Self::Pull => "pull".to_owned(),
+        }
+    }
+}
+
+fn loads(setup: Setup) -> Vec<Load> {
+    match setup {
+        Setup {
+            sync_flush: true, ..
+        } => vec![Load::Send(SEND)],
+        Setup { topics: 10_000, .. } => vec![Load::Topics(10_000)],
+        Setup { .. } => vec![
+            Load::Send(Workload::new(Mode::Sync, 1, 1024)),
+            Load::Send(SEND),
+            Load::Pull,
+            Load::Topics(10),
+            Load::Topics(100),
+            Load::Send(MANY),
+        ],
+    }
+}
+
+/// A server's start and memory.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(super) struct State {
+    /// As in samples.
+    pub(super) server: String,
+    pub(super) first_send_ms: f64,
+    pub(super) idle: Memory,
+    /// After all its load.
+    pub(super) loaded: Memory,
+}
+
+/// Measures; what is missing is named at the end.
+pub(super) async fn run(
+    bench: &Bench,
+    starter: &Starter<'_>,
+) -> Result<(Samples, Vec<State>, Vec<String>)> {
+    let (mut samples, mut states, mut missing) = (Samples::default(), Vec::new(), Vec::new());
+    for (label, setup) in SETUPS {
+        let wanted =
+            |load: &Load| bench.options.wants(&load.name()) || bench.options.wants(label.trim());
+        let loads: Vec<_> = loads(setup).into_iter().filter(wanted).collect();
+        if loads.is_empty() {
+            continue;
+        }
+        let mut servers = Vec::new();
+        for kind in bench.options.servers() {
+            match starter.start(kind, setup).await {
+                Ok(server) => servers.push(server),
+                Err(error) => {
+                    missing.push(format!("{}{label} was not measured: {error}", kind.name()));
+                }
+            }
+        }
+        for server in &servers {
+            warm(bench, server).await?;
+        }
+        for round in 0..bench.options.rounds() {
+            for &load in &loads {
+                for server in &servers {
+                    // The points that no target is judged by, and the slow ones.
+                    let once = matches!(load, Load::Topics(100) | Load::Send(MANY));
+                    if once && round >= bench.options.rounds_of_more() {
+                        continue;
+                    }
+                    let outcome = measure(bench, server, load).await;
+                    let sample = Sample {
+                        round,
+                        server: format!("{}{label}", server.kind.name()),
+                        client: "rocketry",
+                        workload: load.name(),
+                        outcome: outcome.map_err(|error| error.to_string()),
+                    };
+                    output::line(report::line(&sample));
+                    samples.0.push(sample);
+                }
+            }
+        }
+        for server in servers {
+            states.push(State {
+                server: format!("{}{label}", server.kind.name()),
+                first_send_ms: server.first_send_ms,
+                idle: server.idle,
+                loaded: memory(server.pid)?,
+            });
+            server.end().await?;
+        }
+    }
+    Ok((samples, states, missing))
+}
+
+async fn measure(bench: &Bench, server: &Server, load: Load) -> Result<Figures> {
+    let phases = bench.options.phases();
+    match load {
+        Load::Send(load) => produce(&bench.rocketry, at(server), load, phases, &[]).await,
+        Load::Topics(count) => {
+            // Every queue is there, and every route known, before it is measured.
+            let (topics, warmup) = (count.to_string(), (count * 5).to_string());
+            let more = ["--topics", &topics, "--warmup", &warmup];
+            produce(&bench.rocketry, at(server), SEND, phases, &more).await
+        }
+        Load::Pull => {
+            // A slow server has little to read after its own sends.
+            let full = Phases {
+                warm: 0.1,
+                seconds: bench.options.scaled(1.0),
+            };
+            if server.kind == Kind::Rust {
+                produce(&bench.rocketry, at(server), SEND, full, &[]).await?;
+            }
+            consume(&bench.rocketry, at(server), phases).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setup_has_its_loads() {
+        let names: Vec<Vec<_>> = SETUPS
+            .iter()
+            .map(|(_, setup)| loads(*setup).into_iter().map(Load::name).collect())
+            .collect();
+        assert_eq!(names[1], ["sync-64-1024"]);
+        assert_eq!(names[2], ["topics-10000"]);
+        assert!(names[0].contains(&"topics-10".to_owned()));
+        assert!(names[0].contains(&"async-50000-1024".to_owned()));
+    }
+}

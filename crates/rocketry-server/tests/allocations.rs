@@ -55,8 +55,8 @@ static ALLOCATOR: Counting = Counting;
 
 /// Requests written at a time.
 const TOGETHER: u64 = 64;
-/// What was counted, 11.2, and room for a timer's tick. The target is 4: lower this with every step towards it.
-const BUDGET: f64 = 11.5;
+/// The target is 4; what was counted is 4.09, as buffers and timers of the whole process are in it.
+const BUDGET: f64 = 4.5;
 
 fn requests() -> BytesMut {
     let mut bytes = BytesMut::new();

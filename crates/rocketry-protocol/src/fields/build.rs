@@ -25,6 +25,30 @@ impl Builder {
         }
     }
 
+    /// A whole entry, in one go.
+    #[inline]
+    pub(crate) fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
+        let lengths = (i16::try_from(key.len()), i32::try_from(value.len()));
+        let (Ok(key_bytes), Ok(value_bytes)) = lengths else {
+            // says which of them is too long
+            self.key().extend_from_slice(key);
+            self.value()?.extend_from_slice(value);
+            return self.end();
+        };
+        let raw = &mut self.fields.raw;
+        let bit = fingerprint(key);
+        if self.fields.seen & bit != 0 && !self.may_repeat {
+            self.may_repeat = self.fields.count >= SCANNED_ENTRIES || has_key(raw, key);
+        }
+        self.fields.seen |= bit;
+        raw.extend_from_slice(&key_bytes.to_be_bytes());
+        raw.extend_from_slice(key);
+        raw.extend_from_slice(&value_bytes.to_be_bytes());
+        raw.extend_from_slice(value);
+        self.fields.count += 1;
+        Ok(())
+    }
+
     /// Where the text of the next key goes.
     pub(crate) fn key(&mut self) -> &mut Vec<u8> {
         self.entry_start = self.fields.raw.len();
@@ -43,11 +67,10 @@ impl Builder {
             min: 0,
             max: i64::from(i16::MAX),
         })?;
+        let earlier = raw.get(..self.entry_start).unwrap_or_default();
         let bit = fingerprint(key);
         if self.fields.seen & bit != 0 && !self.may_repeat {
-            let earlier = raw.get(..self.entry_start).unwrap_or_default();
-            self.may_repeat = self.fields.count >= SCANNED_ENTRIES
-                || entries_of(earlier).any(|entry| entry.key == key);
+            self.may_repeat = self.fields.count >= SCANNED_ENTRIES || has_key(earlier, key);
         }
         self.fields.seen |= bit;
         if let Some(word) = raw.get_mut(self.entry_start..key_start) {
@@ -94,6 +117,10 @@ impl Builder {
         }
         self.fields.count += 1;
     }
+}
+
+fn has_key(entries: &[u8], key: &[u8]) -> bool {
+    entries_of(entries).any(|entry| entry.key == key)
 }
 
 /// Keeps the last entry of each key.

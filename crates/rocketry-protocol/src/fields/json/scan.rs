@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::special;
 use crate::DecodeError;
 
 /// How deep arrays and objects may nest. fastjson2: `maxLevel`.
@@ -250,10 +251,8 @@ impl<'a> Scanner<'a> {
     /// Bytes up to the closing quote or a backslash, which is left where it is.
     fn clean_run(&mut self, quote: u8) -> Result<&'a [u8], DecodeError> {
         let rest = self.rest();
-        let end = rest
-            .iter()
-            .position(|&byte| byte == quote || byte == b'\\')
-            .ok_or(DecodeError::Truncated {
+        let end =
+            special::quote_or_backslash(rest, quote).ok_or_else(|| DecodeError::Truncated {
                 what: "JSON text",
                 need: rest.len() as u64 + 1,
                 have: rest.len() as u64,
@@ -333,7 +332,16 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over blanks and `/* comments */`.
+    #[inline]
     fn blanks(&mut self) -> Result<(), DecodeError> {
+        match self.peek() {
+            Some(b' ' | b'\t' | b'\n' | b'\r' | b'/') => self.some_blanks(),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn some_blanks(&mut self) -> Result<(), DecodeError> {
         loop {
             match self.peek() {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
@@ -371,6 +379,7 @@ impl<'a> Scanner<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
+    #[cold]
     fn unexpected(&self, wanted: &str) -> DecodeError {
         const SHOWN_BYTES: usize = 20;
         let rest = self.rest();

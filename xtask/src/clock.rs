@@ -1,6 +1,6 @@
 //! The only place of this crate that reads a clock.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Now, for measuring how long a chore took.
 #[expect(
@@ -9,4 +9,16 @@ use std::time::Instant;
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Milliseconds since 1970, as brokers count them.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what servers say of the time is compared with it"
+)]
+pub(crate) fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }

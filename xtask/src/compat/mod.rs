@@ -7,6 +7,7 @@ mod server;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use crate::interop::ACCEPTED;
 use crate::{Result, output, root};
 use scan::{Evidence, Shown};
 
@@ -104,7 +105,34 @@ fn rewritten(file: &str, shown: &Shown) -> Result<String> {
     for list in &CHECKLISTS {
         section(&mut text, list, shown)?;
     }
+    replies(&mut text)?;
     Ok(text)
+}
+
+/// The differences that `cargo xtask interop --only differential` knows.
+fn replies(text: &mut String) -> Result {
+    write!(
+        text,
+        "\n## Replies that differ\n\nThe same requests, good and bad, are sent to both servers and every reply is compared field by field \
+         (`cargo xtask interop --only differential`). What differs is listed here, or the run fails; so it does when a line is not needed \
+         any more. `*` stands for any text, `-` for nothing.\n\n| requests | what | ours | Apache's | why |\n|---|---|---|---|---|\n"
+    )?;
+    for known in &ACCEPTED {
+        let cell = |text: &str| match text {
+            "" => String::new(),
+            text => format!("`{}`", text.replace('|', "`, `")),
+        };
+        writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            cell(known.step),
+            cell(known.aspect),
+            cell(known.ours),
+            cell(known.theirs),
+            known.reason
+        )?;
+    }
+    Ok(())
 }
 
 fn section(text: &mut String, list: &Checklist, shown: &Shown) -> Result {

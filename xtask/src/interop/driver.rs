@@ -101,6 +101,8 @@ impl Driver {
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
         ]);
+        // `consumerStatus` writes files where it is.
+        command.current_dir(dir);
         command.arg(format!("-Duser.home={}", dir.display()));
         // The client would otherwise start a logging thread pool and a file per instance.
         command.args([

@@ -11,6 +11,7 @@ mod world;
 use std::path::PathBuf;
 
 pub(crate) use apache::{Broker, BrokerConfig, NameServer, free_port};
+pub(crate) use cases::differential::ACCEPTED;
 pub(crate) use ours::{Rocketry, Serve, ServeOptions};
 pub(crate) use tools::apache_jars;
 use tools::{Tools, prepare};

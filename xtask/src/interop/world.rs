@@ -54,6 +54,8 @@ pub(crate) struct World {
     clients: HashMap<Target, Client>,
     /// Topics that already hold the text.
     sent: HashSet<(Target, String)>,
+    /// Whether Apache's broker has the sizes and times that it has in the field.
+    usual_settings: bool,
 }
 
 impl World {
@@ -73,12 +75,21 @@ impl World {
             serve: None,
             clients: HashMap::new(),
             sent: HashSet::new(),
+            usual_settings: false,
         })
     }
 
     /// Another world, whose systems have no past. To be stopped.
     pub(crate) fn anew(&self, name: &str) -> Result<Self> {
         Self::new(self.tools.clone(), self.rocketry.clone(), self.dir(name)?)
+    }
+
+    /// Sizes of files and times of transactions as they are in the field, not those that make a run short.
+    pub(crate) fn with_usual_settings(self) -> Self {
+        Self {
+            usual_settings: true,
+            ..self
+        }
     }
 
     /// An empty directory below the run's.
@@ -155,11 +166,29 @@ impl World {
             .clone())
     }
 
+    /// The address of a target's broker, once it runs.
+    pub(crate) fn broker(&self, target: Target) -> Result<String> {
+        let of = |apache: &Option<Apache>| {
+            apache
+                .as_ref()
+                .map(|apache| apache.broker.addr().to_owned())
+        };
+        match target {
+            Target::Ours => return self.broker_of_ours(),
+            Target::Apache => of(&self.apache),
+            Target::Apache4 => of(&self.apache_4),
+        }
+        .ok_or_else(|| "Apache's broker is not started".into())
+    }
+
     async fn start_apache(&mut self, name: &str, class_path: &str) -> Result<Apache> {
         let dir = self.dir(name)?;
         let name_server = NameServer::start(class_path, &dir.join("namesrv")).await?;
-        let config = BrokerConfig {
+        let usual = BrokerConfig {
             store: dir.join("store"),
+            ..BrokerConfig::new(name_server.addr(), "broker-a", "DefaultCluster")
+        };
+        let short = BrokerConfig {
             commit_log_file_bytes: COMMIT_LOG_FILE_BYTES,
             heap_mib: 384,
             // Checks come after 6 s, and every 30 s, by default. Decisions are written every 3 s: a check in between would ask, and
@@ -169,8 +198,9 @@ impl World {
                 "transactionTimeOut=2000".to_owned(),
                 "transactionCheckInterval=2000".to_owned(),
             ],
-            ..BrokerConfig::new(name_server.addr(), "broker-a", "DefaultCluster")
+            ..usual.clone()
         };
+        let config = if self.usual_settings { usual } else { short };
         let broker = Broker::start(class_path, &dir.join("broker"), &config).await?;
         registered(self.driver()?, &config.namesrv, &config.name).await?;
         Ok(Apache {

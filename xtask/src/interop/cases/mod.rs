@@ -1,6 +1,7 @@
 //! The cases, by what they hold together.
 
 mod clients;
+pub(crate) mod differential;
 mod live;
 mod mqadmin_parity;
 mod producer;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(clients::cases());
     cases.extend(live::cases());
     cases.extend(mqadmin_parity::cases());
+    cases.extend(differential::cases());
     cases.extend(registration::cases());
     cases.extend(store::cases());
     cases

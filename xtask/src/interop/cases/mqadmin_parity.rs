@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::Case;
 use crate::Result;
 use crate::interop::driver::Driver;
@@ -11,6 +13,8 @@ use crate::process::run_ok;
 
 const TOPIC: &str = "parity";
 const GROUP: &str = "parity_group";
+/// Topic, group and instance of the consumer that is online.
+const LIVE: &str = "parity_live";
 /// Messages of the script; one queue, so that their places are the same on both sides.
 const MESSAGES: usize = 5;
 
@@ -205,6 +209,7 @@ async fn run_script(world: &mut World, target: Target) -> Result<Transcript> {
     ] {
         side.step(compare, &line).await?;
     }
+    live(world, &mut side).await?;
     let line = format!("queryMsgByUniqueKey -t {TOPIC} -i {id}");
     let found = side.step(Compare::Lines, &line).await?;
     let offset_id = found
@@ -231,6 +236,64 @@ async fn run_script(world: &mut World, target: Target) -> Result<Transcript> {
         side.step(compare, &line).await?;
     }
     Ok(side.done)
+}
+
+/// The commands that are about clients, while a traced producer and a traced consumer are online.
+async fn live(world: &World, side: &mut Side) -> Result {
+    let ns = side.ns.clone();
+    let out = world.dir("parity-live")?.join("taken.tsv");
+    let out = out.display().to_string();
+    let line = format!("updateTopic -c DefaultCluster -t {LIVE} -r 2 -w 2");
+    side.step(Compare::Lines, &line).await?;
+    let options = [
+        ("id", LIVE),
+        ("ns", &*ns),
+        ("topic", LIVE),
+        ("group", LIVE),
+        ("out", &out),
+        ("trace", "true"),
+    ];
+    side.driver.ask("subscribe", &options).await?;
+    let options = [
+        ("ns", &*ns),
+        ("topic", LIVE),
+        ("body", "traced"),
+        ("trace", "true"),
+        ("key", "traced-key"),
+    ];
+    let id = side.driver.ask("put", &options).await?;
+    let trace = format!("queryMsgTraceById -i {id}");
+    let end = Instant::now() + COMMAND;
+    // Records are sent every few seconds, and the consumer joins its group when it likes.
+    loop {
+        let printed = side.admin(&trace).await?;
+        if printed.contains("Pub") && printed.contains(LIVE) {
+            break;
+        }
+        if Instant::now() >= end {
+            return Err(format!("{trace}: no record of the consumer after {COMMAND:?}").into());
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    for (compare, line) in [
+        (Compare::Leading, trace),
+        (Compare::Lines, format!("consumerConnection -g {LIVE}")),
+        (
+            Compare::Lines,
+            format!("producerConnection -g interop-put-traced -t {LIVE}"),
+        ),
+        (Compare::Names, format!("consumerStatus -g {LIVE}")),
+        (Compare::Names, format!("consumerProgress -g {LIVE}")),
+        (
+            Compare::Lines,
+            format!("resetOffsetByTime -g {LIVE} -t {LIVE} -s 0"),
+        ),
+        (Compare::Leading, format!("statsAll -t {LIVE}")),
+    ] {
+        side.step(compare, &line).await?;
+    }
+    side.driver.ask("unsubscribe", &[("id", LIVE)]).await?;
+    Ok(())
 }
 
 /// One message in queue 1.

@@ -321,6 +321,70 @@ fn s103_a_directory_in_use_is_looked_at_only() {
     assert_eq!(inspection.usage(), Usage::Closed);
 }
 
+/// S-120: other names than the directory was served under are warned of, with what they leave behind.
+#[test]
+fn s120_names_under_which_it_was_not_served_are_warned_of() {
+    let whats = |inspection: &Inspection, broker, cluster| -> Vec<String> {
+        let findings = inspection.check_names(broker, cluster);
+        assert!(findings.iter().all(|f| f.severity == Severity::Warning));
+        findings.into_iter().map(|finding| finding.what).collect()
+    };
+    let golden = golden("store-clean").expect("the repository's copy");
+    let inspection = Inspection::open(&golden.dir()).unwrap();
+    let served = inspection.served_as();
+    assert_eq!(served.brokers, ["golden-a"]);
+    assert_eq!(served.clusters, ["GoldenCluster"]);
+    let conf = inspection.broker_conf();
+    assert!(conf.contains(&"brokerName=golden-a".to_owned()), "{conf:?}");
+    assert!(conf.contains(&"brokerClusterName=GoldenCluster".to_owned()));
+    assert_eq!(
+        whats(&inspection, Some("golden-a"), Some("GoldenCluster")),
+        [""; 0]
+    );
+    assert_eq!(whats(&inspection, None, None), [""; 0]);
+
+    let other = whats(&inspection, None, Some("Other"));
+    for named in [
+        "rmq_sys_REVIVE_LOG_GoldenCluster",
+        "GoldenCluster_REPLY_TOPIC",
+        "Other_REPLY_TOPIC",
+    ] {
+        assert!(other[0].contains(named), "{named} is not in {other:?}");
+    }
+    let other = whats(&inspection, Some("other"), Some("GoldenCluster"));
+    assert_eq!(other.len(), 1);
+    assert!(other[0].contains("recall"), "{other:?}");
+    assert!(other[0].contains("golden-a, not other"), "{other:?}");
+}
+
+/// S-120: notes of popped messages that only the old cluster's broker works off are counted.
+#[test]
+fn s120_pops_that_nobody_would_revive_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let revive = "rmq_sys_REVIVE_LOG_old";
+    let (mut writer, reader, _) = open(dir.path(), &small());
+    let metadata = reader.metadata();
+    metadata.topics.put(TopicConfig::new(revive, 8), NOW_MS);
+    for queue_id in [0, 0, 0, 5] {
+        let note = message(revive, queue_id, b"{}");
+        writer.append(&note, NOW_MS).unwrap();
+    }
+    writer.commit().unwrap();
+    // the offset is that of the last one dealt with
+    let offsets = &metadata.consumer_offsets;
+    offsets.set("CID_RMQ_SYS_REVIVE_GROUP", revive, 0, 1, NOW_MS);
+    metadata.persist().unwrap();
+    writer.close().unwrap();
+    let inspection = Inspection::open(dir.path()).unwrap();
+    assert_eq!(inspection.check_names(None, Some("old")), []);
+    let findings = inspection.check_names(None, Some("new"));
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    assert!(
+        findings[1].what.starts_with("2 notes of popped messages"),
+        "{findings:?}"
+    );
+}
+
 #[test]
 fn what_is_no_store_is_refused_and_not_made_one() {
     let dir = tempfile::tempdir().unwrap();

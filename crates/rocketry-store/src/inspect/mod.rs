@@ -5,6 +5,7 @@
 
 mod check;
 mod export;
+mod names;
 mod repair;
 mod segments;
 
@@ -13,6 +14,7 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 pub use self::{
     check::{Check, Finding, Severity},
     export::Stored,
+    names::ServedAs,
     repair::Repair,
     segments::{Segment, SegmentKind},
 };
@@ -177,16 +179,25 @@ impl Inspection {
         self.usage
     }
 
-    /// The lines of a `broker.conf` that opens this directory: the sizes that its files have.
+    /// The lines of a `broker.conf` that opens this directory: the sizes that its files have, and the names under which it was served,
+    /// where they never changed.
     pub fn broker_conf(&self) -> Vec<String> {
-        let mut lines = vec![
+        let served = self.served_as();
+        let mut lines = Vec::new();
+        if let [cluster] = served.clusters.as_slice() {
+            lines.push(format!("brokerClusterName={cluster}"));
+        }
+        if let [broker] = served.brokers.as_slice() {
+            lines.push(format!("brokerName={broker}"));
+        }
+        lines.extend([
             format!("mappedFileSizeCommitLog={}", self.log_files.file_bytes),
             format!("mappedFileSizeConsumeQueue={}", self.queue_file_bytes),
             format!(
                 "mapperFileSizeBatchConsumeQueue={}",
                 self.batch_queue_file_bytes
             ),
-        ];
+        ]);
         if let Some(view) = self.index.iter().flatten().next() {
             lines.push(format!("maxHashSlotNum={}", view.sizes.slots));
             lines.push(format!("maxIndexNum={}", view.sizes.units));

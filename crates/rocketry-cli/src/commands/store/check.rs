@@ -14,9 +14,19 @@ use crate::{
     units::counted,
 };
 
-pub(super) fn run(dir: &Path, format: Report, output: &mut Output) -> Result<(), Failure> {
+/// `broker` and `cluster` are the names under which the directory is to be served, where they are known.
+pub(super) fn run(
+    dir: &Path,
+    (broker, cluster): (Option<&str>, Option<&str>),
+    format: Report,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let inspection = open(dir)?;
-    let check = checked(&inspection)?;
+    let mut check = checked(&inspection)?;
+    check.findings.extend(inspection.check_names(broker, cluster));
+    check
+        .findings
+        .sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     match format.output {
         ReportFormat::Json => output.pretty_json(&Printed::new(&inspection, &check))?,
         ReportFormat::Text => text(&inspection, &check, output)?,

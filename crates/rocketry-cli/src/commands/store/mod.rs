@@ -26,7 +26,15 @@ use crate::{
 pub(crate) fn run(command: Store) -> Result<(), Failure> {
     let mut output = Output::stdout();
     match command {
-        Store::Check { dir, format } => check::run(&dir, format, &mut output),
+        Store::Check {
+            dir,
+            broker_name,
+            cluster,
+            format,
+        } => {
+            let names = (broker_name.as_deref(), cluster.as_deref());
+            check::run(&dir, names, format, &mut output)
+        }
         Store::Ls { dir, format } => ls::run(&dir, format, &mut output),
         Store::Cat { dir, id } => cat(&dir, &id, &mut output),
         Store::Export {

@@ -1,7 +1,7 @@
 //! Persisting topics, groups and consumer offsets: one thread writes the files, whoever needs a change to be safe waits for it.
 //!
-//! Changes made in quick succession share one write. Consumer and delay offsets are written every 5 s, as in Java; topics and groups
-//! at once.
+//! Changes made in quick succession share one write. Consumer and delay offsets are written every 5 s, as in Java, but for those whose
+//! loss would repeat something; topics and groups at once.
 
 use std::{
     io,
@@ -42,6 +42,7 @@ struct Shared {
 struct State {
     waiting: Vec<Then>,
     wanted: bool,
+    offsets_wanted: bool,
     stopping: bool,
 }
 
@@ -56,6 +57,15 @@ impl MetadataHandle {
     pub(crate) fn changed(&self) {
         self.shared.changes.fetch_add(1, Ordering::AcqRel);
         self.shared.state.lock().wanted = true;
+        self.shared.work.notify_one();
+    }
+
+    /// Offsets changed that are not to wait: they will be written soon.
+    pub(crate) fn offsets_changed(&self) {
+        let mut state = self.shared.state.lock();
+        state.offsets_wanted = true;
+        state.wanted = true;
+        drop(state);
         self.shared.work.notify_one();
     }
 
@@ -113,7 +123,11 @@ pub(crate) fn spawn(
 fn run(shared: &Shared) -> Result<(), StoreError> {
     let mut offsets_due = Instant::now() + OFFSETS_EVERY;
     loop {
-        let (waiting, stopping) = next(shared, offsets_due);
+        let Work {
+            waiting,
+            offsets,
+            stopping,
+        } = next(shared, offsets_due);
         let changes = shared.changes.load(Ordering::Acquire);
         let tables = shared
             .metadata
@@ -122,6 +136,9 @@ fn run(shared: &Shared) -> Result<(), StoreError> {
             .and_then(|()| shared.metadata.groups.persist());
         if let Err(error) = &tables {
             tracing::error!(%error, "topics and groups were not written");
+        }
+        if offsets && let Err(error) = shared.metadata.consumer_offsets.persist() {
+            tracing::error!(%error, "offsets were not written");
         }
         let outcome = tables.as_ref().map(|&()| ()).map_err(ToString::to_string);
         for then in waiting {
@@ -143,14 +160,26 @@ fn run(shared: &Shared) -> Result<(), StoreError> {
     }
 }
 
+/// What the thread has to do.
+struct Work {
+    waiting: Vec<Then>,
+    /// Consumer offsets are to be written whatever the time.
+    offsets: bool,
+    stopping: bool,
+}
+
 /// Waits for a change, the time of the next offsets, or the end.
-fn next(shared: &Shared, offsets_due: Instant) -> (Vec<Then>, bool) {
+fn next(shared: &Shared, offsets_due: Instant) -> Work {
     let mut state = shared.state.lock();
     if !state.wanted && !state.stopping {
         shared.work.wait_until(&mut state, offsets_due.into_std());
     }
     state.wanted = false;
-    (std::mem::take(&mut state.waiting), state.stopping)
+    Work {
+        waiting: std::mem::take(&mut state.waiting),
+        offsets: std::mem::take(&mut state.offsets_wanted),
+        stopping: state.stopping,
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +209,23 @@ mod tests {
         thread.join().unwrap().unwrap();
         assert!(handle.is_written());
         assert!(file("consumerOffset.json").unwrap().contains("T@G"));
+    }
+
+    #[test]
+    fn offsets_that_cannot_wait_are_written_with_the_next_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_writer, reader, _) = Store::open(dir.path(), StoreOptions::default(), 0).unwrap();
+        let metadata = Arc::clone(reader.metadata());
+        let (handle, thread) = spawn(Arc::clone(&metadata)).unwrap();
+        metadata.consumer_offsets.set("G", "T", 0, 7, 1);
+        handle.offsets_changed();
+        let (tell, told) = mpsc::channel();
+        handle.after_write(move |outcome| tell.send(outcome).unwrap());
+        told.recv().unwrap().unwrap();
+        let file = Layout::new(dir.path()).config_file("consumerOffset.json");
+        assert!(std::fs::read_to_string(file).unwrap().contains("T@G"));
+        handle.stop();
+        thread.join().unwrap().unwrap();
     }
 
     #[test]

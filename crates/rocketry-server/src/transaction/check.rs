@@ -262,16 +262,23 @@ impl<'a> Round<'a> {
         Ok(true)
     }
 
+    /// On disk soon: after a kill, every half message behind the offset there is checked, and decided, once more, however many copies
+    /// of it this round wrote.
     fn commit(&self) {
         let offsets = self.broker.offsets.committed();
         let now_ms = clock::wall_ms();
+        let mut is_changed = false;
         for (topic, offset) in [
             (HALF_TOPIC, self.half_offset),
             (OP_HALF_TOPIC, self.ops.committed()),
         ] {
             if committed(self.broker, topic) != offset {
                 offsets.set(TRANSACTION_GROUP, topic, QUEUE, offset, now_ms);
+                is_changed = true;
             }
+        }
+        if is_changed {
+            self.broker.metadata.offsets_changed();
         }
     }
 }

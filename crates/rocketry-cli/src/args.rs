@@ -106,6 +106,7 @@ Examples:
   rocketry serve --auth --host 0.0.0.0 --advertise mq.example.com
                                             for users on other machines; the first one is
                                             made up and named on stderr
+  rocketry serve --config broker.conf       in place of Apache's broker, on its directory
 
 SIGINT (Ctrl-C) and SIGTERM stop it gracefully: nothing acknowledged is lost.")]
     Serve(Serve),
@@ -239,15 +240,18 @@ pub(crate) struct Serve {
     /// What to run [default: broker with --namesrv, else all]
     #[arg(long, value_enum, value_name = "ROLE")]
     pub(crate) role: Option<Role>,
+    /// broker.conf of Apache RocketMQ to take settings from: names, addresses, file sizes, times. The other options go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Data directory, created when missing. Else ROCKETRY_DATA, else $XDG_DATA_HOME/rocketry, else ~/.local/share/rocketry
     #[arg(long, value_name = "DIR", conflicts_with = "temp")]
     pub(crate) data: Option<PathBuf>,
     /// Use a temporary directory and remove it at the end
     #[arg(long)]
     pub(crate) temp: bool,
-    /// Address to listen on
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
-    pub(crate) host: IpAddr,
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) host: Option<IpAddr>,
     /// Name or address that clients are told to connect to, with a port where it is not the broker's own. [default: clients of this
     /// process's name server are told the address that they came to; others the one listened on, or where that is every address,
     /// the one that leads out of this machine]
@@ -256,30 +260,30 @@ pub(crate) struct Serve {
     /// Port of the name server; 0 = any free port
     #[arg(long, value_name = "PORT", default_value_t = 9876)]
     pub(crate) namesrv_port: u16,
-    /// Port of the broker; 0 = any free port
-    #[arg(long, value_name = "PORT", default_value_t = 10911)]
-    pub(crate) broker_port: u16,
+    /// Port of the broker; 0 = any free port [default: 10911]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) broker_port: Option<u16>,
     /// Serve over TLS, with --tls-cert and --tls-key: beside plain connections (default) or instead of them
     #[arg(long, value_enum, value_name = "MODE")]
     pub(crate) tls_mode: Option<TlsMode>,
     /// PEM file of an authority: clients over TLS need a certificate that it has signed
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_client_ca: Option<PathBuf>,
-    /// When a message is acknowledged: written to the file (async), or on disk (sync)
-    #[arg(long, value_enum, default_value_t = Flush::Async)]
-    pub(crate) flush: Flush,
-    /// Name of the broker; each broker of a cluster needs one of its own
-    #[arg(long, value_name = "NAME", default_value = "broker-a")]
-    pub(crate) broker_name: String,
+    /// When a message is acknowledged: written to the file (async), or on disk (sync) [default: async]
+    #[arg(long, value_enum)]
+    pub(crate) flush: Option<Flush>,
+    /// Name of the broker; each broker of a cluster needs one of its own [default: broker-a]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) broker_name: Option<String>,
     /// Id of the broker under its name: 0, a master. There are no replicas here
     #[arg(long, value_name = "ID", default_value_t = 0)]
     pub(crate) broker_id: i64,
-    /// Name of the cluster
-    #[arg(long, value_name = "NAME", default_value = "DefaultCluster")]
-    pub(crate) cluster: String,
-    /// Create a topic when the first message for it arrives
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    pub(crate) auto_create_topics: bool,
+    /// Name of the cluster [default: DefaultCluster]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// Create a topic when the first message for it arrives [default: true]
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    pub(crate) auto_create_topics: Option<bool>,
     /// Format of the ready line
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ReportFormat::Text)]
     pub(crate) output: ReportFormat,
@@ -592,10 +596,18 @@ Exit code 1 when messages are lost or unreachable, or a server would not start.
 
 Examples:
   rocketry store check /srv/mq
-  rocketry store check ~/store --output json       a store of Apache RocketMQ")]
+  rocketry store check ~/store --output json       a store of Apache RocketMQ
+  rocketry store check ~/store --broker-name broker-b --cluster C
+                                                   before a broker of these names takes it over")]
     Check {
         /// The data directory
         dir: PathBuf,
+        /// Name of the broker that is to serve it: warn of what carries another name
+        #[arg(long, value_name = "NAME")]
+        broker_name: Option<String>,
+        /// Name of its cluster: likewise
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
         #[command(flatten)]
         format: Report,
     },

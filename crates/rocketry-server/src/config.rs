@@ -13,7 +13,7 @@ use rocketry_store::Retention;
 
 use rocketry_store::TimerOptions;
 
-use crate::{AccessOptions, Advertise, ServerError, names};
+use crate::{AccessOptions, Advertise, FileSizes, ServerError, names};
 
 /// What a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,6 +117,8 @@ pub struct ServerConfig {
     pub enable_property_filter: bool,
     /// Queues of `TBW102`, the upper bound for a topic that a send creates. Default: 8. Java: `defaultTopicQueueNums`.
     pub default_topic_queues: i32,
+    /// Lengths of the files of a new directory.
+    pub files: FileSizes,
     /// Largest message body in bytes. Default: 4 MiB. Bounds: 1 to 16 MiB less 64 KiB. Java: `maxMessageSize`.
     pub max_message_bytes: usize,
     /// Age at which the producer of an undecided half message is asked. Default: 6 s. Java: `transactionTimeOut`.
@@ -180,6 +182,7 @@ impl Default for ServerConfig {
             auto_create_groups: true,
             enable_property_filter: true,
             default_topic_queues: 8,
+            files: FileSizes::default(),
             max_message_bytes: 4 * 1024 * 1024,
             transaction_timeout: Duration::from_secs(6),
             transaction_check_interval: Duration::from_secs(30),
@@ -246,7 +249,7 @@ impl ServerConfig {
             precision_ms: i64::try_from(self.timer_precision.as_millis())
                 .unwrap_or(defaults.precision_ms),
             roll_window_slots: self.timer_roll_window.into(),
-            ..defaults
+            log_file_bytes: self.files.timer_log_bytes,
         }
     }
 

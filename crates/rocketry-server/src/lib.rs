@@ -28,6 +28,7 @@ mod announce;
 mod attributes;
 mod background;
 mod broker;
+mod broker_conf;
 mod clients;
 mod clock;
 mod config;
@@ -62,6 +63,7 @@ mod writer;
 
 pub use access::{AccessOptions, FirstUser, MadeUser};
 pub use advertise::Advertise;
+pub use broker_conf::FileSizes;
 pub use config::{DataDir, FlushMode, Role, ServerConfig};
 pub use error::ServerError;
 #[cfg(feature = "tls")]

@@ -276,6 +276,11 @@ pub(crate) async fn open_store(dir: PathBuf, config: &ServerConfig) -> Result<Op
             FlushMode::Sync => rocketry_store::FlushMode::Sync,
         },
         max_message_bytes: config.max_message_bytes,
+        log_file_bytes: config.files.log_bytes,
+        queue_file_bytes: config.files.queue_bytes,
+        batch_queue_file_bytes: config.files.batch_queue_bytes,
+        index_slots: config.files.index_slots,
+        index_units: config.files.index_units,
         ..StoreOptions::default()
     };
     let timer_options = config.timer_options();

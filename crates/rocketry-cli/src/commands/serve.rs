@@ -1,6 +1,10 @@
 //! `rocketry serve`: name server, broker, or both in one process, until a signal.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rocketry::NameServers;
 use rocketry_server::{
@@ -95,36 +99,41 @@ fn ready_json(server: &Server, role: Role, ready_ms: u128) -> serde_json::Value 
     })
 }
 
+/// What the options say, then what the file says, then the defaults.
 fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
     let mut config = ServerConfig::default();
-    config.data_dir = if args.temp {
-        DataDir::Temp
-    } else {
-        DataDir::Path(data_dir(args.data)?)
+    if let Some(file) = &args.config {
+        apply_file(&mut config, file)?;
+    }
+    config.data_dir = match (args.temp, args.data, config.data_dir) {
+        (true, _, _) => DataDir::Temp,
+        (_, None, DataDir::Path(dir)) => DataDir::Path(dir),
+        (_, given, _) => DataDir::Path(data_dir(given)?),
     };
+    let is_registered = global.namesrv.is_some() || !config.name_servers.is_empty();
     config.role = match args.role {
         Some(args::Role::Namesrv) => Role::NameServer,
         Some(args::Role::Broker) => Role::Broker,
-        Some(args::Role::All) => Role::All,
-        None if global.namesrv.is_some() => Role::Broker,
-        None => Role::All,
+        None if is_registered => Role::Broker,
+        Some(args::Role::All) | None => Role::All,
     };
-    config.host = args.host;
-    config.advertise = args.advertise;
+    config.host = args.host.unwrap_or(config.host);
+    config.advertise = args.advertise.or(config.advertise);
     config.namesrv_port = args.namesrv_port;
-    config.broker_port = args.broker_port;
+    config.broker_port = args.broker_port.unwrap_or(config.broker_port);
     config.tls = global
         .access
         .server_tls(args.tls_mode, args.tls_client_ca.as_deref())?;
     config.flush = match args.flush {
-        Flush::Async => FlushMode::Async,
-        Flush::Sync => FlushMode::Sync,
+        Some(Flush::Async) => FlushMode::Async,
+        Some(Flush::Sync) => FlushMode::Sync,
+        None => config.flush,
     };
-    config.access = access(&args.users)?;
+    config.access = access(&args.users)?.or(config.access);
     config.allow_anonymous = args.users.allow_anonymous;
-    config.broker_name = args.broker_name;
-    config.cluster_name = args.cluster;
-    config.auto_create_topics = args.auto_create_topics;
+    config.broker_name = args.broker_name.unwrap_or(config.broker_name);
+    config.cluster_name = args.cluster.unwrap_or(config.cluster_name);
+    config.auto_create_topics = args.auto_create_topics.unwrap_or(config.auto_create_topics);
     if args.broker_id != 0 {
         return Err(Failure::usage(format!(
             "--broker-id {}: that is a replica, and this broker cannot follow a master",
@@ -132,7 +141,7 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
         ))
         .hint("leave the id at 0, and give each broker a name of its own with --broker-name"));
     }
-    if config.role == Role::Broker && global.namesrv.is_none() {
+    if config.role == Role::Broker && !is_registered {
         return Err(
             Failure::usage("--role broker: no name server to register with")
                 .hint("give --namesrv HOST:PORT, several separated by ';'"),
@@ -143,6 +152,9 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
             Failure::usage("--role namesrv: --namesrv is where brokers register, a name server registers with nobody")
                 .hint("leave --namesrv out; --namesrv-port is the port to listen on"),
         );
+    }
+    if config.role == Role::NameServer {
+        config.name_servers.clear();
     }
     if let Some(elsewhere) = global.namesrv.as_deref() {
         config.name_servers = NameServers::new(elsewhere)
@@ -209,6 +221,22 @@ fn introduce(made: &MadeUser) {
          rocketry user create alice\n  \
          rocketry acl create alice --resource Topic:Orders --actions Pub,Sub"
     ));
+}
+
+/// `--config`.
+fn apply_file(config: &mut ServerConfig, file: &Path) -> Result<(), Failure> {
+    let text = fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
+    let ignored = config
+        .apply_broker_conf(&text)
+        .map_err(|error| Failure::from(error).during(file.display()))?;
+    if !ignored.is_empty() {
+        output::note(format_args!(
+            "{}: without a meaning here: {}",
+            file.display(),
+            ignored.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// `--data`, else `ROCKETRY_DATA`, else the place for data of the user.

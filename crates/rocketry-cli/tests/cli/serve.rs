@@ -43,6 +43,54 @@ async fn one_ready_line_and_a_graceful_stop() {
     }
 }
 
+/// A broker.conf of Apache's gives names, sizes and directory; options go before it, and what it asks for in vain is said.
+#[tokio::test]
+async fn a_broker_conf_is_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("store");
+    let conf = directory.path().join("broker.conf");
+    let text = format!(
+        "brokerName=from-file\nbrokerClusterName=C\nlistenPort=1\nstorePathRootDir={0}\nstorePathCommitLog={0}/commitlog\n\
+         mappedFileSizeCommitLog=65536\nmaxHashSlotNum=100\nmaxIndexNum=400\nhaListenPort=7\n",
+        data.display()
+    );
+    std::fs::write(&conf, text).unwrap();
+    let conf = conf.to_str().unwrap();
+    let mut server = Served::start(&["--config", conf]).await;
+    assert_eq!(server.data, data.to_str().unwrap());
+    server
+        .run(&["send", "T", "x", "--key", "k", "--count", "500"])
+        .await
+        .ok();
+    let mut errors = server.child.stderr.take().unwrap();
+    assert_eq!(server.stop().await.0.code(), Some(0));
+    let mut stderr = String::new();
+    errors.read_to_string(&mut stderr).await.unwrap();
+    assert!(
+        stderr.contains("without a meaning here: haListenPort"),
+        "{stderr}"
+    );
+    let check = run(&["store", "check", data.to_str().unwrap()]).await.ok();
+    for line in [
+        "brokerName=from-file",
+        "brokerClusterName=C",
+        "mappedFileSizeCommitLog=65536",
+        "maxHashSlotNum=100",
+        "maxIndexNum=400",
+    ] {
+        assert!(check.text().contains(line), "{}", check.text());
+    }
+    for (name, len) in [("commitlog/00000000000000065536", 65536), ("index", 0)] {
+        let found = std::fs::metadata(data.join(name)).unwrap();
+        assert!(found.is_dir() || found.len() == len, "{name}");
+    }
+
+    std::fs::write(conf, "brokerRole=SLAVE\n").unwrap();
+    run(&["serve", "--temp", "--config", conf])
+        .await
+        .fails_with(1, &[conf, "brokerRole=SLAVE", "no replicas"]);
+}
+
 #[tokio::test]
 async fn a_temporary_directory_is_gone_afterwards() {
     let server = Served::temp().await;

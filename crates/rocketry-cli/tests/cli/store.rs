@@ -90,9 +90,13 @@ async fn a_directory_is_looked_at_while_it_is_served_and_after() {
     assert_eq!(json["usage"], "closed");
 
     let names = ["--broker-name", "broker-a", "--cluster", "DefaultCluster"];
-    let same = run(&[&["store", "check", data], &names[..]].concat()).await.ok();
+    let same = run(&[&["store", "check", data], &names[..]].concat())
+        .await
+        .ok();
     assert!(same.text().starts_with("closed: "), "{}", same.text());
-    let other = run(&["store", "check", data, "--cluster", "Other"]).await.ok();
+    let other = run(&["store", "check", data, "--cluster", "Other"])
+        .await
+        .ok();
     assert!(
         other.text().starts_with(
             "warning: config/topics.json: this directory was served in cluster DefaultCluster, not Other"

@@ -23,7 +23,9 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let inspection = open(dir)?;
     let mut check = checked(&inspection)?;
-    check.findings.extend(inspection.check_names(broker, cluster));
+    check
+        .findings
+        .extend(inspection.check_names(broker, cluster));
     check
         .findings
         .sort_by_key(|finding| std::cmp::Reverse(finding.severity));

@@ -122,7 +122,8 @@ impl ServerConfig {
             "flushIntervalCommitLog" => self.flush_interval = millis(value)?,
             "syncFlushTimeout" => self.sync_flush_timeout = millis(value)?,
             "fileReservedTime" => {
-                self.retention.reserved = Duration::from_secs(number::<u64>(value)?.saturating_mul(3600));
+                self.retention.reserved =
+                    Duration::from_secs(number::<u64>(value)?.saturating_mul(3600));
             }
             "deleteWhen" => {
                 let hours = value.split(';').map(str::trim);
@@ -150,7 +151,8 @@ impl ServerConfig {
                 self.files.queue_bytes = number::<u64>(value)?.div_ceil(20).saturating_mul(20);
             }
             "mapperFileSizeBatchConsumeQueue" => {
-                self.files.batch_queue_bytes = number::<u64>(value)?.div_ceil(46).saturating_mul(46);
+                self.files.batch_queue_bytes =
+                    number::<u64>(value)?.div_ceil(46).saturating_mul(46);
             }
             "mappedFileSizeTimerLog" => self.files.timer_log_bytes = number(value)?,
             "maxHashSlotNum" => self.files.index_slots = number(value)?,
@@ -162,12 +164,21 @@ impl ServerConfig {
             }
             "aclEnable" => only(value, "false", "accounts of 4.x are not served: false")?,
             "brokerId" => only(value, "0", "this broker is a master, whose id is 0")?,
-            "brokerRole" => only(value, "ASYNC_MASTER", "this broker has no replicas: ASYNC_MASTER")?,
+            "brokerRole" => only(
+                value,
+                "ASYNC_MASTER",
+                "this broker has no replicas: ASYNC_MASTER",
+            )?,
             "storeType" => only(value, "default", "only the default store, of files")?,
             "configManagerVersion" => only(value, "V1", "only V1, settings in JSON files")?,
             "messageDelayLevel" => only(value, DELAY_LEVELS, "only Java's own levels")?,
-            "enableLmq" | "timerRocksDBEnable" | "transRocksDBEnable" | "indexRocksDBEnable"
-            | "popConsumerKVServiceEnable" | "rocksdbCQDoubleWriteEnable" | "enableConsumeQueueExt"
+            "enableLmq"
+            | "timerRocksDBEnable"
+            | "transRocksDBEnable"
+            | "indexRocksDBEnable"
+            | "popConsumerKVServiceEnable"
+            | "rocksdbCQDoubleWriteEnable"
+            | "enableConsumeQueueExt"
             | "timerWheelSnapshotFlush" => {
                 only(value, "false", "this broker does not have it: false")?;
             }
@@ -231,7 +242,10 @@ mod tests {
         assert_eq!(config.cluster_name, "C");
         assert_eq!(config.data_dir, DataDir::Path("/data/store".into()));
         assert_eq!(config.name_servers, ["10.0.0.1:9876", "10.0.0.2:9876"]);
-        assert_eq!(config.advertise, Some(Advertise::new("10.0.0.3", None).unwrap()));
+        assert_eq!(
+            config.advertise,
+            Some(Advertise::new("10.0.0.3", None).unwrap())
+        );
         assert_eq!(config.role, Role::Broker);
         assert_eq!(config.flush, FlushMode::Sync);
         assert_eq!(config.retention.reserved, Duration::from_hours(48));
@@ -271,7 +285,10 @@ mod tests {
             panic!("not a configuration error");
         };
         assert_eq!(faults.len(), 7, "{faults:#?}");
-        assert_eq!(faults[0], "brokerRole=SLAVE: this broker has no replicas: ASYNC_MASTER");
+        assert_eq!(
+            faults[0],
+            "brokerRole=SLAVE: this broker has no replicas: ASYNC_MASTER"
+        );
         assert_eq!(config.broker_name, "broker-a");
         assert_eq!(config.data_dir, DataDir::Temp);
     }

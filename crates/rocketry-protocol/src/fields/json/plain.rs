@@ -57,18 +57,15 @@ fn ext_fields<'a>(text: Rest<'a>, command: &mut RemotingCommand) -> Option<Rest<
     }
     loop {
         let (name, value) = member_name(rest)?;
-        let next = match string(value) {
-            Some((value, next)) => {
-                fields.entry(name, value).ok()?;
-                next
-            }
+        let next = if let Some((value, next)) = string(value) {
+            fields.entry(name, value).ok()?;
+            next
+        } else {
             // properties are parted by characters that need an escape
-            None => {
-                fields.key().extend_from_slice(name);
-                let next = escaped_string(value, fields.value().ok()?)?;
-                fields.end().ok()?;
-                next
-            }
+            fields.key().extend_from_slice(name);
+            let next = escaped_string(value, fields.value().ok()?)?;
+            fields.end().ok()?;
+            next
         };
         match next {
             [b',', next @ ..] => rest = next,

@@ -78,7 +78,7 @@ mod tests {
     proptest! {
         #[test]
         fn words_find_what_bytes_find(text in proptest::collection::vec(
-            prop_oneof![6 => any::<u8>(), 3 => b'a'..b'z', 1 => Just(b'"'), 1 => Just(b'\\'), 1 => 0x1eu8..0x22], 0..40,
+            prop_oneof![6 => any::<u8>(), 3 => b'a'..=b'z', 1 => Just(b'"'), 1 => Just(b'\\'), 1 => 0x1eu8..0x22], 0..40,
         ), quote in prop_oneof![Just(b'"'), Just(b'\'')]) {
             prop_assert_eq!(
                 to_escape(&text),

@@ -60,7 +60,7 @@ pub(crate) struct Options {
     /// One round of half a second each: whether it all runs, not how fast
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "record"])]
     quick: bool,
-    /// The run of record: the main points in three rounds, the others in one, within eight minutes once everything is built; writes
+    /// The run of record: the main points in three rounds, the others in one, some eight minutes once everything is built; writes
     /// docs/performance/ and the tables of docs/performance.md
     #[arg(long)]
     record: bool,
@@ -138,12 +138,25 @@ impl Options {
         let seconds = match self.seconds {
             Some(seconds) => seconds,
             None if self.quick => 0.5,
-            None if self.record => 1.2,
+            None if self.record => 1.0,
             None => 2.0,
         };
         Phases {
             warm: self.scaled(0.4),
             seconds,
+        }
+    }
+
+    /// The same of points that no target is judged by.
+    fn phases_of_more(&self) -> Phases {
+        let phases = self.phases();
+        if self.record && self.seconds.is_none() {
+            Phases {
+                seconds: 0.6,
+                ..phases
+            }
+        } else {
+            phases
         }
     }
 

@@ -25,9 +25,13 @@ pub(super) async fn run(bench: &Bench, starter: &Starter<'_>) -> Result<(Samples
     )
     .await;
     let mut samples = Samples::default();
-    for (loads, rounds) in [
-        (&MAIN[..], bench.options.rounds()),
-        (&MORE[..], bench.options.rounds_of_more()),
+    for (loads, rounds, phases) in [
+        (&MAIN[..], bench.options.rounds(), bench.options.phases()),
+        (
+            &MORE[..],
+            bench.options.rounds_of_more(),
+            bench.options.phases_of_more(),
+        ),
     ] {
         let loads: Vec<_> = loads
             .iter()
@@ -58,7 +62,7 @@ pub(super) async fn run(bench: &Bench, starter: &Starter<'_>) -> Result<(Samples
         for round in 0..rounds {
             for &load in &loads {
                 measure(
-                    bench,
+                    phases,
                     &mut drivers,
                     &clients,
                     &servers,
@@ -98,7 +102,7 @@ pub(super) fn at(server: &Server) -> At<'_> {
 }
 
 async fn measure(
-    bench: &Bench,
+    phases: Phases,
     drivers: &mut Drivers,
     clients: &[Client],
     servers: &[Server],
@@ -106,7 +110,6 @@ async fn measure(
     round: usize,
     samples: &mut Samples,
 ) {
-    let phases = bench.options.phases();
     for &client in clients.iter().filter(|client| client.can(load)) {
         let nowhere = At {
             namesrv: "",

@@ -14,7 +14,7 @@ use crate::process::{Running, run};
 use crate::{Result, clock};
 
 /// A JVM on a busy machine, and its first registration.
-const FIRST_SEND: Duration = Duration::from_mins(2);
+const FIRST_SEND: Duration = Duration::from_secs(45);
 const SEND: Duration = Duration::from_secs(10);
 /// From the first acknowledged send to reading the idle memory.
 const IDLE: Duration = Duration::from_secs(1);

@@ -94,7 +94,11 @@ impl Notes {
                 Ok(mut check_point) => {
                     check_point.revive_offset = record.queue_offset;
                     check_point.acked = 0;
-                    self.places.insert(check_point.key(), record.queue_offset);
+                    // A timer that was killed delivers a slot twice: one check point, whose acknowledgements count for both.
+                    let before = self.places.insert(check_point.key(), record.queue_offset);
+                    if let Some(twice) = before.and_then(|place| self.check_points.remove(&place)) {
+                        check_point.acked = twice.acked;
+                    }
                     self.check_points.insert(record.queue_offset, check_point);
                 }
                 Err(error) => tracing::warn!(%error, "a check point does not decode"),
@@ -340,4 +344,53 @@ fn again(
         },
     };
     Ok(Some((put, bare)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    fn note(notes: &mut Notes, queue_offset: i64, tag: &str, body: &[u8]) {
+        let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let properties = format!("TAGS\u{1}{tag}\u{2}");
+        notes.add(&Record {
+            body_crc: 0,
+            queue_id: 0,
+            flag: 0,
+            queue_offset,
+            physical_offset: 0,
+            sys_flag: 0,
+            born_ms: 0,
+            born_host: host,
+            store_ms: 0,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            topic: "rmq_sys_REVIVE_LOG_c",
+            properties: properties.as_bytes(),
+        });
+    }
+
+    /// S-086: a check point that is there twice, since the timer was killed between a delivery and its note, is one.
+    #[test]
+    fn s086_acknowledgements_count_for_both_copies_of_a_check_point() {
+        let ck = CheckPoint::new(("T", "G", 0), (1, 10), &[4, 5], "b");
+        let ck = body::encode(&ck).unwrap();
+        let ack = |offset| format!(r#"{{"ao":{offset},"c":"G","pt":1,"q":0,"so":4,"t":"T"}}"#);
+        let mut notes = Notes::default();
+        note(&mut notes, 0, CK_TAG, &ck);
+        note(&mut notes, 1, ACK_TAG, ack(4).as_bytes());
+        note(&mut notes, 2, CK_TAG, &ck);
+        note(&mut notes, 3, ACK_TAG, ack(5).as_bytes());
+        let open: Vec<_> = notes
+            .check_points
+            .values()
+            .flat_map(CheckPoint::open)
+            .collect();
+        assert_eq!(open, [0_i64; 0]);
+        assert_eq!(notes.check_points.len(), 1);
+    }
 }

@@ -76,6 +76,7 @@ impl Inbound {
     {
         let shared = Arc::clone(&self.shared);
         let mut stopped = pin!(shared.stop.cancelled());
+        let mut draining = pin!(shared.draining.cancelled());
         let high_water = shared.options.response_high_water_bytes;
         loop {
             if shared.draining.is_cancelled() {
@@ -95,7 +96,7 @@ impl Inbound {
             let read = tokio::select! {
                 biased;
                 () = &mut stopped => return None,
-                () = shared.draining.cancelled() => continue,
+                () = &mut draining => continue,
                 read = io.read_buf(&mut self.buffer) => read,
             };
             match read {

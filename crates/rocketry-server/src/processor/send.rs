@@ -174,7 +174,7 @@ fn check_inner_batch(broker: &Broker, put: &Put, properties: &str) -> Result<(),
         .attributes
         .get("queue.type")
         .is_some_and(|kind| kind == "BatchCQ");
-    let is_counted = Properties::parse(properties).contains(name::INNER_NUM);
+    let is_counted = properties::value_of(properties, name::INNER_NUM).is_some();
     if (is_marked && !is_batch_topic) || (is_counted && !is_marked) {
         return Err(put::illegal(broker));
     }

@@ -41,6 +41,17 @@ impl InFlight {
         }
     }
 
+    /// A place, if one is free. It is not while others wait for theirs.
+    pub(super) fn try_acquire(&self, body_bytes: usize) -> Option<Permits> {
+        let count = u32::try_from(body_bytes).ok()?;
+        let message = Arc::clone(&self.messages).try_acquire_owned().ok()?;
+        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(count).ok()?;
+        Some(Permits {
+            _message: message,
+            _bytes: bytes,
+        })
+    }
+
     /// Waits for a place until `deadline`.
     pub(super) async fn acquire(
         &self,

@@ -164,8 +164,9 @@ fn place(
 ) -> Option<Place> {
     let found = |queue: &MessageQueue, owner: Option<&Arc<Broker>>, alternatives| Place {
         queue: MessageQueue {
+            topic: queue.topic.clone(),
             broker_name: Arc::clone(owner.map_or(&queue.broker_name, |owner| &owner.name)),
-            ..queue.clone()
+            queue_id: queue.queue_id,
         },
         owner: owner.cloned(),
         address: owner.and_then(|owner| owner.master()).map(|address| {
@@ -183,7 +184,7 @@ fn place(
     let suspects = &shared.core().suspects;
     let is_suspect = |name: &str| shared.config.avoid_silent_brokers && suspects.contains(name);
     let last_broker = tries.last_broker();
-    let index = select::next_queue(route, last_broker, &shared.faults, is_suspect, clock::now())?;
+    let index = select::next_queue(route, last_broker, &shared.faults, is_suspect, clock::now)?;
     let (queue, owner) = route.queue(index)?;
     Some(found(queue, Some(owner), route.has_alternatives()))
 }

@@ -81,7 +81,7 @@ impl Shared {
         let order = self.propagate(order);
         let _counted = self.sends.token();
         let started = clock::now();
-        let deadline = self.begin(&order)?;
+        let deadline = self.begin(&order, started)?;
         let topic: Arc<str> = order.outgoing.topic().into();
         let action = format!("request to topic {topic:?}");
         let place = tokio::select! {

@@ -110,7 +110,7 @@ pub(crate) fn next_queue(
     last_broker: Option<&str>,
     faults: &FaultTable,
     is_suspect: impl Fn(&str) -> bool,
-    now: Instant,
+    now: impl FnOnce() -> Instant,
 ) -> Option<usize> {
     let queues = &route.queues;
     if queues.is_empty() {
@@ -127,6 +127,7 @@ pub(crate) fn next_queue(
     };
     let answers = |broker: &str| other(broker) && !is_suspect(broker);
     let found = if faults.is_enabled() {
+        let now = now();
         let available = |broker: &str| faults.is_available(broker, now);
         pass(&|broker| answers(broker) && available(broker))
             .or_else(|| pass(&|broker| other(broker) && available(broker)))
@@ -249,7 +250,7 @@ mod tests {
         let now = crate::clock::now();
         let route = route_of("T", &[("a", 3), ("b", 2)]);
         let seen: Vec<_> = (0..10)
-            .map(|_| next_queue(&route, None, &off(), |_| false, now).unwrap())
+            .map(|_| next_queue(&route, None, &off(), |_| false, || now).unwrap())
             .collect();
         for pair in seen.windows(2) {
             assert_eq!((pair[0] + 1) % 5, pair[1]);
@@ -257,7 +258,7 @@ mod tests {
         let mut first = [0; 5];
         for _ in 0..2000 {
             let route = route_of("T", &[("a", 3), ("b", 2)]);
-            first[next_queue(&route, None, &off(), |_| false, now).unwrap()] += 1;
+            first[next_queue(&route, None, &off(), |_| false, || now).unwrap()] += 1;
         }
         assert!(first.iter().all(|n| (300..500).contains(n)), "{first:?}");
     }
@@ -268,15 +269,15 @@ mod tests {
         let now = crate::clock::now();
         let two = route_of("T", &[("a", 3), ("b", 2)]);
         for _ in 0..50 {
-            let index = next_queue(&two, Some("a"), &off(), |_| false, now).unwrap();
+            let index = next_queue(&two, Some("a"), &off(), |_| false, || now).unwrap();
             assert_eq!(&*two.queues[index].broker_name, "b");
         }
         let one = route_of("T", &[("a", 3)]);
-        let first = next_queue(&one, Some("a"), &off(), |_| false, now).unwrap();
-        let second = next_queue(&one, Some("a"), &off(), |_| false, now).unwrap();
+        let first = next_queue(&one, Some("a"), &off(), |_| false, || now).unwrap();
+        let second = next_queue(&one, Some("a"), &off(), |_| false, || now).unwrap();
         assert_eq!((first + 1) % 3, second);
         let none = route_of("T", &[]);
-        assert_eq!(next_queue(&none, None, &off(), |_| false, now), None);
+        assert_eq!(next_queue(&none, None, &off(), |_| false, || now), None);
     }
 
     /// P-054, P-057
@@ -285,7 +286,7 @@ mod tests {
         let now = crate::clock::now();
         let route = route_of("T", &[("a", 2), ("b", 2), ("c", 2)]);
         let broker = |last: Option<&str>, table: &FaultTable, now| {
-            let index = next_queue(&route, last, table, |_| false, now).unwrap();
+            let index = next_queue(&route, last, table, |_| false, || now).unwrap();
             route.queues[index].broker_name.to_string()
         };
         let faults = on();
@@ -318,7 +319,13 @@ mod tests {
         let now = crate::clock::now();
         let route = route_of("T", &[("a", 2), ("b", 2), ("c", 2)]);
         let broker = |last: Option<&str>, suspects: &[&str]| {
-            let index = next_queue(&route, last, &off(), |name| suspects.contains(&name), now);
+            let index = next_queue(
+                &route,
+                last,
+                &off(),
+                |name| suspects.contains(&name),
+                || now,
+            );
             route.queues[index.unwrap()].broker_name.to_string()
         };
         for _ in 0..20 {

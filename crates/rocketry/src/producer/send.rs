@@ -68,7 +68,7 @@ impl Shared {
         let order = self.propagate(order);
         let _counted = self.sends.token();
         let started = clock::now();
-        let deadline = self.begin(&order)?;
+        let deadline = self.begin(&order, started)?;
         if mode == SendMode::Sync
             && let Some(room) = self.room_for_company(&order)
         {
@@ -98,12 +98,18 @@ impl Shared {
         let order = self.propagate(order);
         let counted = self.sends.token();
         let started = clock::now();
-        let deadline = self.begin(&order)?;
-        let permits = tokio::select! {
-            biased;
-            // a place that becomes free because others are ended comes too late
-            () = self.abort.cancelled() => Err(self.aborted(&order.outgoing)),
-            permits = self.in_flight.acquire(&order.outgoing, deadline) => permits,
+        let deadline = self.begin(&order, started)?;
+        let free = (!self.abort.is_cancelled())
+            .then(|| self.in_flight.try_acquire(order.outgoing.body_bytes()))
+            .flatten();
+        let permits = match free {
+            Some(permits) => Ok(permits),
+            None => tokio::select! {
+                biased;
+                // a place that becomes free because others are ended comes too late
+                () = self.abort.cancelled() => Err(self.aborted(&order.outgoing)),
+                permits = self.in_flight.acquire(&order.outgoing, deadline) => permits,
+            },
         };
         let permits = permits.inspect_err(|error| self.counters.refused(error))?;
         if let Some(room) = self.room_for_company(&order) {

@@ -109,10 +109,11 @@ impl Shared {
     }
 
     /// Refuses the send if the producer is shut down, else says until when it may take.
-    pub(super) fn begin(&self, order: &Order) -> Result<Instant, Error> {
+    pub(super) fn begin(&self, order: &Order, started: Instant) -> Result<Instant, Error> {
         self.refuse_when_closed(order.outgoing.topic())
             .inspect_err(|error| self.counters.refused(error))?;
-        Ok(Deadline::after(order.timeout.unwrap_or(self.config.timeout)).instant())
+        let timeout = order.timeout.unwrap_or(self.config.timeout);
+        Ok(Deadline::counted_from(started, timeout).instant())
     }
 
     pub(super) fn refuse_when_closed(&self, topic: &str) -> Result<(), Error> {

@@ -76,9 +76,12 @@ pub struct SigningKey(Hmac<Sha1>);
 
 impl SigningKey {
     /// Prepares a secret, which may have any length.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "HMAC takes keys of any length: the error is for other kinds of codes"
+    )]
     pub fn new(secret_key: &str) -> Self {
-        // The error is for other kinds of codes.
-        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
         Self(Hmac::new_from_slice(secret_key.as_bytes()).expect("HMAC takes keys of any length"))
     }
 

@@ -85,7 +85,7 @@ fn round(stream: &mut TcpStream, requests: &[u8], answers: &mut BytesMut, buffer
     while left > 0 {
         let read = stream.read(buffer).unwrap();
         assert!(read > 0, "the server closed the connection");
-        answers.extend_from_slice(&buffer[..read]);
+        answers.extend_from_slice(buffer.get(..read).unwrap());
         while let Some(frame) = frame::split(answers, frame::MAX_FRAME_BYTES).unwrap() {
             let answer = RemotingCommand::decode(frame).unwrap();
             assert_eq!(answer.response_code().0, 0, "{:?}", answer.remark);

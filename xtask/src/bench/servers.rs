@@ -178,7 +178,7 @@ impl Server {
     }
 }
 
-/// The best of what was tried for a broker with little memory: see docs/performance.md.
+/// Small heap and the serial collector; not compared with other settings. See docs/performance.md.
 fn apache_config(namesrv: &str, dir: &Path, setup: Setup) -> BrokerConfig {
     let flush = if setup.sync_flush {
         "SYNC_FLUSH"

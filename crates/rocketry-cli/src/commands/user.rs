@@ -149,7 +149,7 @@ async fn create(
     output: &mut Output,
 ) -> Result<(), Failure> {
     #[derive(Serialize)]
-    struct Created<'a> {
+    struct Made<'a> {
         created: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         password: Option<String>,
@@ -170,7 +170,7 @@ async fn create(
     };
     let brokers = admin.create_user(&info, brokers).await?;
     if format.output == ReportFormat::Json {
-        return output.pretty_json(&Created {
+        return output.pretty_json(&Made {
             created: &info.username,
             password: made_up,
             brokers,

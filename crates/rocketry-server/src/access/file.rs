@@ -100,8 +100,9 @@ pub(super) fn write_secret(file: &Path, text: &[u8]) -> io::Result<()> {
 fn hide(file: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
 
+    const OF_OTHERS: u32 = 0o077;
     let mode = fs::metadata(file)?.permissions().mode();
-    if mode & 0o077 == 0 {
+    if mode & OF_OTHERS == 0 {
         return Ok(());
     }
     tracing::warn!(file = %file.display(), "others could read the users' secrets: now they cannot");

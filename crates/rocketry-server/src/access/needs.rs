@@ -117,18 +117,16 @@ pub(crate) fn each(
 /// The topic that a send will go to: read as it will be read then, since the header may come with two sets of names. One that cannot
 /// be read is not served either.
 fn send_topic(request: &RemotingCommand) -> &str {
-    match request.header::<SendMessageRequest<'_>>() {
-        Ok(header) => header.topic,
-        Err(_) => {
-            let long = [RequestCode::SEND_MESSAGE, RequestCode::SEND_REPLY_MESSAGE];
-            let name = if long.contains(&request.request_code()) {
-                "topic"
-            } else {
-                "b"
-            };
-            request.field(name).unwrap_or(NULL)
-        }
+    if let Ok(header) = request.header::<SendMessageRequest<'_>>() {
+        return header.topic;
     }
+    let long = [RequestCode::SEND_MESSAGE, RequestCode::SEND_REPLY_MESSAGE];
+    let name = if long.contains(&request.request_code()) {
+        "topic"
+    } else {
+        "b"
+    };
+    request.field(name).unwrap_or(NULL)
 }
 
 struct Ask<'c> {

@@ -32,7 +32,7 @@ async fn name_server(config: impl FnOnce(&mut ServerConfig)) -> Server {
 fn broker(name: &str, name_servers: &[&str]) -> ServerConfig {
     let mut config = ServerConfig::temp();
     config.role = Role::Broker;
-    config.broker_name = name.to_owned();
+    name.clone_into(&mut config.broker_name);
     config.name_servers = name_servers.iter().map(|&addr| addr.to_owned()).collect();
     config
 }

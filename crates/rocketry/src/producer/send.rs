@@ -102,14 +102,15 @@ impl Shared {
         let free = (!self.abort.is_cancelled())
             .then(|| self.in_flight.try_acquire(order.outgoing.body_bytes()))
             .flatten();
-        let permits = match free {
-            Some(permits) => Ok(permits),
-            None => tokio::select! {
+        let permits = if let Some(permits) = free {
+            Ok(permits)
+        } else {
+            tokio::select! {
                 biased;
                 // a place that becomes free because others are ended comes too late
                 () = self.abort.cancelled() => Err(self.aborted(&order.outgoing)),
                 permits = self.in_flight.acquire(&order.outgoing, deadline) => permits,
-            },
+            }
         };
         let permits = permits.inspect_err(|error| self.counters.refused(error))?;
         if let Some(room) = self.room_for_company(&order) {

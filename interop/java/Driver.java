@@ -42,6 +42,9 @@ public final class Driver {
         OWNERS.put("put", "Put");
         OWNERS.put("transact", "Put");
         OWNERS.put("checks", "Put");
+        OWNERS.put("signedsend", "Signed");
+        OWNERS.put("signedpush", "Signed");
+        OWNERS.put("signedadmin", "Signed");
     }
 
     public static void main(String[] args) throws Exception {

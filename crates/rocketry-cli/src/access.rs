@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{ArgMatches, Args, ValueEnum, parser::ValueSource};
-use rocketry::{Connect, TlsConfig};
+use rocketry::{Connect, Credentials, TlsConfig};
 use rocketry_server::{ClientAuth, TlsServerConfig};
 
 use crate::failure::Failure;
@@ -110,14 +110,12 @@ impl Access {
     /// # Errors
     /// Options that do not go together.
     pub(crate) fn apply(&self, mut connect: Connect) -> Result<Connect, Failure> {
-        if let Some(tls) = self.client_tls()? {
+        let identity = self.identity()?;
+        if let Some(tls) = self.client_tls(identity.is_some())? {
             connect = connect.tls(tls);
         }
-        match (&self.access_key, &self.secret_key) {
-            (Some(user), Some(secret)) => connect = connect.credentials(user, secret),
-            (None, None) => {}
-            (Some(_), None) => return Err(alone("--access-key", "--secret-key")),
-            (None, Some(_)) => return Err(alone("--secret-key", "--access-key")),
+        if let Some((user, secret)) = self.account()? {
+            connect = connect.credentials(user, secret);
         }
         if let Some(token) = &self.security_token {
             connect = connect.security_token(token);
@@ -128,13 +126,36 @@ impl Access {
         Ok(connect)
     }
 
-    fn client_tls(&self) -> Result<Option<TlsConfig>, Failure> {
+    fn account(&self) -> Result<Option<(&str, &str)>, Failure> {
+        match (&self.access_key, &self.secret_key) {
+            (Some(user), Some(secret)) => Ok(Some((user, secret))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(alone("--access-key", "--secret-key")),
+            (None, Some(_)) => Err(alone("--secret-key", "--access-key")),
+        }
+    }
+
+    /// How a broker gets in at name servers elsewhere: over TLS if one of the options of clients says so, as the user of them.
+    ///
+    /// # Errors
+    /// Options that do not go together.
+    pub(crate) fn registration(&self) -> Result<(Option<TlsConfig>, Option<Credentials>), Failure> {
+        let credentials = self.account()?.map(|(user, secret)| Credentials {
+            access_key: user.to_owned(),
+            secret_key: secret.to_owned(),
+            security_token: self.security_token.clone(),
+        });
+        Ok((self.client_tls(false)?, credentials))
+    }
+
+    /// `None` for plain connections; a certificate of its own may be a reason for others.
+    fn client_tls(&self, implied: bool) -> Result<Option<TlsConfig>, Failure> {
         let identity = self.identity()?;
-        let is_on = self.tls
+        let is_on = implied
+            || self.tls
             || self.tls_insecure
             || self.tls_ca.is_some()
-            || self.tls_server_name.is_some()
-            || identity.is_some();
+            || self.tls_server_name.is_some();
         if !is_on {
             return Ok(None);
         }
@@ -159,7 +180,7 @@ impl Access {
         Ok(Some(tls))
     }
 
-    /// What `serve` secures its ports with.
+    /// What `serve` secures its ports with. One that registers elsewhere may want TLS there alone.
     ///
     /// # Errors
     /// Options that do not go together.
@@ -167,9 +188,10 @@ impl Access {
         &self,
         mode: Option<TlsMode>,
         client_ca: Option<&Path>,
+        registers: bool,
     ) -> Result<Option<TlsServerConfig>, Failure> {
         let Some((certificate, key)) = self.identity()? else {
-            if self.tls || mode.is_some() || client_ca.is_some() {
+            if (self.tls && !registers) || mode.is_some() || client_ca.is_some() {
                 return Err(Failure::usage("a server over TLS needs a certificate")
                     .hint("give --tls-cert FILE and --tls-key FILE"));
             }
@@ -209,17 +231,20 @@ pub(crate) fn refuse_for_serve(serve: &ArgMatches) -> Result<(), Failure> {
         ("security_token", "--security-token"),
         ("namespace", "--namespace"),
     ];
+    // Who registers is a client, too.
+    let registers = serve.value_source("namesrv").is_some();
     let given = OF_CLIENTS
         .into_iter()
+        .filter(|(id, _)| !registers || *id == "namespace")
         .find(|(id, _)| serve.value_source(id) == Some(ValueSource::CommandLine));
     let Some((_, option)) = given else {
         return Ok(());
     };
     let failure = Failure::usage(format!("{option} is an option of clients, not of serve"));
     Err(if option.starts_with("--tls") {
-        failure.hint("serve has --tls-cert, --tls-key, --tls-mode and --tls-client-ca")
+        failure.hint("serve has --tls-cert, --tls-key, --tls-mode and --tls-client-ca; with --namesrv it registers over TLS")
     } else {
-        failure.hint("serve has --auth and --init-user, and takes every namespace")
+        failure.hint("serve has --auth and --init-user, and takes every namespace; with --namesrv it registers as a user")
     })
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn spawn_broker(
     tasks.spawn(transaction::run(Arc::clone(broker), stop.clone()));
 
     for (index, addr) in broker.config.name_servers.iter().enumerate() {
-        let registration = Registration::new(addr.clone(), index);
+        let registration = Registration::new(addr.clone(), index, broker.outbound.clone());
         tasks.spawn(registration.run(Arc::clone(broker), stop.clone()));
     }
 }

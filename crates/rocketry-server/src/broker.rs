@@ -15,7 +15,7 @@ use rocketry_protocol::{
     body::{Queue, topics::perm},
     id::IdSource,
 };
-use rocketry_remoting::Connection;
+use rocketry_remoting::{ConnectOptions, Connection};
 use rocketry_store::{
     Flusher, Reader,
     metadata::{Groups, Topics},
@@ -84,6 +84,8 @@ pub(crate) struct Broker {
     /// The SQL92 filters of consumers.
     pub(crate) expressions: Expressions,
 
+    /// How name servers elsewhere are connected to.
+    pub(crate) outbound: ConnectOptions,
     /// Users, managed over the wire.
     pub(crate) accounts: Arc<Accounts>,
     /// Lets requests in; `None`: all of them.

@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
-use rocketry_remoting::ListenerOptions;
+use rocketry_protocol::acl::Credentials;
+use rocketry_remoting::{ConnectOptions, ListenerOptions};
 #[cfg(feature = "tls")]
-use rocketry_remoting::TlsServerConfig;
+use rocketry_remoting::{TlsConfig, TlsServerConfig};
 use rocketry_store::Retention;
 
 use rocketry_store::TimerOptions;
@@ -151,6 +152,11 @@ pub struct ServerConfig {
     /// them. Default: none is secured. Java: `tls.server.mode`, permissive with a certificate made up at start.
     #[cfg(feature = "tls")]
     pub tls: Option<TlsServerConfig>,
+    /// The user that registers with name servers that ask for users. Default: none. Java: `innerClientAuthenticationCredentials`.
+    pub name_server_credentials: Option<Credentials>,
+    /// Secures the connections to name servers that run elsewhere. Default: plain connections. Java: `tls.enable` of the broker.
+    #[cfg(feature = "tls")]
+    pub name_server_tls: Option<TlsConfig>,
     /// Lets users in only, each to what it may do, on both ports. Default: everybody may do everything.
     /// Java: `authenticationEnabled`, `authorizationEnabled`.
     pub access: Option<AccessOptions>,
@@ -197,6 +203,9 @@ impl Default for ServerConfig {
             max_connections: 10_000,
             #[cfg(feature = "tls")]
             tls: None,
+            name_server_credentials: None,
+            #[cfg(feature = "tls")]
+            name_server_tls: None,
             access: None,
             allow_anonymous: false,
             order_message_enable: false,
@@ -222,6 +231,22 @@ impl ServerConfig {
         self.listener_options().map(|_| ())
     }
 
+    /// How name servers that run elsewhere are connected to.
+    pub(crate) fn connect_options(&self) -> Result<ConnectOptions, ServerError> {
+        #[cfg_attr(
+            not(feature = "tls"),
+            expect(unused_mut, reason = "only TLS changes something")
+        )]
+        let mut options = ConnectOptions::default();
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.name_server_tls {
+            options.tls = Some(tls.build().map_err(|error| ServerError::Config {
+                faults: tls_faults("name server tls", &error),
+            })?);
+        }
+        Ok(options)
+    }
+
     /// As [`ServerConfig::check`]; how the ports are served.
     pub(crate) fn listener_options(&self) -> Result<ListenerOptions, ServerError> {
         #[cfg_attr(
@@ -234,7 +259,10 @@ impl ServerConfig {
         #[cfg(feature = "tls")]
         match self.tls.as_ref().map(TlsServerConfig::build).transpose() {
             Ok(acceptor) => options.tls = acceptor,
-            Err(error) => faults.extend(error.faults().iter().map(|fault| format!("tls: {fault}"))),
+            Err(error) => faults.extend(tls_faults("tls", &error)),
+        }
+        if let Err(ServerError::Config { faults: more }) = self.connect_options() {
+            faults.extend(more);
         }
         if faults.is_empty() {
             Ok(options)
@@ -345,6 +373,12 @@ impl ServerConfig {
         }
         faults
     }
+}
+
+#[cfg(feature = "tls")]
+fn tls_faults(of: &str, error: &rocketry_remoting::TlsConfigError) -> Vec<String> {
+    let faults = error.faults().iter();
+    faults.map(|fault| format!("{of}: {fault}")).collect()
 }
 
 /// A frame is at most 16 MiB, and a header needs room beside the body.

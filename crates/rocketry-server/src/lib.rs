@@ -66,7 +66,8 @@ pub use advertise::Advertise;
 pub use broker_conf::FileSizes;
 pub use config::{DataDir, FlushMode, Role, ServerConfig};
 pub use error::ServerError;
+pub use rocketry_protocol::acl::Credentials;
 #[cfg(feature = "tls")]
-pub use rocketry_remoting::{ClientAuth, TlsMode, TlsServerConfig};
+pub use rocketry_remoting::{ClientAuth, TlsConfig, TlsMode, TlsServerConfig};
 pub use rocketry_store::Retention;
 pub use serve::Server;

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rocketry_protocol::{
-    EncodeError, RemotingCommand, ResponseCode, body,
+    EncodeError, RemotingCommand, ResponseCode, acl, body,
     body::{
         DataVersion,
         registration::RegisterBrokerBody,
@@ -118,9 +118,9 @@ struct Known {
 type Refused = String;
 
 impl Registration {
-    pub(crate) fn new(addr: String, index: usize) -> Self {
+    pub(crate) fn new(addr: String, index: usize, options: ConnectOptions) -> Self {
         Self {
-            connections: Connections::new(ConnectOptions::default(), Arc::new(Unsupported)),
+            connections: Connections::new(options, Arc::new(Unsupported)),
             addr,
             index,
             known: None,
@@ -202,7 +202,7 @@ impl Registration {
         let (command, version) =
             command.map_err(|error| format!("the topics cannot be encoded: {error}"))?;
         let response = connection
-            .call(command, deadline)
+            .call(signed(broker, command), deadline)
             .await
             .map_err(|error| error.to_string())?;
         if response.code != 0 {
@@ -261,11 +261,19 @@ impl Registration {
         });
         let call = known
             .connection
-            .call(command, Deadline::after(LEAVE_TIMEOUT));
+            .call(signed(broker, command), Deadline::after(LEAVE_TIMEOUT));
         if let Err(error) = call.await {
             tracing::warn!(addr = self.addr, %error, "not unregistered from the name server");
         }
     }
+}
+
+/// As the user of this broker, if it has one. Java: `innerClientAuthenticationCredentials`.
+fn signed(broker: &Broker, mut command: RemotingCommand) -> RemotingCommand {
+    if let Some(credentials) = &broker.config.name_server_credentials {
+        acl::sign(&mut command, credentials);
+    }
+    command
 }
 
 /// Code 322: whether the name server has this version of the topics. It counts as a sign of life.
@@ -285,7 +293,7 @@ async fn is_known(
     })
     .with_body(version);
     let response = connection
-        .call(command, deadline)
+        .call(signed(broker, command), deadline)
         .await
         .map_err(|error| error.to_string())?;
     match ResponseCode(response.code) {

@@ -66,6 +66,7 @@ impl Server {
     /// [`ServerError::DataDirUnusable`], [`ServerError::Store`], [`ServerError::Io`].
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let options = config.listener_options()?;
+        let outbound = config.connect_options()?;
         let broker_port = config
             .role
             .is_broker()
@@ -106,6 +107,7 @@ impl Server {
                     advertised: advertised.clone(),
                     local,
                     name_server: name_server.clone(),
+                    outbound,
                     accounts: Arc::clone(&accounts),
                     guard: guard.clone(),
                     tasks: tasks.clone(),

@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rocketry_protocol::{body::topics::perm, id::IdSource};
-use rocketry_remoting::Deadline;
+use rocketry_remoting::{ConnectOptions, Deadline};
 use rocketry_store::{
     Arrival, Reader, RecoveryProgress, Store, StoreError, StoreOptions, Timers, WriteError, Writer,
 };
@@ -79,6 +79,7 @@ pub(crate) struct Surroundings {
     pub(crate) local: SocketAddr,
     /// The name server of this process.
     pub(crate) name_server: Option<Arc<NameServer>>,
+    pub(crate) outbound: ConnectOptions,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) guard: Option<Arc<Guard>>,
     pub(crate) tasks: TaskTracker,
@@ -136,6 +137,7 @@ impl RunningBroker {
             pops,
             request_modes,
             expressions: Expressions::default(),
+            outbound: around.outbound,
             accounts: around.accounts,
             guard: around.guard,
             decisions: Arc::new(Decisions::default()),

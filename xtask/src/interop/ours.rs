@@ -134,6 +134,8 @@ pub(crate) struct ServeOptions {
     pub(crate) broker_name: Option<String>,
     /// `--broker-port`; `None` is any that is free.
     pub(crate) broker_port: Option<u16>,
+    /// Further options.
+    pub(crate) more: Vec<String>,
 }
 
 impl Serve {
@@ -159,6 +161,7 @@ impl Serve {
         if let Some(name) = &options.broker_name {
             command.args(["--broker-name", name]);
         }
+        command.args(&options.more);
         let mut running = Running::start("rocketry serve", &mut command, log.to_owned())?;
         let line = running.line_with("ready ", READY).await?;
         running.drain();

@@ -41,6 +41,7 @@ const OLD: Release = Release {
         "Live.java",
         "Produce.java",
         "Put.java",
+        "Signed.java",
         "Sql92Vectors.java",
         "Trace.java",
     ],

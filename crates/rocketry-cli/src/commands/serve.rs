@@ -123,7 +123,7 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
     config.broker_port = args.broker_port.unwrap_or(config.broker_port);
     config.tls = global
         .access
-        .server_tls(args.tls_mode, args.tls_client_ca.as_deref())?;
+        .server_tls(args.tls_mode, args.tls_client_ca.as_deref(), is_registered)?;
     config.flush = match args.flush {
         Some(Flush::Async) => FlushMode::Async,
         Some(Flush::Sync) => FlushMode::Sync,
@@ -167,6 +167,7 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
                     .hint("write host:port, several separated by ';'"),
             );
         }
+        (config.name_server_tls, config.name_server_credentials) = global.access.registration()?;
     }
     Ok(config)
 }

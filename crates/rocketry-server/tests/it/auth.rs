@@ -1,14 +1,16 @@
 //! Users, signatures and permissions, on both ports.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use rcgen::{CertificateParams, KeyPair};
 use rocketry_protocol::{
     RemotingCommand, Request, RequestCode,
-    acl::{Credentials, sign},
+    acl::sign,
     body::{
         self,
         access::{AclInfo, PolicyEntryInfo, PolicyInfo, UserInfo},
         heartbeat::MessageModel,
+        route::ClusterInfo,
     },
     header::{
         CreateAclRequest, CreateUserRequest, DeleteAclRequest, DeleteUserRequest, GetAclRequest,
@@ -17,9 +19,13 @@ use rocketry_protocol::{
     },
     id::parse_offset_msg_id,
 };
-use rocketry_server::{AccessOptions, DataDir, FirstUser, Role, Server, ServerConfig, ServerError};
+use rocketry_remoting::{ConnectOptions, Connections, Deadline, Unsupported};
+use rocketry_server::{
+    AccessOptions, Credentials, DataDir, FirstUser, Role, Server, ServerConfig, ServerError,
+    TlsConfig, TlsMode, TlsServerConfig,
+};
 
-use crate::common::{Wire, beat, heartbeat, pull, request_to, send};
+use crate::common::{TIMEOUT, Wire, beat, heartbeat, pull, request_to, send};
 
 const ROOT: (&str, &str) = ("root", "root-secret");
 
@@ -586,4 +592,69 @@ async fn a_name_server_alone_has_users_of_its_own() {
         "User:alice has no permission to access Topic:t from 127.0.0.1, no matched policies."
     );
     assert_eq!(ask(route, ROOT).await.code, 17);
+}
+
+/// A broker joins a name server that asks for users and serves TLS, and is refused without either.
+#[tokio::test]
+async fn a_broker_registers_as_a_user_and_over_tls() {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let mut config = secured();
+    config.role = Role::NameServer;
+    config.tls = Some(
+        TlsServerConfig::from_pem(certificate.clone(), key.serialize_pem())
+            .mode(TlsMode::Enforcing),
+    );
+    let name_server = Server::start(config).await.unwrap();
+
+    let mut options = ConnectOptions::default();
+    options.tls = Some(
+        TlsConfig::new()
+            .ca_pem(certificate.clone())
+            .build()
+            .unwrap(),
+    );
+    let client = Connections::new(options, Arc::new(Unsupported));
+    let brokers = async || {
+        let ask = RemotingCommand::bare_request(RequestCode::GET_BROKER_CLUSTER_INFO);
+        let call = client.call(
+            name_server.namesrv_addr(),
+            signed(ask, ROOT),
+            Deadline::after(TIMEOUT),
+        );
+        let reply = call.await.unwrap();
+        let info: ClusterInfo = body::decode(&reply.body).unwrap();
+        info.broker_addr_table.into_keys().collect::<Vec<_>>()
+    };
+    let broker = async |secret: &str, tls: bool| {
+        let mut config = ServerConfig::temp();
+        config.role = Role::Broker;
+        config.name_servers = vec![name_server.namesrv_addr().to_owned()];
+        config.name_server_credentials = Some(Credentials {
+            access_key: ROOT.0.to_owned(),
+            secret_key: secret.to_owned(),
+            security_token: None,
+        });
+        config.name_server_tls = tls.then(|| TlsConfig::new().ca_pem(certificate.clone()));
+        Server::start(config).await.unwrap()
+    };
+    let stop = async |server: Server| server.shutdown(TIMEOUT).await.unwrap();
+    let good = broker(ROOT.1, true).await;
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
+    while brokers().await.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "not registered");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // It leaves as the same user.
+    stop(good).await;
+    assert!(brokers().await.is_empty());
+    for (secret, tls) in [("wrong", true), (ROOT.1, false)] {
+        let stranger = broker(secret, tls).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(brokers().await.is_empty(), "{secret} {tls}");
+        stop(stranger).await;
+    }
+    client.close_all().await;
+    stop(name_server).await;
 }

@@ -1,5 +1,6 @@
 //! The cases, by what they hold together.
 
+mod auth;
 mod clients;
 pub(crate) mod differential;
 mod live;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(mqadmin_parity::cases());
     cases.extend(differential::cases());
     cases.extend(registration::cases());
+    cases.extend(auth::cases());
     cases.extend(store::cases());
     cases
 }

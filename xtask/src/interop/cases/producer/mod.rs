@@ -6,7 +6,7 @@ mod admin;
 mod messages;
 mod names;
 mod replies;
-mod secured;
+pub(super) mod secured;
 mod timing;
 mod trace;
 mod transactions;

@@ -123,7 +123,8 @@ async fn registered(client: &Client) -> Result {
     }
 }
 
-fn authentication() -> Vec<String> {
+/// What makes Apache's broker ask for users, with [`USER`] as the first of them.
+pub(crate) fn authentication() -> Vec<String> {
     let provider = |kind: &str, class: &str| format!("{PROVIDERS}.{kind}.provider.{class}");
     vec![
         "authenticationEnabled=true".to_owned(),

@@ -51,7 +51,9 @@ impl Handler for NameServerPort {
             responder.respond(response);
             return;
         }
-        let caller = match admit(self.guard.as_deref(), &request, &responder) {
+        let guard = self.guard.as_deref();
+        let guard = guard.filter(|_| !access::is_route_query(request.request_code()));
+        let caller = match admit(guard, &request, &responder) {
             Ok(caller) => caller,
             Err(fault) => return responder.respond(fault.into_response()),
         };

@@ -37,6 +37,15 @@ use crate::{
 pub(crate) const USER_CODES: std::ops::RangeInclusive<i32> =
     RequestCode::AUTH_CREATE_USER.0..=RequestCode::AUTH_LIST_ACL.0;
 
+/// What the name server tells everybody: where brokers are. A client that no broker lets in hears why from the broker; Java's clients
+/// take a name server that refuses them for a topic without a route.
+pub(crate) const fn is_route_query(code: RequestCode) -> bool {
+    matches!(
+        code,
+        RequestCode::GET_ROUTEINFO_BY_TOPIC | RequestCode::GET_BROKER_CLUSTER_INFO
+    )
+}
+
 /// Stands at the door of both ports.
 #[derive(Debug)]
 pub(crate) struct Guard {

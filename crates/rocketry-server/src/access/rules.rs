@@ -299,8 +299,9 @@ const DENY: &str = "Deny";
 const CUSTOM: &str = "Custom";
 const DEFAULT: &str = "Default";
 
-/// Most source addresses of a rule, and most bytes of a resource.
+/// Most source addresses of a rule, most actions (said twice they stay twice, as in Java), and most bytes of a resource.
 const MAX_SOURCES: usize = 256;
+const MAX_ACTIONS: usize = 64;
 const MAX_RESOURCE_BYTES: usize = 512;
 
 /// Whether the policy is the one that is asked last.
@@ -348,12 +349,13 @@ fn checked_entry(entry: &PolicyEntryInfo) -> Result<PolicyEntryInfo, &'static st
     if entry.resource.len() > MAX_RESOURCE_BYTES {
         return Err("The resource is longer than 512 bytes.");
     }
+    if entry.actions.len() > MAX_ACTIONS {
+        return Err("A rule has at most 64 actions.");
+    }
     let mut all = Actions(0);
     let mut actions: Vec<String> = Vec::new();
     for (one, name) in entry.actions.iter().filter_map(|name| action(name)) {
-        if !all.meets(one) {
-            actions.push(name.to_owned());
-        }
+        actions.push(name.to_owned());
         all = all.or(one);
     }
     if actions.is_empty() {

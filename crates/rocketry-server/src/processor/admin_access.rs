@@ -36,7 +36,11 @@ pub(crate) fn manage(
             request: &request,
             caller: caller.as_deref(),
         };
-        responder.respond(into_response(office.answer()));
+        // Java starts out with this remark, and takes it away from failures only.
+        let answer = office
+            .answer()
+            .map(|reply| reply.with_remark("not set any response code"));
+        responder.respond(into_response(answer));
     });
 }
 

@@ -133,13 +133,17 @@ fn what_is_kept_is_checked_with_the_remarks_of_java() {
     };
     let kept = check(|_| ()).unwrap();
     assert_eq!(kept[0].policy_type.as_deref(), Some("Custom"));
-    assert_eq!(kept[0].entries[0], entry("Topic:t", "Pub,Sub", "Allow"));
+    assert_eq!(kept[0].entries[0], entry("Topic:t", "Pub,Pub,Sub", "Allow"));
     let fault = |change| check(change).unwrap_err();
     assert_eq!(
         fault(|e| e.resource = "x".to_owned()),
         "The resource is null."
     );
     assert_eq!(fault(|e| e.actions.clear()), "The actions is empty.");
+    assert_eq!(
+        fault(|e| e.actions = vec!["Pub".to_owned(); 65]),
+        "A rule has at most 64 actions."
+    );
     assert_eq!(
         fault(|e| e.actions.push("any".to_owned())),
         "The actions can not be Any."

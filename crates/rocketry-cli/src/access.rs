@@ -9,7 +9,7 @@ use clap::{ArgMatches, Args, ValueEnum, parser::ValueSource};
 use rocketry::{Connect, Credentials, TlsConfig};
 use rocketry_server::{ClientAuth, TlsServerConfig};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, tls_dev::DevCertificate};
 
 /// Options of every command that connects; `serve` takes its certificate from here as well.
 #[derive(Clone, Default, Args)]
@@ -188,16 +188,24 @@ impl Access {
         &self,
         mode: Option<TlsMode>,
         client_ca: Option<&Path>,
+        made_up: Option<&DevCertificate>,
         registers: bool,
     ) -> Result<Option<TlsServerConfig>, Failure> {
-        let Some((certificate, key)) = self.identity()? else {
-            if (self.tls && !registers) || mode.is_some() || client_ca.is_some() {
-                return Err(Failure::usage("a server over TLS needs a certificate")
-                    .hint("give --tls-cert FILE and --tls-key FILE"));
+        let tls = match (self.identity()?, made_up) {
+            (Some((certificate, key)), _) => TlsServerConfig::from_files(certificate, key),
+            (None, Some(made_up)) => {
+                TlsServerConfig::from_pem(made_up.certificate.clone(), made_up.key.clone())
             }
-            return Ok(None);
+            (None, None) if (self.tls && !registers) || mode.is_some() || client_ca.is_some() => {
+                return Err(
+                    Failure::usage("a server over TLS needs a certificate").hint(
+                        "give --tls-cert FILE and --tls-key FILE, or --tls-dev for development",
+                    ),
+                );
+            }
+            (None, None) => return Ok(None),
         };
-        let mut tls = TlsServerConfig::from_files(certificate, key).mode(match mode {
+        let mut tls = tls.mode(match mode {
             Some(TlsMode::Enforcing) => rocketry_server::TlsMode::Enforcing,
             Some(TlsMode::Permissive) | None => rocketry_server::TlsMode::Permissive,
         });
@@ -231,8 +239,10 @@ pub(crate) fn refuse_for_serve(serve: &ArgMatches) -> Result<(), Failure> {
         ("security_token", "--security-token"),
         ("namespace", "--namespace"),
     ];
-    // Who registers is a client, too.
-    let registers = serve.value_source("namesrv").is_some();
+    // Who registers is a client, too; the file may say where.
+    let registers = ["namesrv", "config"]
+        .into_iter()
+        .any(|id| serve.value_source(id).is_some());
     let given = OF_CLIENTS
         .into_iter()
         .filter(|(id, _)| !registers || *id == "namespace")

@@ -266,6 +266,9 @@ pub(crate) struct Serve {
     /// Serve over TLS, with --tls-cert and --tls-key: beside plain connections (default) or instead of them
     #[arg(long, value_enum, value_name = "MODE")]
     pub(crate) tls_mode: Option<TlsMode>,
+    /// Serve over TLS with a certificate made up at this start, for development; stderr says what clients trust
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub(crate) tls_dev: bool,
     /// PEM file of an authority: clients over TLS need a certificate that it has signed
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_client_ca: Option<PathBuf>,

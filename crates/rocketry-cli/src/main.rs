@@ -10,6 +10,7 @@ mod latency;
 mod load;
 mod output;
 mod progress;
+mod tls_dev;
 mod units;
 
 use std::process::ExitCode;

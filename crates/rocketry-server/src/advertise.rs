@@ -31,6 +31,11 @@ pub struct Advertise {
 }
 
 impl Advertise {
+    /// The name or address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// A name or an address, and a port unless it is the listener's.
     ///
     /// # Errors

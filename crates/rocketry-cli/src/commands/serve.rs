@@ -17,6 +17,7 @@ use crate::{
     clock::MainEntered,
     failure::Failure,
     output::{self, Output},
+    tls_dev::DevCertificate,
 };
 
 /// Time that connections and the log have to end in order after a signal.
@@ -32,11 +33,18 @@ pub(crate) async fn run(
     entered: MainEntered,
 ) -> Result<(), Failure> {
     let format = args.output;
-    let config = config(args, global)?;
+    let (config, made_up) = config(args, global)?;
     let role = config.role;
     // Before the ready line, so that a signal that follows it is not missed.
     let mut signals = Signals::new()?;
     let server = Server::start(config).await?;
+    if let Some(made_up) = made_up {
+        let ca = made_up.publish(server.data_dir())?;
+        output::note(format_args!(
+            "TLS for development, anew with each start: clients trust it with --tls-ca {}",
+            ca.display()
+        ));
+    }
     if let Some(made) = server.first_user() {
         introduce(made);
     }
@@ -99,8 +107,18 @@ fn ready_json(server: &Server, role: Role, ready_ms: u128) -> serde_json::Value 
     })
 }
 
-/// What the options say, then what the file says, then the defaults.
-fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
+/// Of `--tls-dev`, for the names that clients know the server by.
+fn made_up_certificate(config: &ServerConfig) -> Result<DevCertificate, Failure> {
+    let advertised = config.advertise.as_ref().map(|it| it.host().to_owned());
+    let own = (!config.host.is_unspecified()).then(|| config.host.to_string());
+    DevCertificate::new(advertised.into_iter().chain(own))
+}
+
+/// What the options say, then what the file says, then the defaults; and what was made up for that.
+fn config(
+    args: args::Serve,
+    global: &Global,
+) -> Result<(ServerConfig, Option<DevCertificate>), Failure> {
     let mut config = ServerConfig::default();
     if let Some(file) = &args.config {
         apply_file(&mut config, file)?;
@@ -121,9 +139,16 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
     config.advertise = args.advertise.or(config.advertise);
     config.namesrv_port = args.namesrv_port;
     config.broker_port = args.broker_port.unwrap_or(config.broker_port);
-    config.tls = global
-        .access
-        .server_tls(args.tls_mode, args.tls_client_ca.as_deref(), is_registered)?;
+    let made_up = args
+        .tls_dev
+        .then(|| made_up_certificate(&config))
+        .transpose()?;
+    config.tls = global.access.server_tls(
+        args.tls_mode,
+        args.tls_client_ca.as_deref(),
+        made_up.as_ref(),
+        is_registered,
+    )?;
     config.flush = match args.flush {
         Some(Flush::Async) => FlushMode::Async,
         Some(Flush::Sync) => FlushMode::Sync,
@@ -167,9 +192,11 @@ fn config(args: args::Serve, global: &Global) -> Result<ServerConfig, Failure> {
                     .hint("write host:port, several separated by ';'"),
             );
         }
+    }
+    if !config.name_servers.is_empty() {
         (config.name_server_tls, config.name_server_credentials) = global.access.registration()?;
     }
-    Ok(config)
+    Ok((config, made_up))
 }
 
 /// Secret of `--init-user`, where no file has it. A variable, because others can read command lines.

@@ -184,3 +184,80 @@ async fn secrets_are_not_shown_in_help() {
         "{help}"
     );
 }
+
+#[tokio::test]
+async fn a_made_up_certificate_serves_development() {
+    let served = Served::start(&["--temp", "--tls-dev", "--tls-mode", "enforcing"]).await;
+    let ca = format!("{}/config/rocketry-dev-ca.pem", served.data);
+    served
+        .run(&["send", "T", "hello", "--tls-ca", &ca])
+        .await
+        .ok();
+    let localhost = ["--tls-ca", &ca, "--tls-server-name", "localhost"];
+    served
+        .run(&[&["send", "T", "hello"][..], &localhost].concat())
+        .await
+        .ok();
+    served
+        .run(&["send", "T", "hello"])
+        .await
+        .fails_with(1, &["TLS"]);
+    // Another start, another authority.
+    let other = Served::start(&["--temp", "--tls-dev"]).await;
+    let stranger = other.run(&["send", "T", "hello", "--tls-ca", &ca]).await;
+    stranger.fails_with(1, &["certificate"]);
+    let own = [
+        "serve",
+        "--temp",
+        "--tls-dev",
+        "--tls-cert",
+        CERT,
+        "--tls-key",
+        KEY,
+    ];
+    run(&own).await.fails_with(2, &["--tls-dev"]);
+}
+
+#[tokio::test]
+async fn a_broker_registers_over_tls_as_a_user() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "hush").unwrap();
+    let secret = secret.to_str().unwrap();
+    let tls = ["--temp", "--tls-dev", "--tls-mode", "enforcing"];
+    let users = [
+        "--auth",
+        "--init-user",
+        "root",
+        "--init-secret-file",
+        secret,
+    ];
+    let name_server = Served::start(&[&tls[..], &users].concat()).await;
+    let ca = format!("{}/config/rocketry-dev-ca.pem", name_server.data);
+    let access = [
+        "--tls-ca",
+        &ca,
+        "--access-key",
+        "root",
+        "--secret-key",
+        "hush",
+    ];
+    let broker = [
+        "--temp",
+        "--broker-name",
+        "broker-b",
+        "--namesrv",
+        &name_server.namesrv,
+    ];
+    let broker = Served::start(&[&broker[..], &access].concat()).await;
+    let deadline = tokio::time::Instant::now() + crate::support::DEADLINE;
+    loop {
+        let list = name_server
+            .run(&[&["cluster", "list"][..], &access].concat())
+            .await;
+        if list.text().contains(&broker.broker) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", list.stderr);
+    }
+}

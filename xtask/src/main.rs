@@ -7,7 +7,10 @@ mod compat;
 mod count;
 mod failover;
 mod fuzz;
+mod hostile;
 mod interop;
+mod many;
+mod measured;
 mod output;
 mod process;
 
@@ -50,6 +53,10 @@ enum Chore {
     Compat(compat::Options),
     /// Feed every decoder with mutations of the golden vectors; any panic is a failure
     FuzzSmoke(fuzz::Options),
+    /// Send, read and connect as nobody should, and measure what a client that behaves notices of it
+    Hostile(hostile::Options),
+    /// Measure memory and CPU with 10,000 topics, 1,000 groups and 5,000 connections against ten of each
+    Many(many::Options),
     /// Run the real Apache RocketMQ 5.5.0 and its Java and Go clients against ours (needs Java, Maven and Go)
     Interop(interop::Options),
 }
@@ -100,6 +107,8 @@ async fn start(chore: Chore) -> Result {
         Chore::FuzzSmoke(options) => {
             tokio::task::spawn_blocking(move || fuzz::run(&options)).await?
         }
+        Chore::Hostile(options) => hostile::run(options).await,
+        Chore::Many(options) => many::run(options).await,
         Chore::Interop(options) => interop::run(options).await,
     }
 }

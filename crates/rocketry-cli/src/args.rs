@@ -5,24 +5,25 @@
 mod broker;
 mod group;
 mod mqadmin;
+mod serve;
 mod serve_access;
 mod topic;
 mod users;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rocketry::{Brokers, Decision};
-use rocketry_server::Advertise;
 
 pub(crate) use broker::{Broker, Cluster};
 pub(crate) use group::{Group, GroupSettings};
 pub(crate) use mqadmin::Mqadmin;
+pub(crate) use serve::{Flush, Role, Serve, ServeLimits};
 pub(crate) use serve_access::ServeAccess;
 pub(crate) use topic::{Perm, Topic};
 pub(crate) use users::{Acl, Password, RuleArgs, User, UserChange, UserStatus, UserType};
 
-use crate::access::{Access, TlsMode};
+use crate::access::Access;
 use crate::load::Limit;
 use crate::units::{self, QueueName, StartPoint, Wait, When};
 
@@ -90,13 +91,13 @@ Exit code 0 only if what was read back equals what was sent.")]
 When ready, exactly one line is printed on stdout:
   ready namesrv=HOST:PORT broker=HOST:PORT data=DIR in=N ms
 A name server alone has no broker=. With --output json the line is an object with the keys
-namesrv, broker, data, role, because (of the address that clients are told), ready_ms, pid.
+namesrv, broker, metrics, data, role, because (of the address that clients are told), ready_ms, pid.
 
 Examples:
   rocketry serve                            data of the user, ports 9876, 10911 and 10909
   rocketry serve --data /srv/mq --flush sync
                                             acknowledged messages are on disk
-  rocketry serve --temp --namesrv-port 0 --broker-port 0
+  rocketry serve --temp --namesrv-port 0 --output json
                                             for a test: free ports, no data left
   rocketry serve --role namesrv             a name server alone, for brokers of ours and Apache's
   rocketry serve --role broker --namesrv '10.0.0.1:9876;10.0.0.2:9876' --broker-name broker-b
@@ -228,90 +229,6 @@ pub(crate) struct Quickstart {
     /// Size of each body in bytes
     #[arg(long, value_name = "BYTES", default_value = "128", value_parser = units::size)]
     pub(crate) size: usize,
-}
-
-/// Options of `serve`.
-#[derive(Debug, Args)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "independent switches of a command line"
-)]
-pub(crate) struct Serve {
-    /// What to run [default: broker with --namesrv, else all]
-    #[arg(long, value_enum, value_name = "ROLE")]
-    pub(crate) role: Option<Role>,
-    /// broker.conf of Apache RocketMQ to take settings from: names, addresses, file sizes, times. The other options go before it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Data directory, created when missing. Else ROCKETRY_DATA, else $XDG_DATA_HOME/rocketry, else ~/.local/share/rocketry
-    #[arg(long, value_name = "DIR", conflicts_with = "temp")]
-    pub(crate) data: Option<PathBuf>,
-    /// Use a temporary directory and remove it at the end
-    #[arg(long)]
-    pub(crate) temp: bool,
-    /// Address to listen on [default: 127.0.0.1]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) host: Option<IpAddr>,
-    /// Name or address that clients are told to connect to, with a port where it is not the broker's own. [default: clients of this
-    /// process's name server are told the address that they came to; others the one listened on, or where that is every address,
-    /// the one that leads out of this machine]
-    #[arg(long, value_name = "HOST[:PORT]")]
-    pub(crate) advertise: Option<Advertise>,
-    /// Port of the name server; 0 = any free port
-    #[arg(long, value_name = "PORT", default_value_t = 9876)]
-    pub(crate) namesrv_port: u16,
-    /// Port of the broker; 0 = any free port [default: 10911]
-    #[arg(long, value_name = "PORT")]
-    pub(crate) broker_port: Option<u16>,
-    /// Serve over TLS, with --tls-cert and --tls-key: beside plain connections (default) or instead of them
-    #[arg(long, value_enum, value_name = "MODE")]
-    pub(crate) tls_mode: Option<TlsMode>,
-    /// Serve over TLS with a certificate made up at this start, for development; stderr says what clients trust
-    #[arg(long, conflicts_with = "tls_cert")]
-    pub(crate) tls_dev: bool,
-    /// PEM file of an authority: clients over TLS need a certificate that it has signed
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tls_client_ca: Option<PathBuf>,
-    /// When a message is acknowledged: written to the file (async), or on disk (sync) [default: async]
-    #[arg(long, value_enum)]
-    pub(crate) flush: Option<Flush>,
-    /// Name of the broker; each broker of a cluster needs one of its own [default: broker-a]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) broker_name: Option<String>,
-    /// Id of the broker under its name: 0, a master. There are no replicas here
-    #[arg(long, value_name = "ID", default_value_t = 0)]
-    pub(crate) broker_id: i64,
-    /// Name of the cluster [default: DefaultCluster]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) cluster: Option<String>,
-    /// Create a topic when the first message for it arrives [default: true]
-    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
-    pub(crate) auto_create_topics: Option<bool>,
-    /// Format of the ready line
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ReportFormat::Text)]
-    pub(crate) output: ReportFormat,
-    #[command(flatten)]
-    pub(crate) users: ServeAccess,
-}
-
-/// What `serve` runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
-    /// A name server
-    Namesrv,
-    /// A broker, registered with the name servers of --namesrv
-    Broker,
-    /// Both
-    All,
-}
-
-/// When the server acknowledges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Flush {
-    /// Written to the file; the operating system brings it to disk
-    Async,
-    /// On disk
-    Sync,
 }
 
 /// Options of `send`.

@@ -276,6 +276,16 @@ impl Connection {
         self.shared().pending.lock().len()
     }
 
+    /// Requests of the peer that are not answered yet, the one being handled included.
+    pub fn unanswered(&self) -> usize {
+        self.shared().unanswered.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of responses that wait for the peer to take them.
+    pub fn response_bytes(&self) -> usize {
+        self.shared().outbound.lock().response_bytes
+    }
+
     /// Responses that came for no waiting call since the connection started: late or unknown.
     pub fn unmatched_responses(&self) -> u64 {
         self.shared().unmatched.load(Ordering::Relaxed)

@@ -1,9 +1,18 @@
 //! Accepting connections: limits, and an orderly end.
 
-use std::{collections::HashMap, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
-use rocketry_protocol::RemotingCommand;
+use rocketry_protocol::{RemotingCommand, ResponseCode};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
@@ -68,6 +77,8 @@ impl Port {
             handler,
             connections: Mutex::default(),
             securing: TaskTracker::new(),
+            refusing: TaskTracker::new(),
+            refused: AtomicU64::new(0),
             stop: CancellationToken::new(),
         });
         let accepting = tokio::spawn(accept(self.listener, options, Arc::clone(&open)));
@@ -112,6 +123,11 @@ impl Listener {
         self.open.connections.lock().len()
     }
 
+    /// Its counts, for somebody who watches.
+    pub fn counts(&self) -> ListenerCounts {
+        ListenerCounts(Arc::downgrade(&self.open))
+    }
+
     /// Stops accepting; connections stay. Returns when the port is free.
     pub async fn stop_accepting(&self) {
         self.open.stop.cancel();
@@ -131,6 +147,8 @@ impl Listener {
         self.stop_accepting().await;
         self.open.securing.close();
         self.open.securing.wait().await;
+        self.open.refusing.close();
+        self.open.refusing.wait().await;
         let connections: Vec<_> = self.open.connections.lock().values().cloned().collect();
         let mut draining = tokio::task::JoinSet::new();
         for connection in connections {
@@ -141,6 +159,35 @@ impl Listener {
             });
         }
         draining.join_all().await;
+    }
+}
+
+/// How many peers a [`Listener`] serves and has refused. Keeps nothing open.
+#[derive(Clone)]
+pub struct ListenerCounts(Weak<Open>);
+
+impl ListenerCounts {
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.0
+            .upgrade()
+            .map_or(0, |open| open.connections.lock().len())
+    }
+
+    /// Connections that were refused since the start because too many were open.
+    pub fn refused(&self) -> u64 {
+        self.0
+            .upgrade()
+            .map_or(0, |open| open.refused.load(Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for ListenerCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenerCounts")
+            .field("connections", &self.connections())
+            .field("refused", &self.refused())
+            .finish()
     }
 }
 
@@ -179,9 +226,11 @@ async fn accept(listener: TcpListener, options: ListenerOptions, open: Arc<Open>
                             open = count,
                             %peer,
                             held_back,
+                            hint = options.full_hint,
                             "connection refused: as many are open as max_connections allows"
                         );
                     }
+                    open.refuse(stream, peer, &options);
                     continue;
                 }
                 open.admit(stream, peer, &options, &handler);
@@ -204,11 +253,55 @@ struct Open {
     connections: Mutex<HashMap<u64, Connection>>,
     /// Connections whose first bytes are awaited. They end with `stop`.
     securing: TaskTracker,
+    /// Connections that are told that there is no room. They end with `stop`.
+    refusing: TaskTracker,
+    refused: AtomicU64,
     /// The listener is gone: what is accepted at this very moment is not served.
     stop: CancellationToken,
 }
 
 impl Open {
+    /// Tells a peer, in answer to its first request, that there is no room. Beyond [`MAX_REFUSING`] at once, and where peers may
+    /// speak TLS, the connection just ends.
+    fn refuse(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, options: &ListenerOptions) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "tls")]
+        if options.tls.is_some() {
+            return;
+        }
+        if self.refusing.len() >= MAX_REFUSING
+            || connect::tune(&stream, options.connection.write_timeout).is_err()
+        {
+            return;
+        }
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        let no_room = NoRoom {
+            remark: format!(
+                "[REJECTREQUEST]too many connections: this port serves {} at once{}",
+                options.max_connections, options.full_hint
+            ),
+        };
+        let (info, stop) = (ConnectionInfo::new(peer, local), self.stop.clone());
+        let connection = Connection::start_socket(
+            Socket::Tcp(stream),
+            info,
+            &options.connection,
+            Arc::new(no_room),
+        );
+        self.refusing.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = connection.closed() => {}
+                () = sleep(REFUSE_WITHIN) => {}
+            }
+            connection.close("there is no room for it");
+            connection.closed().await;
+        });
+    }
+
     /// Serves a peer at once, or as soon as it has shown whether it speaks TLS, and its handshake is over.
     fn admit(
         self: &Arc<Self>,
@@ -292,5 +385,26 @@ impl Handler for Open {
         self.handler.closed(connection);
     }
 }
+
+/// Answers whatever a peer asks for first.
+struct NoRoom {
+    remark: String,
+}
+
+impl Handler for NoRoom {
+    fn handle(&self, _: RemotingCommand, responder: Responder) {
+        let connection = responder.connection().clone();
+        responder.respond(
+            RemotingCommand::response(ResponseCode::SYSTEM_BUSY).with_remark(self.remark.clone()),
+        );
+        connection.close("there is no room for it");
+    }
+}
+
+/// Connections that are told at once that there is no room for them.
+const MAX_REFUSING: usize = 64;
+
+/// Time for a refused peer to ask for something, so that it can be told.
+const REFUSE_WITHIN: Duration = Duration::from_secs(1);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use rocketry_protocol::frame::MAX_FRAME_BYTES;
 
-use crate::dial::Dial;
+use crate::{dial::Dial, load::Load};
 
 /// Limits and times of one connection. [`Default`] suits a client, [`ConnectionOptions::server`]
 /// a server.
@@ -43,6 +43,8 @@ pub struct ConnectionOptions {
     pub close_when_silent: bool,
     /// How long a connection that this side closes may take to write what is queued and to see the peer close. Default 500 ms.
     pub linger: Duration,
+    /// Counts what is under way on all connections that share it. Default: none.
+    pub load: Option<Arc<Load>>,
 }
 
 impl Default for ConnectionOptions {
@@ -59,6 +61,7 @@ impl Default for ConnectionOptions {
             write_timeout: Duration::from_secs(30),
             close_when_silent: true,
             linger: Duration::from_millis(500),
+            load: None,
         }
     }
 }
@@ -108,8 +111,10 @@ impl Default for ConnectOptions {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ListenerOptions {
-    /// Connections open at once; one more is accepted, closed and logged. Default 16,384.
+    /// Connections open at once; one more is told so in answer to its first request (code 2), closed and logged. Default 16,384.
     pub max_connections: usize,
+    /// What to do about it, for that answer. Default: empty.
+    pub full_hint: &'static str,
     /// Connections that the operating system may hold ready to be accepted. Default 1,024, as in Java.
     pub backlog: u32,
     /// For every connection that is accepted.
@@ -123,6 +128,7 @@ impl Default for ListenerOptions {
     fn default() -> Self {
         Self {
             max_connections: 16_384,
+            full_hint: "",
             backlog: 1024,
             connection: ConnectionOptions::server(),
             #[cfg(feature = "tls")]

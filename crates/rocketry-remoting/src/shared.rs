@@ -83,6 +83,8 @@ pub(crate) struct Outbound {
     pub(crate) queued: Batch,
     /// Bytes of responses that are queued or being written.
     pub(crate) response_bytes: usize,
+    /// The same as the [`Load`](crate::Load) has them: until the connection is gone, whatever became of them.
+    loaded_bytes: usize,
     /// All bytes ever queued.
     pub(crate) appended: u64,
     /// The writer, while it waits for work.
@@ -323,6 +325,10 @@ impl Shared {
             Frame::Response => {
                 outbound.queued.response_bytes += size;
                 outbound.response_bytes += size;
+                if let Some(load) = &self.options.load {
+                    outbound.loaded_bytes += size;
+                    load.queued(size);
+                }
             }
         }
         Ok(Appended {
@@ -362,6 +368,10 @@ impl Shared {
         if batch.response_bytes > 0 {
             let mut outbound = self.outbound.lock();
             outbound.response_bytes -= batch.response_bytes;
+            if let Some(load) = &self.options.load {
+                outbound.loaded_bytes -= batch.response_bytes;
+                load.left(batch.response_bytes);
+            }
         }
         self.progressed();
     }
@@ -395,10 +405,16 @@ impl Shared {
 
     pub(crate) fn took_request(&self) {
         self.unanswered.fetch_add(1, Ordering::Relaxed);
+        if let Some(load) = &self.options.load {
+            load.took_request();
+        }
     }
 
     pub(crate) fn finished_request(&self) {
         self.unanswered.fetch_sub(1, Ordering::SeqCst);
+        if let Some(load) = &self.options.load {
+            load.finished_request();
+        }
         self.progressed();
     }
 
@@ -442,6 +458,14 @@ impl Shared {
                 () = told => {}
                 () = self.abort.cancelled() => {}
             }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(load) = &self.options.load {
+            load.left(self.outbound.get_mut().loaded_bytes);
         }
     }
 }

@@ -189,10 +189,9 @@ impl SeenFrom<'_> {
     pub(crate) fn rewrite<'b>(&self, brokers: impl IntoIterator<Item = &'b mut BrokerData>) {
         for broker in brokers {
             if broker.broker_name == self.own.broker_name {
-                broker
-                    .broker_addrs
-                    .values_mut()
-                    .for_each(|addr| self.rewrite_addr(addr));
+                for addr in broker.broker_addrs.values_mut() {
+                    self.rewrite_addr(addr);
+                }
             }
         }
     }

@@ -26,9 +26,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ServerConfig,
     access::{Accounts, Guard},
+    admission::Admission,
     clients::Clients,
     filter::Expressions,
     metadata::MetadataHandle,
+    metrics::Latencies,
     name_server::NameServer,
     names::SystemNames,
     offsets::Offsets,
@@ -106,6 +108,8 @@ pub(crate) struct Broker {
     pub(crate) locks: Mutex<QueueLocks<Queue>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) rates: Rates,
+    pub(crate) latencies: Arc<Latencies>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) ids: IdSource,
 
     /// The name server of this process; `None` when the broker registers elsewhere.

@@ -238,6 +238,18 @@ impl<C: Clone> Clients<C> {
             .insert(topic.to_owned(), now_ms);
     }
 
+    /// Every producer of every group.
+    pub(crate) fn all_producers(&self) -> impl Iterator<Item = &Member<C>> {
+        self.producers.values().flat_map(HashMap::values)
+    }
+
+    /// Every consumer group that is online.
+    pub(crate) fn consumer_groups(&self) -> impl Iterator<Item = (&str, &ConsumerGroup<C>)> {
+        self.consumers
+            .iter()
+            .map(|(name, group)| (name.as_str(), group))
+    }
+
     pub(crate) fn consumer_group(&self, group: &str) -> Option<&ConsumerGroup<C>> {
         self.consumers.get(group)
     }

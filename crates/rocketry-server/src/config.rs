@@ -3,11 +3,12 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
-use rocketry_protocol::acl::Credentials;
-use rocketry_remoting::{ConnectOptions, ListenerOptions};
+use rocketry_protocol::{acl::Credentials, frame::MAX_FRAME_BYTES};
+use rocketry_remoting::{ConnectOptions, ListenerOptions, Load};
 #[cfg(feature = "tls")]
 use rocketry_remoting::{TlsConfig, TlsServerConfig};
 use rocketry_store::Retention;
@@ -144,10 +145,31 @@ pub struct ServerConfig {
     pub max_waiting_sends: usize,
     /// Most body and property bytes that may wait for the log at once. Default: 64 MiB.
     pub max_waiting_send_bytes: usize,
-    /// Most pulls that may wait for a message at once; more are answered at once. Default: 100,000.
+    /// Most pulls that may wait for a message at once, and as many pops; more are answered at once. Default: 100,000.
     pub max_waiting_pulls: usize,
-    /// Most connections per listener. Default: 10,000.
+    /// Most bytes of requests that may wait for a message at once, pulls and pops each; more are answered at once. Default: 64 MiB.
+    pub max_waiting_pull_bytes: usize,
+    /// Most connections per listener; one more is answered `SYSTEM_BUSY` and closed. Default: 10,000.
     pub max_connections: usize,
+    /// Most requests that may be unanswered at once, waiting ones included; more are answered `SYSTEM_BUSY`. Default: 200,000.
+    pub max_in_flight: usize,
+    /// The same for one connection. Default: 65,536. Twice as many stop the reading of the connection.
+    pub max_in_flight_of_connection: usize,
+    /// Most bytes of answers that may wait for clients to read them. Beyond it, requests with long answers are answered
+    /// `SYSTEM_BUSY`, to clients that have not read theirs; beyond twice as many, to all. A client that reads nothing at all loses
+    /// its connection after 30 s. Default: 256 MiB.
+    pub max_response_bytes: usize,
+    /// Largest frame that a client may send, in bytes; a larger one ends its connection. Default: 16 MiB, which is also the most.
+    /// Java: `com.rocketmq.remoting.frameMaxLength`.
+    pub max_frame_bytes: usize,
+    /// Port of the Prometheus endpoint, `GET /metrics`; 0 = any free port. Default: none, nothing is served.
+    /// Java: `metricsPromExporterPort`.
+    pub metrics_port: Option<u16>,
+    /// Address that the endpoint listens on. Default: `127.0.0.1`: it has no authentication. Java: `metricsPromExporterHost`.
+    pub metrics_host: IpAddr,
+    /// Most series of one metric: by topic, group or queue. More are left out, and counted in `rocketry_metrics_series_omitted`.
+    /// Default: 10,000.
+    pub metrics_max_series: usize,
     /// Secures the connections of clients, to the name server and to the broker; its mode says whether plain ones are served beside
     /// them. Default: none is secured. Java: `tls.server.mode`, permissive with a certificate made up at start.
     #[cfg(feature = "tls")]
@@ -200,7 +222,15 @@ impl Default for ServerConfig {
             max_waiting_sends: 10_000,
             max_waiting_send_bytes: 64 * 1024 * 1024,
             max_waiting_pulls: 100_000,
+            max_waiting_pull_bytes: 64 * 1024 * 1024,
             max_connections: 10_000,
+            max_in_flight: 200_000,
+            max_in_flight_of_connection: 65_536,
+            max_response_bytes: 256 * 1024 * 1024,
+            max_frame_bytes: MAX_FRAME_BYTES,
+            metrics_port: None,
+            metrics_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            metrics_max_series: 10_000,
             #[cfg(feature = "tls")]
             tls: None,
             name_server_credentials: None,
@@ -256,6 +286,11 @@ impl ServerConfig {
         let mut faults = self.faults();
         let mut options = ListenerOptions::default();
         options.max_connections = self.max_connections;
+        options.full_hint = " (--max-connections)";
+        let connection = &mut options.connection;
+        connection.max_frame_bytes = self.max_frame_bytes;
+        connection.max_unanswered = self.max_in_flight_of_connection.saturating_mul(2);
+        connection.load = Some(Arc::new(Load::default()));
         #[cfg(feature = "tls")]
         match self.tls.as_ref().map(TlsServerConfig::build).transpose() {
             Ok(acceptor) => options.tls = acceptor,
@@ -362,6 +397,23 @@ impl ServerConfig {
                 self.timer_roll_window
             ));
         }
+        if !(self.max_message_bytes + FRAME_HEADROOM..=MAX_FRAME_BYTES)
+            .contains(&self.max_frame_bytes)
+        {
+            faults.push(format!(
+                "max_frame_bytes {}: must be at least max_message_bytes and {FRAME_HEADROOM} more, and at most {MAX_FRAME_BYTES}",
+                self.max_frame_bytes
+            ));
+        }
+        if self.max_in_flight == 0
+            || self.max_in_flight_of_connection == 0
+            || self.max_response_bytes == 0
+        {
+            faults.push(
+                "max_in_flight, max_in_flight_of_connection and max_response_bytes must leave room for one request"
+                    .to_owned(),
+            );
+        }
         if self.max_waiting_sends == 0
             || self.max_waiting_send_bytes < self.max_message_bytes
             || self.max_connections == 0
@@ -382,7 +434,8 @@ fn tls_faults(of: &str, error: &rocketry_remoting::TlsConfigError) -> Vec<String
 }
 
 /// A frame is at most 16 MiB, and a header needs room beside the body.
-const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024 - 64 * 1024;
+const MAX_MESSAGE_BYTES: usize = MAX_FRAME_BYTES - FRAME_HEADROOM;
+const FRAME_HEADROOM: usize = 64 * 1024;
 
 /// Half of the wheel, so that slots of two rounds do not meet.
 const MAX_ROLL_WINDOW: u32 = 604_800;

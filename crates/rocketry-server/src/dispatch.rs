@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     access::{self, Account, Accounts, Guard},
+    admission::Admission,
     advertise::AsTheyCame,
     announce,
     broker::Broker,
@@ -33,6 +34,7 @@ const GO_AWAY_AFTER_VERSION: i32 = 475;
 pub(crate) struct NameServerPort {
     pub(crate) tables: Arc<NameServer>,
     pub(crate) kv: Arc<KvConfig>,
+    pub(crate) admission: Arc<Admission>,
     /// The broker of this process, where clients are told the address that they came to.
     pub(crate) own: Option<AsTheyCame>,
     /// Users, managed over the wire: a name server alone has its own.
@@ -47,7 +49,9 @@ pub(crate) struct NameServerPort {
 
 impl Handler for NameServerPort {
     fn handle(&self, request: RemotingCommand, responder: Responder) {
-        if let Some(response) = go_away(&self.stopping, &request) {
+        let refused = go_away(&self.stopping, &request)
+            .or_else(|| self.admission.refuse(&request, responder.connection()));
+        if let Some(response) = refused {
             responder.respond(response);
             return;
         }
@@ -140,7 +144,9 @@ pub(crate) struct BrokerPort {
 impl Handler for BrokerPort {
     fn handle(&self, request: RemotingCommand, responder: Responder) {
         let broker = &*self.broker;
-        if let Some(response) = go_away(&broker.stopping, &request) {
+        let refused = go_away(&broker.stopping, &request)
+            .or_else(|| broker.admission.refuse(&request, responder.connection()));
+        if let Some(response) = refused {
             responder.respond(response);
             return;
         }

@@ -6,8 +6,9 @@ use std::{io, sync::Arc, thread, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 use rocketry_store::{Flusher, Retention};
+use tokio::time::Instant;
 
-use crate::clock;
+use crate::{clock, metrics::Latencies};
 
 /// Time between two looks for messages to remove. Java: `cleanResourceInterval`
 const CLEAN_EVERY_MS: i64 = 10_000;
@@ -32,6 +33,7 @@ pub(crate) fn spawn(
     interval: Duration,
     sync_log: bool,
     retention: Retention,
+    latencies: Arc<Latencies>,
 ) -> io::Result<(FlushHandle, thread::JoinHandle<()>)> {
     let handle = FlushHandle {
         stop: Arc::new((Mutex::new(false), Condvar::new())),
@@ -51,8 +53,12 @@ pub(crate) fn spawn(
                     return;
                 }
                 drop(stopped);
-                if sync_log && let Err(error) = flusher.sync_log() {
-                    tracing::error!(%error, "commit log was not synced");
+                if sync_log {
+                    let began = Instant::now();
+                    match flusher.sync_log() {
+                        Ok(_) => latencies.flush.observe(began.elapsed(), 1),
+                        Err(error) => tracing::error!(%error, "commit log was not synced"),
+                    }
                 }
                 if let Err(error) = flusher.tick(clock::wall_ms()) {
                     tracing::error!(%error, "consume queues were not flushed");

@@ -22,19 +22,33 @@ pub(crate) struct QueueKey {
 pub(crate) trait Waiter {
     /// Whether a message at `queue_offset` with `tags_code` ends the wait.
     fn wants(&self, queue_offset: i64, tags_code: i64) -> bool;
+
+    /// Memory that it holds beyond its own size.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Names one waiting request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct HoldId(u64);
 
-/// The waiting requests of all queues, at most `limit`.
+/// How much may wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HoldLimits {
+    pub(crate) requests: usize,
+    pub(crate) bytes: usize,
+}
+
+/// The waiting requests of all queues, at most what the limits allow.
 #[derive(Debug)]
 pub(crate) struct Holds<W> {
-    limit: usize,
+    limits: HoldLimits,
+    bytes: usize,
     next: u64,
     held: HashMap<HoldId, Held<W>>,
-    by_queue: HashMap<QueueKey, Vec<HoldId>>,
+    /// Ordered: whoever waited first is woken first, and one of thousands is taken out at no more cost than one of two.
+    by_queue: HashMap<QueueKey, BTreeSet<HoldId>>,
     by_deadline: BTreeSet<(Instant, HoldId)>,
     by_connection: BTreeSet<(u64, HoldId)>,
 }
@@ -48,9 +62,10 @@ struct Held<W> {
 }
 
 impl<W: Waiter> Holds<W> {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limits: HoldLimits) -> Self {
         Self {
-            limit,
+            limits,
+            bytes: 0,
             next: 0,
             held: HashMap::new(),
             by_queue: HashMap::new(),
@@ -67,12 +82,14 @@ impl<W: Waiter> Holds<W> {
         deadline: Instant,
         waiter: W,
     ) -> Result<HoldId, W> {
-        if self.held.len() >= self.limit {
+        let bytes = bytes_of(&waiter);
+        if self.held.len() >= self.limits.requests || self.bytes + bytes > self.limits.bytes {
             return Err(waiter);
         }
+        self.bytes += bytes;
         let id = HoldId(self.next);
         self.next += 1;
-        self.by_queue.entry(queue.clone()).or_default().push(id);
+        self.by_queue.entry(queue.clone()).or_default().insert(id);
         self.by_deadline.insert((deadline, id));
         self.by_connection.insert((connection, id));
         self.held.insert(
@@ -90,10 +107,11 @@ impl<W: Waiter> Holds<W> {
     /// Takes one request out, if it still waits.
     pub(crate) fn take(&mut self, id: HoldId) -> Option<W> {
         let held = self.held.remove(&id)?;
+        self.bytes -= bytes_of(&held.waiter);
         self.by_deadline.remove(&(held.deadline, id));
         self.by_connection.remove(&(held.connection, id));
         if let Some(ids) = self.by_queue.get_mut(&held.queue) {
-            ids.retain(|other| *other != id);
+            ids.remove(&id);
             if ids.is_empty() {
                 self.by_queue.remove(&held.queue);
             }
@@ -183,6 +201,7 @@ impl<W: Waiter> Holds<W> {
 
     /// Takes out everything, for a server that stops.
     pub(crate) fn drain(&mut self) -> Vec<W> {
+        self.bytes = 0;
         self.by_queue.clear();
         self.by_deadline.clear();
         self.by_connection.clear();
@@ -193,6 +212,12 @@ impl<W: Waiter> Holds<W> {
     pub(crate) fn len(&self) -> usize {
         self.held.len()
     }
+}
+
+/// What a request and its entries in the tables take, about.
+fn bytes_of<W: Waiter>(waiter: &W) -> usize {
+    const ENTRIES: usize = 256;
+    ENTRIES + size_of::<W>() + waiter.heap_bytes()
 }
 
 #[cfg(test)]
@@ -229,7 +254,10 @@ mod tests {
     #[test]
     fn only_matching_messages_wake() {
         let at = Instant::now() + Duration::from_secs(9);
-        let mut holds = Holds::new(9);
+        let mut holds = Holds::new(HoldLimits {
+            requests: 9,
+            bytes: 1 << 20,
+        });
         holds
             .hold(queue("T", 0), 1, at, pull("any", 5, None))
             .unwrap();
@@ -245,10 +273,33 @@ mod tests {
         assert_eq!(holds.len(), 1);
     }
 
+    /// S-019 for the memory of the table.
+    #[test]
+    fn s019_bytes_are_bounded_and_given_back() {
+        let one = bytes_of(&pull("a", 0, None));
+        let mut holds = Holds::new(HoldLimits {
+            requests: 9,
+            bytes: 2 * one,
+        });
+        let at = Instant::now();
+        for round in 0..3 {
+            for name in ["a", "b"] {
+                let waiter = pull(name, 0, None);
+                holds.hold(queue("T", 0), 1, at, waiter).unwrap();
+            }
+            let more = holds.hold(queue("T", 0), 1, at, pull("c", 0, None));
+            assert_eq!(more.unwrap_err().name, "c", "{round}");
+            assert_eq!(holds.drain().len(), 2);
+        }
+    }
+
     #[test]
     fn one_of_each_kind_is_woken() {
         let at = Instant::now() + Duration::from_secs(9);
-        let mut holds = Holds::new(9);
+        let mut holds = Holds::new(HoldLimits {
+            requests: 9,
+            bytes: 1 << 20,
+        });
         for name in ["a1", "a2", "b1", "c1"] {
             let waiter = pull(name, 0, None);
             holds.hold(queue("T", 0), 1, at, waiter).unwrap();
@@ -267,7 +318,10 @@ mod tests {
     fn expiry_is_in_order_and_exact() {
         let now = Instant::now();
         let ms = Duration::from_millis;
-        let mut holds = Holds::new(9);
+        let mut holds = Holds::new(HoldLimits {
+            requests: 9,
+            bytes: 1 << 20,
+        });
         holds
             .hold(queue("T", 0), 1, now + ms(20), pull("late", 0, None))
             .unwrap();
@@ -285,7 +339,10 @@ mod tests {
     #[test]
     fn bounded_and_freed_by_a_closed_connection() {
         let at = Instant::now();
-        let mut holds = Holds::new(2);
+        let mut holds = Holds::new(HoldLimits {
+            requests: 2,
+            bytes: 1 << 20,
+        });
         let first = holds
             .hold(queue("T", 0), 1, at, pull("a", 0, None))
             .unwrap();

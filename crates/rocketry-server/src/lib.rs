@@ -20,9 +20,11 @@
 //! - `schedule` and `timer` keep messages until their time, `transaction` half messages until their producers decide, `pop` what was
 //!   taken until it is acknowledged: all of it in queues of the log, so that it survives what the log survives;
 //! - `access` is the guard at the door: users, signatures, permissions;
+//! - `admission` bounds what all clients have under way together, `metrics` tells Prometheus what goes on;
 //! - `name_server`, `clients`, `queue_locks`, `offsets` are tables that know no socket and no clock.
 
 mod access;
+mod admission;
 mod advertise;
 mod announce;
 mod attributes;
@@ -43,6 +45,7 @@ mod hold;
 mod kv_config;
 mod long_polls;
 mod metadata;
+mod metrics;
 mod name_server;
 mod names;
 mod offsets;

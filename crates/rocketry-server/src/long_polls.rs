@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::hold::{HoldId, Holds, QueueKey, Waiter};
+use crate::hold::{HoldId, HoldLimits, Holds, QueueKey, Waiter};
 
 /// The waiting requests of one kind.
 #[derive(Debug)]
@@ -22,11 +22,11 @@ pub(crate) struct LongPolls<W> {
 }
 
 impl<W: Waiter> LongPolls<W> {
-    /// At most `limit` requests wait. Those that a message wakes come out of the receiver, which is bounded by the same limit.
-    pub(crate) fn new(limit: usize) -> (Self, mpsc::UnboundedReceiver<W>) {
+    /// At most as many requests wait as `limits` allow. Those that a message wakes come out of the receiver, which is bounded by the same limits.
+    pub(crate) fn new(limits: HoldLimits) -> (Self, mpsc::UnboundedReceiver<W>) {
         let (woken, receiver) = mpsc::unbounded_channel();
         let polls = Self {
-            holds: Mutex::new(Holds::new(limit)),
+            holds: Mutex::new(Holds::new(limits)),
             count: AtomicUsize::new(0),
             woken,
             timer: Notify::new(),

@@ -316,17 +316,14 @@ fn registration(
     broker: &Broker,
     changed: Option<(DataVersion, Vec<TopicConfig>)>,
 ) -> Result<(RemotingCommand, DataVersion), EncodeError> {
-    let (data_version, mut topic_config_table) = match changed {
-        Some((version, topics)) => {
-            let named = topics
-                .into_iter()
-                .map(|topic| (topic.topic_name.clone(), topic));
-            (version, named.collect())
-        }
-        None => {
-            let all = broker.topics().snapshot();
-            (all.data_version, all.topic_config_table)
-        }
+    let (data_version, mut topic_config_table) = if let Some((version, topics)) = changed {
+        let named = topics
+            .into_iter()
+            .map(|topic| (topic.topic_name.clone(), topic));
+        (version, named.collect())
+    } else {
+        let all = broker.topics().snapshot();
+        (all.data_version, all.topic_config_table)
     };
     for topic in topic_config_table.values_mut() {
         topic.perm = broker.permitted(topic.perm);

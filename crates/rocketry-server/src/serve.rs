@@ -13,15 +13,18 @@ use std::{
 
 use rocketry_remoting::{Deadline, Listener, Port};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     DataDir, MadeUser, ServerConfig, ServerError,
     access::{self, Accounts, Guard},
+    admission::Admission,
     advertise::{self, Advertised, AsTheyCame},
     background,
     dispatch::{BrokerPort, NameServerPort},
     kv_config::KvConfig,
+    metrics::{Endpoint, Sources},
     name_server::NameServer,
     start::{RunningBroker, Surroundings, open_store},
 };
@@ -45,6 +48,7 @@ pub struct Server {
     namesrv_addr: String,
     /// Of this process's name server.
     namesrv_local: Option<SocketAddr>,
+    metrics_addr: Option<SocketAddr>,
     data_dir: PathBuf,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -66,6 +70,8 @@ impl Server {
     /// [`ServerError::DataDirUnusable`], [`ServerError::Store`], [`ServerError::Io`].
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let options = config.listener_options()?;
+        let load = options.connection.load.clone().unwrap_or_default();
+        let admission = Arc::new(Admission::new(&config, load));
         let outbound = config.connect_options()?;
         let broker_port = config
             .role
@@ -78,6 +84,10 @@ impl Server {
             .then(|| take_port("name server", config.host, config.namesrv_port))
             .transpose()?;
         let fast_port = take_fast_port(&config);
+        let metrics_port = match config.metrics_port {
+            Some(port) => Some(take_metrics_port(config.metrics_host, port).await?),
+            None => None,
+        };
         let advertised = advertise::choose(config.advertise.as_ref(), config.host).await;
         let (data_dir, temp) = directory(&config.data_dir)?;
         let opened = match broker_port {
@@ -110,6 +120,7 @@ impl Server {
                     outbound,
                     accounts: Arc::clone(&accounts),
                     guard: guard.clone(),
+                    admission: Arc::clone(&admission),
                     tasks: tasks.clone(),
                     stop: stop.clone(),
                     stopping: Arc::clone(&stopping),
@@ -119,16 +130,23 @@ impl Server {
         };
 
         let mut listeners = Vec::new();
+        let mut counts = Vec::new();
         if let (Some(port), Some(running)) = (broker_port, &broker) {
-            let ports = [(Some(port), false), (fast_port, true)];
-            for (port, is_fast) in ports {
+            let ports = [
+                ("broker", Some(port), false),
+                ("broker_fast", fast_port, true),
+            ];
+            for (name, port, is_fast) in ports {
+                let Some(port) = port else { continue };
                 let broker = Arc::clone(&running.broker);
                 let handler = Arc::new(BrokerPort { broker, is_fast });
-                listeners.extend(port.map(|port| port.serve(options.clone(), handler)));
+                let listener = port.serve(options.clone(), handler);
+                counts.push((name, listener.counts()));
+                listeners.push(listener);
             }
         }
         let namesrv_local = namesrv_port.as_ref().map(Port::local_addr);
-        if let (Some(port), Some(kv), Some(tables)) = (namesrv_port, kv, name_server) {
+        if let (Some(port), Some(kv), Some(tables)) = (namesrv_port, kv, name_server.clone()) {
             background::spawn_name_server(&tasks, &stop, Arc::clone(&tables));
             let own = broker.as_ref().filter(|_| advertised.as_they_came);
             let handler = NameServerPort {
@@ -136,13 +154,27 @@ impl Server {
                 kv,
                 accounts,
                 guard,
+                admission: Arc::clone(&admission),
                 own: own.map(|own| AsTheyCame::new(&own.broker.identity)),
                 with_order: AtomicBool::new(config.order_message_enable),
                 port: port.local_addr().port(),
                 tasks: tasks.clone(),
                 stopping: Arc::clone(&stopping),
             };
-            listeners.push(port.serve(options, Arc::new(handler)));
+            let listener = port.serve(options, Arc::new(handler));
+            counts.push(("namesrv", listener.counts()));
+            listeners.push(listener);
+        }
+        let metrics_addr = metrics_port.as_ref().map(|(_, addr)| *addr);
+        if let Some((listener, _)) = metrics_port {
+            let sources = Sources {
+                config: Arc::clone(&config),
+                broker: broker.as_ref().map(|running| Arc::clone(&running.broker)),
+                name_server,
+                admission,
+                listeners: counts,
+            };
+            Endpoint::spawn(sources, listener, &tasks, stop.clone());
         }
         let own = namesrv_local.map(|local| advertised.namesrv_addr(local.port()));
         let all: Vec<_> = own.iter().chain(&config.name_servers).cloned().collect();
@@ -152,6 +184,7 @@ impl Server {
             advertised,
             namesrv_addr: all.join(";"),
             namesrv_local,
+            metrics_addr,
             data_dir,
             stop,
             tasks,
@@ -234,6 +267,11 @@ impl Server {
         self.first_user.as_ref()
     }
 
+    /// Where the Prometheus endpoint listens, if there is one.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
     /// The data directory.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
@@ -309,6 +347,24 @@ fn take_fast_port(config: &ServerConfig) -> Option<Port> {
             None
         }
     }
+}
+
+async fn take_metrics_port(
+    host: IpAddr,
+    port: u16,
+) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let (role, addr) = ("metrics endpoint", SocketAddr::new(host, port));
+    let listen = async {
+        let listener = TcpListener::bind(addr).await?;
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    };
+    listen
+        .await
+        .map_err(|source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => ServerError::PortInUse { role, addr },
+            _ => ServerError::Listen { role, addr, source },
+        })
 }
 
 fn directory(data_dir: &DataDir) -> Result<(PathBuf, Option<TempDir>), ServerError> {

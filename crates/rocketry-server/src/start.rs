@@ -23,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     FlushMode, ServerConfig, ServerError,
     access::{Accounts, Guard},
+    admission::Admission,
     advertise::Advertised,
     background,
     broker::{Broker, Identity},
@@ -31,7 +32,9 @@ use crate::{
     filter::Expressions,
     flush::{self, FlushHandle},
     groups,
+    hold::HoldLimits,
     metadata::{self, MetadataHandle},
+    metrics::Latencies,
     name_server::{NameServer, Registration},
     names::SystemNames,
     offsets::Offsets,
@@ -82,6 +85,7 @@ pub(crate) struct Surroundings {
     pub(crate) outbound: ConnectOptions,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) guard: Option<Arc<Guard>>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) stopping: Arc<AtomicBool>,
@@ -108,9 +112,13 @@ impl RunningBroker {
         if let Some(name_server) = &around.name_server {
             register(name_server, &identity, &reader, now_ms);
         }
-        let (holds, woken) = PullHolds::new(config.max_waiting_pulls);
+        let waiting = HoldLimits {
+            requests: config.max_waiting_pulls,
+            bytes: config.max_waiting_pull_bytes,
+        };
+        let (holds, woken) = PullHolds::new(waiting);
         let holds = Arc::new(holds);
-        let (pops, woken_pops) = Pops::new(config.max_waiting_pulls);
+        let (pops, woken_pops) = Pops::new(waiting);
         let pops = Arc::new(pops);
         let request_modes =
             RequestModes::open(&around.data_dir).map_err(|source| ServerError::Io {
@@ -123,7 +131,9 @@ impl RunningBroker {
         };
         let rates = Rates::new(rates::ends_of(&reader, &system));
         let flusher = writer.flusher();
-        let (log, metadata, threads) = spawn_threads(writer, &reader, &config, arrivals)?;
+        let latencies = Arc::new(Latencies::default());
+        let (log, metadata, threads) =
+            spawn_threads(writer, &reader, &config, arrivals, &latencies)?;
         let broker = Arc::new(Broker {
             started_ms: now_ms,
             permission: AtomicI32::new(perm::READ | perm::WRITE),
@@ -149,6 +159,8 @@ impl RunningBroker {
             locks: Mutex::new(QueueLocks::default()),
             stats: Arc::new(Stats::new(now_ms)),
             rates,
+            latencies,
+            admission: around.admission,
             ids: IdSource::new(
                 identity.store_host.ip(),
                 std::process::id(),
@@ -378,6 +390,7 @@ fn spawn_threads(
     reader: &Reader,
     config: &ServerConfig,
     arrivals: Arrivals,
+    latencies: &Arc<Latencies>,
 ) -> Result<(WriterHandle, MetadataHandle, Threads), ServerError> {
     let failed = |source| ServerError::Io {
         what: "a thread could not be started".to_owned(),
@@ -392,13 +405,20 @@ fn spawn_threads(
     };
     let sync_log = config.flush == FlushMode::Async;
     let retention = config.retention.clone();
-    let (stop_flush, flush) =
-        flush::spawn(flusher, config.flush_interval, sync_log, retention).map_err(stop_metadata)?;
+    let (stop_flush, flush) = flush::spawn(
+        flusher,
+        config.flush_interval,
+        sync_log,
+        retention,
+        Arc::clone(latencies),
+    )
+    .map_err(stop_metadata)?;
     let (log, log_thread) = writer::spawn(
         writer,
         config.max_waiting_sends,
         config.max_waiting_send_bytes,
         Arc::new(arrivals),
+        Arc::clone(latencies),
     )
     .map_err(|error| {
         stop_flush.stop();

@@ -23,6 +23,8 @@ pub(crate) struct Counters {
     pub(crate) put_bytes: AtomicU64,
     /// Messages that pulls returned.
     pub(crate) got_messages: AtomicU64,
+    /// Bytes of them as stored.
+    pub(crate) got_bytes: AtomicU64,
     /// Pulls that found something, and that found nothing.
     pub(crate) get_found: AtomicU64,
     pub(crate) get_missed: AtomicU64,
@@ -64,12 +66,13 @@ impl Stats {
         self.counters.put_failed.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn count_get(&self, messages: u64) {
+    pub(crate) fn count_get(&self, messages: u64, bytes: u64) {
         if messages == 0 {
             self.counters.get_missed.fetch_add(1, Relaxed);
         } else {
             self.counters.get_found.fetch_add(1, Relaxed);
             self.counters.got_messages.fetch_add(messages, Relaxed);
+            self.counters.got_bytes.fetch_add(bytes, Relaxed);
         }
     }
 

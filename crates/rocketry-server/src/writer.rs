@@ -23,7 +23,7 @@ use rocketry_protocol::{
 use rocketry_store::{AppendError, Appended, Arrival, NewMessage, WriteError, Writer};
 use tokio::time::Instant;
 
-use crate::clock;
+use crate::{clock, metrics::Latencies};
 
 /// Most jobs of one round, so that the first of them does not wait for an endless round.
 const ROUND: usize = 1024;
@@ -155,6 +155,8 @@ struct Queue {
     jobs: VecDeque<Job>,
     puts: usize,
     bytes: usize,
+    /// When the first of the jobs came.
+    since: Option<Instant>,
     stopping: bool,
 }
 
@@ -282,6 +284,9 @@ impl WriterHandle {
         queue.puts += 1;
         queue.bytes += bytes;
         let was_empty = queue.jobs.is_empty();
+        if was_empty {
+            queue.since = Some(Instant::now());
+        }
         queue.jobs.push_back(job);
         was_empty
     }
@@ -338,12 +343,14 @@ pub(crate) fn spawn(
     max_puts: usize,
     max_bytes: usize,
     arrivals: Arc<dyn ArrivalSink>,
+    latencies: Arc<Latencies>,
 ) -> io::Result<(WriterHandle, thread::JoinHandle<Result<(), WriteError>>)> {
     let inbox = Arc::new(Inbox {
         queue: Mutex::new(Queue {
             jobs: VecDeque::new(),
             puts: 0,
             bytes: 0,
+            since: None,
             stopping: false,
         }),
         work: Condvar::new(),
@@ -352,6 +359,8 @@ pub(crate) fn spawn(
             writer,
             round: Vec::with_capacity(64),
             written: Vec::with_capacity(64),
+            since: None,
+            latencies,
         })),
         syncing: Mutex::default(),
         arrivals,
@@ -386,12 +395,15 @@ struct Log {
     /// Empty between rounds, as the next one.
     round: Vec<Job>,
     written: Vec<Written>,
+    /// When the first job of the round came.
+    since: Option<Instant>,
+    latencies: Arc<Latencies>,
 }
 
 impl Log {
     /// Takes what is queued, appends it, commits and answers.
     fn round(&mut self, inbox: &Inbox) {
-        inbox.take(&mut self.round, |_| true);
+        self.since = inbox.take(&mut self.round, |_| true);
         let mut round = std::mem::take(&mut self.round);
         // the store time of all its messages
         let now_ms = clock::wall_ms();
@@ -414,7 +426,7 @@ impl Log {
 
     /// [`Log::round`] of the puts before the first job of another kind.
     fn round_of_puts(&mut self, inbox: &Inbox) {
-        inbox.take(&mut self.round, |job| matches!(job, Job::Put(_)));
+        self.since = inbox.take(&mut self.round, |job| matches!(job, Job::Put(_)));
         let mut round = std::mem::take(&mut self.round);
         // the store time of all its messages
         let now_ms = clock::wall_ms();
@@ -456,15 +468,31 @@ impl Log {
 
     fn commit(&mut self, inbox: &Inbox) {
         let Self {
-            writer, written, ..
+            writer,
+            written,
+            since,
+            latencies,
+            ..
         } = self;
         if written.is_empty() {
             return;
         }
+        let puts = written.len() as u64;
+        let mut sync_began = None;
         let committed = writer.commit_in_steps(
-            || inbox.begin_sync(written),
+            || {
+                sync_began = Some(Instant::now());
+                inbox.begin_sync(written);
+            },
             |arrival| inbox.arrivals.arrived(arrival),
         );
+        // The clock is read once a round, not per message: all count as having waited as long as the first.
+        if let (Some(since), Ok(())) = (*since, &committed) {
+            latencies.put.observe(since.elapsed(), puts);
+        }
+        if let (Some(began), Ok(())) = (sync_began, &committed) {
+            latencies.flush.observe(began.elapsed(), 1);
+        }
         inbox.end_sync(written);
         if let Err(error) = &committed {
             tracing::error!(%error, puts = written.len(), "messages were not stored");
@@ -488,18 +516,23 @@ impl Inbox {
         !queue.jobs.is_empty()
     }
 
-    /// Moves the first jobs, as far as `is_wanted`, into a round.
-    fn take(&self, round: &mut Vec<Job>, is_wanted: impl Fn(&Job) -> bool) {
+    /// Moves the first jobs, as far as `is_wanted`, into a round; says when the first of them came.
+    fn take(&self, round: &mut Vec<Job>, is_wanted: impl Fn(&Job) -> bool) -> Option<Instant> {
         let mut guard = self.queue.lock();
         let queue = &mut *guard;
         while round.len() < ROUND {
             let Some(job) = queue.jobs.pop_front_if(|job| is_wanted(job)) else {
-                return;
+                break;
             };
             queue.puts -= job.puts();
             queue.bytes -= job.bytes();
             round.push(job);
         }
+        let since = queue.since;
+        if queue.jobs.is_empty() {
+            queue.since = None;
+        }
+        since
     }
 
     fn is_idle(&self) -> bool {

@@ -7,7 +7,7 @@ mod echo;
 mod figures;
 mod machine;
 mod plot;
-mod process_usage;
+pub(crate) mod process_usage;
 mod producers;
 mod record;
 mod report;

@@ -3,7 +3,7 @@
 use crate::Result;
 
 /// User and system time of `pid` so far, microseconds; steps of 10 ms on Linux.
-pub(super) fn cpu_us(pid: u32) -> Result<f64> {
+pub(crate) fn cpu_us(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     // The second field is the name in brackets, which may hold blanks; user and system time are the 12th and 13th after it.
@@ -28,17 +28,17 @@ pub(super) fn own_cpu_us() -> f64 {
 
 /// Memory of a process, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// All that is resident, mapped files included.
-    pub(super) resident: u64,
+    pub(crate) resident: u64,
     /// The part that belongs to no file.
-    pub(super) anonymous: u64,
+    pub(crate) anonymous: u64,
     /// The most that was resident.
-    pub(super) peak: u64,
+    pub(crate) peak: u64,
 }
 
 /// Memory of `pid` now.
-pub(super) fn memory(pid: u32) -> Result<Memory> {
+pub(crate) fn memory(pid: u32) -> Result<Memory> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let line = |name: &str| -> Result<u64> {

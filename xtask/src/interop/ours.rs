@@ -53,6 +53,7 @@ impl Rocketry {
         })
     }
 
+    /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -120,12 +121,15 @@ pub(crate) struct Serve {
     running: Running,
     /// What the ready line says.
     pub(crate) namesrv: String,
+    /// Empty for a name server alone.
     pub(crate) broker: String,
 }
 
 /// How to start [`Serve`]; `Default` is a server of its own with the default names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServeOptions {
+    /// `--role`.
+    pub(crate) role: Option<&'static str>,
     /// `--flush`.
     pub(crate) flush: Option<&'static str>,
     /// `--namesrv`: register there instead of with its own name server.
@@ -152,6 +156,9 @@ impl Serve {
             .args(["serve", "--namesrv-port", "0", "--broker-port", &port])
             .arg("--data")
             .arg(data);
+        if let Some(role) = options.role {
+            command.args(["--role", role]);
+        }
         if let Some(flush) = options.flush {
             command.args(["--flush", flush]);
         }
@@ -174,7 +181,10 @@ impl Serve {
         Ok(Self {
             running,
             namesrv: field("namesrv=")?,
-            broker: field("broker=")?,
+            broker: match options.role {
+                Some("namesrv") => String::new(),
+                _ => field("broker=")?,
+            },
         })
     }
 

@@ -83,8 +83,12 @@ fn ready_text(server: &Server, ready_ms: u128) -> String {
         "" => String::new(),
         addr => format!(" broker={addr}"),
     };
+    let metrics = match server.metrics_addr() {
+        None => String::new(),
+        Some(addr) => format!(" metrics={addr}"),
+    };
     format!(
-        "ready namesrv={}{broker} data={} in={ready_ms} ms",
+        "ready namesrv={}{broker}{metrics} data={} in={ready_ms} ms",
         server.namesrv_addr(),
         server.data_dir().display()
     )
@@ -100,6 +104,7 @@ fn ready_json(server: &Server, role: Role, ready_ms: u128) -> serde_json::Value 
         },
         "namesrv": server.namesrv_addr(),
         "broker": is_broker.then(|| server.broker_addr()),
+        "metrics": server.metrics_addr().map(|addr| addr.to_string()),
         "because": is_broker.then(|| server.advertised_because()),
         "data": server.data_dir().display().to_string(),
         "ready_ms": u64::try_from(ready_ms).unwrap_or(u64::MAX),
@@ -138,7 +143,16 @@ fn config(
     config.host = args.host.unwrap_or(config.host);
     config.advertise = args.advertise.or(config.advertise);
     config.namesrv_port = args.namesrv_port;
-    config.broker_port = args.broker_port.unwrap_or(config.broker_port);
+    // A test that lets any port be the name server's has no use for a fixed one.
+    config.broker_port = match (args.broker_port, args.namesrv_port) {
+        (Some(port), _) => port,
+        (None, 0) if args.config.is_none() => 0,
+        (None, _) => config.broker_port,
+    };
+    config.metrics_port = args.metrics_port;
+    config.metrics_host = args.metrics_host;
+    config.metrics_max_series = args.metrics_max_series;
+    limit(&mut config, &args.limits);
     let made_up = args
         .tls_dev
         .then(|| made_up_certificate(&config))
@@ -265,6 +279,19 @@ fn apply_file(config: &mut ServerConfig, file: &Path) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+fn limit(config: &mut ServerConfig, limits: &args::ServeLimits) {
+    config.max_connections = limits.max_connections;
+    config.max_in_flight = limits.max_in_flight;
+    config.max_in_flight_of_connection = limits.max_in_flight_of_connection;
+    config.max_waiting_sends = limits.max_waiting_sends.unwrap_or(config.max_waiting_sends);
+    config.max_waiting_send_bytes = limits.max_waiting_send_bytes;
+    config.max_waiting_pulls = limits.max_waiting_pulls;
+    config.max_waiting_pull_bytes = limits.max_waiting_pull_bytes;
+    config.max_response_bytes = limits.max_response_bytes;
+    config.max_message_bytes = limits.max_message_bytes.unwrap_or(config.max_message_bytes);
+    config.max_frame_bytes = limits.max_frame_bytes;
 }
 
 /// `--data`, else `ROCKETRY_DATA`, else the place for data of the user.

@@ -89,6 +89,12 @@ async fn a_broker_conf_is_served() {
     run(&["serve", "--temp", "--config", conf])
         .await
         .fails_with(1, &[conf, "brokerRole=SLAVE", "no replicas"]);
+
+    // what the file sets is not set back by options that were not given
+    std::fs::write(conf, "maxMessageSize=0\n").unwrap();
+    run(&["serve", "--temp", "--config", conf, "--namesrv-port", "0"])
+        .await
+        .fails_with(1, &["max_message_bytes 0"]);
 }
 
 #[tokio::test]

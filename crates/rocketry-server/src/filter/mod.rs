@@ -26,6 +26,14 @@ impl MessageFilter {
     pub(crate) fn is_all(&self) -> bool {
         matches!(self, Self::Tags(TagFilter::All))
     }
+
+    /// Memory beyond its own size; compiled expressions are shared, and bounded where they are.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Tags(TagFilter::Codes(codes)) => codes.capacity() * size_of::<i32>(),
+            Self::Tags(TagFilter::All) | Self::Sql92(_) => 0,
+        }
+    }
 }
 
 impl Filter for MessageFilter {

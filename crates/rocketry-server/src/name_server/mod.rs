@@ -205,6 +205,16 @@ impl NameServer {
             .unwrap_or_default()
     }
 
+    /// How many brokers and topics are known.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let tables = self.tables.read();
+        let brokers = tables.brokers.values();
+        (
+            brokers.map(|broker| broker.addrs.len()).sum(),
+            tables.topics.len(),
+        )
+    }
+
     /// Code 206.
     pub(crate) fn all_topics(&self) -> Vec<String> {
         self.tables.read().topics.keys().cloned().collect()

@@ -29,6 +29,7 @@ use rocketry_store::Arrival;
 use tokio::sync::mpsc;
 
 use crate::{
+    hold::HoldLimits,
     hold::{Holds, QueueKey},
     long_polls::LongPolls,
     processor::pop::HeldPop,
@@ -80,9 +81,9 @@ impl Drop for QueueGuard<'_> {
 }
 
 impl Pops {
-    /// At most `limit` pops wait for a message.
-    pub(crate) fn new(limit: usize) -> (Self, mpsc::UnboundedReceiver<HeldPop>) {
-        let (polls, woken) = LongPolls::new(limit);
+    /// At most as many pops wait for a message as `limits` allow.
+    pub(crate) fn new(limits: HoldLimits) -> (Self, mpsc::UnboundedReceiver<HeldPop>) {
+        let (polls, woken) = LongPolls::new(limits);
         let pops = Self {
             polls,
             taken: Mutex::default(),

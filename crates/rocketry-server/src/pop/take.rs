@@ -402,8 +402,8 @@ fn restore(
 }
 
 fn count_get(broker: &Broker, pop: &Pop, source: &Source, read: &ReadOutcome) {
-    broker.stats.count_get(read.count as u64);
     let bytes = read.messages.len();
+    broker.stats.count_get(read.count as u64, bytes as u64);
     broker
         .rates
         .count_get(&source.topic, &pop.group, read.count, bytes);

@@ -157,9 +157,9 @@ pub(crate) fn member_group(
     let header: GetBrokerMemberGroupRequest<'_> = request.header()?;
     let mut broker_addrs = name_server.member_group(header.broker_name);
     if let Some(seen) = seen {
-        broker_addrs
-            .values_mut()
-            .for_each(|addr| seen.rewrite_addr(addr));
+        for addr in broker_addrs.values_mut() {
+            seen.rewrite_addr(addr);
+        }
     }
     let group = BrokerMemberGroup {
         cluster: header.cluster_name.to_owned(),

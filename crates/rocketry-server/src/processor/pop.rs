@@ -113,6 +113,10 @@ impl Waiter for HeldPop {
     fn wants(&self, _: i64, tags_code: i64) -> bool {
         self.wants_tags(tags_code)
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.pop.group.len() + self.pop.topic.len() + self.pop.filter.heap_bytes()
+    }
 }
 
 /// Code 200050: answers with messages, or keeps the request until one comes or its time is up.

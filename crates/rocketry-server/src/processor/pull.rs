@@ -62,6 +62,10 @@ impl Waiter for HeldPull {
     fn wants(&self, queue_offset: i64, tags_code: i64) -> bool {
         queue_offset >= self.pull.offset && self.pull.filter.matches_tags(tags_code)
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.pull.group.len() + self.pull.topic.len() + self.pull.filter.heap_bytes()
+    }
 }
 
 /// The pulls that wait.
@@ -89,7 +93,9 @@ pub(crate) fn pull(broker: &Broker, request: &RemotingCommand, responder: Respon
 }
 
 fn first(broker: &Broker, pull: Pull, responder: Responder) {
+    let began = Instant::now();
     let answer = read(broker, &pull);
+    broker.latencies.pull.observe(began.elapsed(), 1);
     let Some(wait) = pull.suspend.filter(|_| answer.is_empty()) else {
         responder.respond(answer.response);
         return;
@@ -406,7 +412,9 @@ fn read(broker: &Broker, pull: &Pull) -> Answer {
     broker
         .offsets
         .note_pulled(&pull.group, &pull.topic, pull.queue_id, outcome.next_offset);
-    broker.stats.count_get(outcome.count as u64);
+    broker
+        .stats
+        .count_get(outcome.count as u64, outcome.messages.len() as u64);
     broker.rates.count_get(
         &pull.topic,
         &pull.group,

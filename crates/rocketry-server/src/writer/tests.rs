@@ -147,7 +147,7 @@ fn s031_answers_wait_for_the_disk_but_not_for_ever() {
         ..StoreOptions::default()
     };
     let (writer, reader, _) = Store::open_on(Arc::new(disk), dir.path(), options, 1).unwrap();
-    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody)).unwrap();
+    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
     let stored = send(&handle, "").recv().unwrap().unwrap();
     assert!(!stored.sync_is_late);
 
@@ -183,7 +183,7 @@ fn s031_answers_wait_for_the_disk_but_not_for_ever() {
 fn a_connection_carries_out_rounds_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (writer, reader, _) = Store::open(dir.path(), StoreOptions::default(), 1).unwrap();
-    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody)).unwrap();
+    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
     let (tell, told) = mpsc::channel();
     let here = thread::current().id();
     let later = |handle: &WriterHandle| {

@@ -58,6 +58,36 @@ async fn temporary_servers_run_beside_each_other_and_leave_nothing() {
     assert!(dirs.iter().all(|dir| !dir.exists()));
 }
 
+/// Tests of a suite run side by side: ports and directories of many servers do not meet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_servers_run_at_once_each_with_its_own_messages() {
+    let starts: Vec<_> = (0..50)
+        .map(|n| {
+            tokio::spawn(async move {
+                let wire = Wire::start().await;
+                wire.put("T", 0, "", &format!("of {n}")).await;
+                wire
+            })
+        })
+        .collect();
+    let mut running = Vec::new();
+    for start in starts {
+        running.push(start.await.unwrap());
+    }
+    let mut dirs = Vec::new();
+    for (n, wire) in running.into_iter().enumerate() {
+        let bodies: Vec<_> = wire
+            .read_all("T", 0)
+            .await
+            .into_iter()
+            .map(|m| m.body)
+            .collect();
+        assert_eq!(bodies, [format!("of {n}")]);
+        dirs.push(wire.server.data_dir().to_owned());
+    }
+    assert!(dirs.iter().all(|dir| !dir.exists()), "dropped, and gone");
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_named_and_nothing_is_written() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

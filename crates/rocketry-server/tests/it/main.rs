@@ -15,6 +15,8 @@ mod clients;
 mod delay;
 mod exchanges;
 mod lifecycle;
+mod limits;
+mod metrics;
 mod moving_on;
 mod name_server;
 mod odd_requests;

@@ -2,7 +2,9 @@
 
 mod auth;
 mod clients;
+mod cluster;
 pub(crate) mod differential;
+mod examples;
 mod live;
 mod mqadmin_parity;
 mod producer;
@@ -45,6 +47,8 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(mqadmin_parity::cases());
     cases.extend(differential::cases());
     cases.extend(registration::cases());
+    cases.extend(cluster::cases());
+    cases.extend(examples::cases());
     cases.extend(auth::cases());
     cases.extend(store::cases());
     cases

@@ -45,6 +45,9 @@ public final class Driver {
         OWNERS.put("signedsend", "Signed");
         OWNERS.put("signedpush", "Signed");
         OWNERS.put("signedadmin", "Signed");
+        for (String verb : new String[] {"settled", "pending", "state", "decide", "pop", "recall"}) {
+            OWNERS.put("takeover-" + verb, "Takeover");
+        }
     }
 
     public static void main(String[] args) throws Exception {

@@ -11,14 +11,14 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Milliseconds since 1970, as brokers count them.
+/// Milliseconds since 1970, as stored messages have them.
 #[expect(
     clippy::disallowed_methods,
-    reason = "what servers say of the time is compared with it"
+    reason = "compared with what real brokers noted"
 )]
 pub(crate) fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

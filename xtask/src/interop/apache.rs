@@ -114,6 +114,35 @@ impl BrokerConfig {
             jvm: Vec::new(),
         }
     }
+
+    /// The `broker.conf`.
+    pub(crate) fn text(&self, port: u16, ha_port: u16) -> String {
+        let store = self.store.display();
+        let mut lines = vec![
+            format!("brokerClusterName={}", self.cluster),
+            format!("brokerName={}", self.name),
+            "brokerId=0".to_owned(),
+            format!("namesrvAddr={}", self.namesrv),
+            "brokerIP1=127.0.0.1".to_owned(),
+            "brokerIP2=127.0.0.1".to_owned(),
+            format!("listenPort={port}"),
+            format!("haListenPort={ha_port}"),
+            format!("storePathRootDir={store}"),
+            format!("storePathCommitLog={store}/commitlog"),
+            format!("mappedFileSizeCommitLog={}", self.commit_log_file_bytes),
+            "autoCreateTopicEnable=true".to_owned(),
+            "autoCreateSubscriptionGroup=true".to_owned(),
+            "enablePropertyFilter=true".to_owned(),
+            "recallMessageEnable=true".to_owned(),
+            // A loaded machine must answer late rather than refuse (TIMEOUT_CLEAN_QUEUE after 200 ms by default).
+            "waitTimeMillsInSendQueue=20000".to_owned(),
+            "waitTimeMillsInPullQueue=20000".to_owned(),
+            "diskMaxUsedSpaceRatio=99".to_owned(),
+        ];
+        lines.extend_from_slice(&self.more);
+        lines.push(String::new());
+        lines.join("\n")
+    }
 }
 
 /// Apache's broker.
@@ -129,7 +158,7 @@ impl Broker {
         home(dir, "logback_broker.xml")?;
         let port = config.port.map_or_else(free_broker_port, Ok)?;
         let conf = dir.join("broker.conf");
-        std::fs::write(&conf, conf_text(config, port, free_port()?))?;
+        std::fs::write(&conf, config.text(port, free_port()?))?;
         let heap = config.heap_mib;
         let memory = [
             format!("-Xms{heap}m"),
@@ -229,41 +258,13 @@ fn java(class_path: &str, home: &Path, options: &[&str]) -> Command {
     command
 }
 
-fn conf_text(config: &BrokerConfig, port: u16, ha_port: u16) -> String {
-    let store = config.store.display();
-    let mut lines = vec![
-        format!("brokerClusterName={}", config.cluster),
-        format!("brokerName={}", config.name),
-        "brokerId=0".to_owned(),
-        format!("namesrvAddr={}", config.namesrv),
-        "brokerIP1=127.0.0.1".to_owned(),
-        "brokerIP2=127.0.0.1".to_owned(),
-        format!("listenPort={port}"),
-        format!("haListenPort={ha_port}"),
-        format!("storePathRootDir={store}"),
-        format!("storePathCommitLog={store}/commitlog"),
-        format!("mappedFileSizeCommitLog={}", config.commit_log_file_bytes),
-        "autoCreateTopicEnable=true".to_owned(),
-        "autoCreateSubscriptionGroup=true".to_owned(),
-        "enablePropertyFilter=true".to_owned(),
-        "recallMessageEnable=true".to_owned(),
-        // A loaded machine must answer late rather than refuse (TIMEOUT_CLEAN_QUEUE after 200 ms by default).
-        "waitTimeMillsInSendQueue=20000".to_owned(),
-        "waitTimeMillsInPullQueue=20000".to_owned(),
-        "diskMaxUsedSpaceRatio=99".to_owned(),
-    ];
-    lines.extend_from_slice(&config.more);
-    lines.push(String::new());
-    lines.join("\n")
-}
-
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 /// Like [`free_port`], with the port two below free as well: Java's broker takes it for its second listener.
-fn free_broker_port() -> Result<u16> {
+pub(crate) fn free_broker_port() -> Result<u16> {
     const TRIES: usize = 50;
     for _ in 0..TRIES {
         let port = free_port()?;

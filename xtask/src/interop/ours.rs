@@ -136,6 +136,8 @@ pub(crate) struct ServeOptions {
     pub(crate) namesrv: Option<String>,
     /// `--broker-name`.
     pub(crate) broker_name: Option<String>,
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
     /// `--broker-port`; `None` is any that is free.
     pub(crate) broker_port: Option<u16>,
     /// Further options.
@@ -158,6 +160,9 @@ impl Serve {
             .arg(data);
         if let Some(role) = options.role {
             command.args(["--role", role]);
+        }
+        if let Some(config) = &options.config {
+            command.arg("--config").arg(config);
         }
         if let Some(flush) = options.flush {
             command.args(["--flush", flush]);

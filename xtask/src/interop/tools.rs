@@ -43,6 +43,7 @@ const OLD: Release = Release {
         "Put.java",
         "Signed.java",
         "Sql92Vectors.java",
+        "Takeover.java",
         "Trace.java",
     ],
 };

@@ -10,6 +10,7 @@ mod mqadmin_parity;
 mod producer;
 mod registration;
 mod store;
+mod takeover;
 mod texts;
 
 use std::future::Future;
@@ -51,5 +52,6 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(examples::cases());
     cases.extend(auth::cases());
     cases.extend(store::cases());
+    cases.extend(takeover::cases());
     cases
 }

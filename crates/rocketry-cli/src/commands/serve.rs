@@ -245,18 +245,15 @@ fn access(args: &ServeAccess) -> Result<Option<AccessOptions>, Failure> {
 /// What to do with the first user.
 fn introduce(made: &MadeUser) {
     let name = &made.name;
-    let secret = match &made.secret_file {
-        Some(file) => {
-            output::note(format_args!(
-                "made super user {name}, with a random secret in {}; as this user:",
-                file.display()
-            ));
-            format!("\"$(cat {})\"", file.display())
-        }
-        None => {
-            output::note(format_args!("made super user {name}; as this user:"));
-            "...".to_owned()
-        }
+    let secret = if let Some(file) = &made.secret_file {
+        output::note(format_args!(
+            "made super user {name}, with a random secret in {}; as this user:",
+            file.display()
+        ));
+        format!("\"$(cat {})\"", file.display())
+    } else {
+        output::note(format_args!("made super user {name}; as this user:"));
+        "...".to_owned()
     };
     output::note(format_args!(
         "  export ROCKETRY_ACCESS_KEY={name} ROCKETRY_SECRET_KEY={secret}\n  \

@@ -155,15 +155,15 @@ async fn create(
         password: Option<String>,
         brokers: Vec<String>,
     }
-    let (password, made_up) = match given(password.password, password.password_file.as_deref())? {
-        Some(password) => (password, None),
-        None => {
-            let password = random_password()?;
-            (password.clone(), Some(password))
-        }
+    let given = given(password.password, password.password_file.as_deref())?;
+    let made_up = if given.is_none() {
+        Some(random_password()?)
+    } else {
+        None
     };
+    let password = given.or_else(|| made_up.clone());
     let info = UserInfo {
-        password: Some(password),
+        password,
         user_status: None,
         user_type: Some(type_name(kind).to_owned()),
         username: user,

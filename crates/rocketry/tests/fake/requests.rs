@@ -113,7 +113,12 @@ async fn brokers_know_the_client_before_it_asks() {
     let asking_until_known = async {
         while cluster.broker("b").received(34).len() == before {
             let again = producer.request(message()).timeout(ms(20)).await;
-            assert_eq!(again.unwrap_err().kind(), ErrorKind::NoReply);
+            // on a busy machine the time is up before the request is stored
+            let kind = again.unwrap_err().kind();
+            assert!(
+                matches!(kind, ErrorKind::NoReply | ErrorKind::Timeout),
+                "{kind:?}"
+            );
         }
     };
     let known = tokio::time::timeout(PATIENCE, asking_until_known).await;

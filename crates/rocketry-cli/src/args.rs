@@ -558,7 +558,8 @@ Examples:
     /// Print every stored message in the order of the log, one JSON object per line
     #[command(after_help = "\
 What `consume --output jsonl` prints, and version, sys_flag, prepared_transaction_offset
-and body_crc. Bodies are decompressed. `send --format jsonl` reads it.
+and body_crc. Bodies are decompressed; of an inner batch each message is printed. `send
+--format jsonl` reads it.
 
 Examples:
   rocketry store export /srv/mq > all.jsonl

@@ -405,6 +405,15 @@ impl MessageExt {
             properties: Properties::parse_bytes(record.properties),
         })
     }
+    /// The messages of the inner batch that the message holds, or itself where it is none.
+    ///
+    /// # Errors
+    /// An inner batch whose items do not decode.
+    pub fn expanded(self) -> Result<Vec<Self>, DecodeError> {
+        let mut messages = Vec::new();
+        self.expand_into(&mut messages)?;
+        Ok(messages)
+    }
     /// Appends the message, or the messages of the inner batch that it holds. Java: `MessageDecoder.decodeMessage`.
     fn expand_into(self, messages: &mut Vec<Self>) -> Result<(), DecodeError> {
         const INNER_BATCH: i32 = sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP;

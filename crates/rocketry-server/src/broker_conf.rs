@@ -157,6 +157,8 @@ impl ServerConfig {
             "mappedFileSizeTimerLog" => self.files.timer_log_bytes = number(value)?,
             "maxHashSlotNum" => self.files.index_slots = number(value)?,
             "maxIndexNum" => self.files.index_units = number(value)?,
+            "messageIndexEnable" => self.index_messages = switch(value)?,
+            "enabledAppendPropCRC" => self.record_crc = switch(value)?,
             // asked for there, a server without it would be open to everybody
             "authenticationEnabled" => {
                 let wanted = switch(value)?;
@@ -233,6 +235,8 @@ mod tests {
                  mappedFileSizeConsumeQueue=1001\n\
                  maxHashSlotNum=100\n\
                  maxIndexNum=400\n\
+                 messageIndexEnable=false\n\
+                 enabledAppendPropCRC=true\n\
                  transactionTimeOut=2000\n\
                  haListenPort=10912\n",
             )
@@ -256,6 +260,7 @@ mod tests {
             (config.files.index_slots, config.files.index_units),
             (100, 400)
         );
+        assert!(!config.index_messages && config.record_crc);
         assert_eq!(config.transaction_timeout, Duration::from_secs(2));
         config.check().unwrap();
     }

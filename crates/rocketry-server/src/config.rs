@@ -11,9 +11,7 @@ use rocketry_protocol::{acl::Credentials, frame::MAX_FRAME_BYTES};
 use rocketry_remoting::{ConnectOptions, ListenerOptions, Load};
 #[cfg(feature = "tls")]
 use rocketry_remoting::{TlsConfig, TlsServerConfig};
-use rocketry_store::Retention;
-
-use rocketry_store::TimerOptions;
+use rocketry_store::{Retention, StoreOptions, TimerOptions};
 
 use crate::{AccessOptions, Advertise, FileSizes, ServerError, names};
 
@@ -108,6 +106,11 @@ pub struct ServerConfig {
     /// When old messages are removed, and below which free space no new ones are taken. Default: after 72 h, at 4 o'clock, or when the
     /// disk is nearly full. Java: `fileReservedTime` and others, each named at its field.
     pub retention: Retention,
+    /// Whether messages are indexed, to be found by key. Default: true. Java: `messageIndexEnable`.
+    pub index_messages: bool,
+    /// Whether every stored record ends with a check sum of itself, the property `__CRC32#`, beside that of its body. Costs 20 bytes of
+    /// each message's properties. Default: false. Java: `enabledAppendPropCRC`.
+    pub record_crc: bool,
     /// Longest wait of a send for its sync in [`FlushMode::Sync`]; it is then answered `FLUSH_DISK_TIMEOUT`, which means that the
     /// message is stored. Default: 5 s. Java: `syncFlushTimeout`.
     pub sync_flush_timeout: Duration,
@@ -191,6 +194,7 @@ pub struct ServerConfig {
 
 impl Default for ServerConfig {
     fn default() -> Self {
+        let store = StoreOptions::default();
         Self {
             role: Role::All,
             data_dir: DataDir::Temp,
@@ -205,6 +209,8 @@ impl Default for ServerConfig {
             flush: FlushMode::Async,
             flush_interval: Duration::from_millis(500),
             retention: Retention::default(),
+            index_messages: store.index,
+            record_crc: store.record_crc,
             sync_flush_timeout: Duration::from_secs(5),
             auto_create_topics: true,
             auto_create_groups: true,
@@ -306,6 +312,24 @@ impl ServerConfig {
         }
     }
 
+    pub(crate) fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            log_file_bytes: self.files.log_bytes,
+            queue_file_bytes: self.files.queue_bytes,
+            batch_queue_file_bytes: self.files.batch_queue_bytes,
+            index: self.index_messages,
+            index_slots: self.files.index_slots,
+            index_units: self.files.index_units,
+            record_crc: self.record_crc,
+            flush: match self.flush {
+                FlushMode::Async => rocketry_store::FlushMode::Async,
+                FlushMode::Sync => rocketry_store::FlushMode::Sync,
+            },
+            max_message_bytes: self.max_message_bytes,
+            ..StoreOptions::default()
+        }
+    }
+
     pub(crate) fn timer_options(&self) -> TimerOptions {
         let defaults = TimerOptions::default();
         TimerOptions {
@@ -376,6 +400,15 @@ impl ServerConfig {
                 self.max_message_bytes
             ));
         }
+        // the body's bounds are the server's own, above
+        let store = StoreOptions {
+            max_message_bytes: StoreOptions::default().max_message_bytes,
+            ..self.store_options()
+        };
+        let files = store.faults().into_iter();
+        faults.extend(files.map(|fault| format!("files: {fault}")));
+        let retention = self.retention.faults().into_iter();
+        faults.extend(retention.map(|fault| format!("retention: {fault}")));
         if self.flush_interval.is_zero() {
             faults.push("flush_interval: must not be zero; use FlushMode::Sync".to_owned());
         }
@@ -469,11 +502,30 @@ mod tests {
             timer_precision: Duration::from_millis(300),
             timer_roll_window: 0,
             max_connections: 0,
+            files: FileSizes {
+                log_bytes: 1,
+                ..FileSizes::default()
+            },
+            retention: Retention {
+                max_files: 0,
+                hours: vec![4, 24],
+                ..Retention::default()
+            },
             ..ServerConfig::default()
         };
         let ServerError::Config { faults } = config.check().unwrap_err() else {
             panic!("not a configuration error");
         };
-        assert_eq!(faults.len(), 10, "{faults:#?}");
+        assert_eq!(faults.len(), 13, "{faults:#?}");
+        for fault in [
+            "files: log_file_bytes 1 is not within",
+            "retention: max_files 0:",
+            "retention: hours [4, 24]: 24 is no hour",
+        ] {
+            assert!(
+                faults.iter().any(|found| found.starts_with(fault)),
+                "{fault} is not among {faults:#?}"
+            );
+        }
     }
 }

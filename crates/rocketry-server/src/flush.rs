@@ -13,6 +13,9 @@ use crate::{clock, metrics::Latencies};
 /// Time between two looks for messages to remove. Java: `cleanResourceInterval`
 const CLEAN_EVERY_MS: i64 = 10_000;
 
+/// Time between two looks at the free space, which decides whether sends are refused. Java: with the removal, every 10 s.
+const WATCH_EVERY_MS: i64 = 1000;
+
 /// Stops the thread.
 #[derive(Debug, Clone)]
 pub(crate) struct FlushHandle {
@@ -43,7 +46,7 @@ pub(crate) fn spawn(
         .name("rocketry-flush".to_owned())
         .spawn(move || {
             let (stopped, wake) = &*stop;
-            let mut cleaned_ms = None;
+            let (mut cleaned_ms, mut watched_ms) = (None, None);
             loop {
                 let mut stopped = stopped.lock();
                 if !*stopped {
@@ -65,7 +68,15 @@ pub(crate) fn spawn(
                 }
                 let now_ms = clock::wall_ms();
                 // a clock that went back counts as passed
-                if cleaned_ms.is_none_or(|ms| !(0..CLEAN_EVERY_MS).contains(&(now_ms - ms))) {
+                let is_due = |last: Option<i64>, every| {
+                    last.is_none_or(|ms| !(0..every).contains(&(now_ms - ms)))
+                };
+                let mut clean = is_due(cleaned_ms, CLEAN_EVERY_MS);
+                if is_due(watched_ms, WATCH_EVERY_MS) {
+                    watched_ms = Some(now_ms);
+                    clean |= flusher.watch_space(&retention);
+                }
+                if clean {
                     cleaned_ms = Some(now_ms);
                     if let Err(error) = flusher.clean(&retention, now_ms, false) {
                         tracing::error!(%error, "old messages were not removed");

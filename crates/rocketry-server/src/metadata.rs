@@ -21,7 +21,30 @@ use tokio::time::Instant;
 const OFFSETS_EVERY: Duration = Duration::from_secs(5);
 
 /// Told whether the change is on disk.
-type Then = Box<dyn FnOnce(Result<(), String>) + Send>;
+type Then = Box<dyn FnOnce(Result<(), NotWritten>) + Send>;
+
+/// Why a change is not on disk.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct NotWritten {
+    pub(crate) reason: String,
+    /// There was no space for it.
+    pub(crate) disk_full: bool,
+}
+
+impl From<&StoreError> for NotWritten {
+    fn from(error: &StoreError) -> Self {
+        let disk_full = matches!(
+            error,
+            StoreError::Io { source, .. }
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        );
+        Self {
+            reason: error.to_string(),
+            disk_full,
+        }
+    }
+}
 
 /// Hands work to the thread.
 #[derive(Debug, Clone)]
@@ -76,11 +99,14 @@ impl MetadataHandle {
     }
 
     /// Calls `then` once every change made before this call is on disk, or could not be written.
-    pub(crate) fn after_write(&self, then: impl FnOnce(Result<(), String>) + Send + 'static) {
+    pub(crate) fn after_write(&self, then: impl FnOnce(Result<(), NotWritten>) + Send + 'static) {
         let mut state = self.shared.state.lock();
         if state.stopping {
             drop(state);
-            then(Err("the server is stopping".to_owned()));
+            then(Err(NotWritten {
+                reason: "the server is stopping".to_owned(),
+                disk_full: false,
+            }));
             return;
         }
         state.wanted = true;
@@ -140,7 +166,7 @@ fn run(shared: &Shared) -> Result<(), StoreError> {
         if offsets && let Err(error) = shared.metadata.consumer_offsets.persist() {
             tracing::error!(%error, "offsets were not written");
         }
-        let outcome = tables.as_ref().map(|&()| ()).map_err(ToString::to_string);
+        let outcome = tables.as_ref().map(|&()| ()).map_err(NotWritten::from);
         for then in waiting {
             then(outcome.clone());
         }

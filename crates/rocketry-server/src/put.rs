@@ -15,6 +15,7 @@ use crate::{
     broker::Broker,
     fault::Fault,
     find,
+    metadata::NotWritten,
     names::{SCHEDULE_TOPIC, TIMER_TOPIC},
     schedule::ScheduleBell,
     timer::TimerBell,
@@ -34,7 +35,7 @@ pub(crate) const HALF_ROOM: usize = 2 * ROOM;
 #[derive(Debug)]
 pub(crate) enum PutFailure {
     /// The topic's configuration could not be written.
-    Metadata(String),
+    Metadata(NotWritten),
     /// The log's reason.
     Log(PutError),
 }
@@ -85,7 +86,12 @@ fn submit_as(
         queue(&broker.writer, put, companion, Box::new(done));
         return;
     }
-    let writer = broker.writer.clone();
+    // a store that refuses says why better than a file that cannot be written
+    if let Err(refused) = broker.reader.takes_messages() {
+        done(Err(PutFailure::Log(PutError::Failed(refused))));
+        return;
+    }
+    let (writer, reader) = (broker.writer.clone(), broker.reader.clone());
     broker
         .metadata
         .after_write(move |persisted| match persisted {
@@ -93,7 +99,11 @@ fn submit_as(
                 let done = move |put: Result<_, _>| done(put.map_err(PutFailure::Log));
                 writer.put(put, companion, Box::new(done));
             }
-            Err(reason) => done(Err(PutFailure::Metadata(reason))),
+            Err(error) if error.disk_full => {
+                let full = reader.no_space_for_config();
+                done(Err(PutFailure::Log(PutError::Failed(full))));
+            }
+            Err(error) => done(Err(PutFailure::Metadata(error))),
         });
 }
 
@@ -331,8 +341,8 @@ impl PutFailure {
     /// The answer.
     pub(crate) fn into_fault(self, max_message_bytes: usize) -> Fault {
         match self {
-            Self::Metadata(reason) => Fault::system_error(format!(
-                "the topic was created and its configuration could not be written: {reason}"
+            Self::Metadata(error) => Fault::system_error(format!(
+                "the topic was created and its configuration could not be written: {error}"
             )),
             Self::Log(PutError::Refused(AppendError::Write(error)) | PutError::Failed(error)) => {
                 not_written(&error)

@@ -12,6 +12,7 @@ use std::{
 };
 
 use rocketry_remoting::{Deadline, Listener, Port};
+use rocketry_store::{FileSystem, fs::RealFileSystem};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -69,6 +70,17 @@ impl Server {
     /// Every way a start can fail: [`ServerError::Config`], [`ServerError::PortInUse`], [`ServerError::Listen`],
     /// [`ServerError::DataDirUnusable`], [`ServerError::Store`], [`ServerError::Io`].
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
+        Self::start_on(Arc::new(RealFileSystem), config).await
+    }
+
+    /// [`Server::start`] with the data directory on another disk: how a full or failing one is tested.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_on(
+        disk: Arc<dyn FileSystem>,
+        config: ServerConfig,
+    ) -> Result<Self, ServerError> {
         let options = config.listener_options()?;
         let load = options.connection.load.clone().unwrap_or_default();
         let admission = Arc::new(Admission::new(&config, load));
@@ -91,7 +103,7 @@ impl Server {
         let advertised = advertise::choose(config.advertise.as_ref(), config.host).await;
         let (data_dir, temp) = directory(&config.data_dir)?;
         let opened = match broker_port {
-            Some(_) => Some(open_store(data_dir.clone(), &config).await?),
+            Some(_) => Some(open_store(Arc::clone(&disk), data_dir.clone(), &config).await?),
             None => None,
         };
 
@@ -103,7 +115,7 @@ impl Server {
             .as_ref()
             .map(|_| Arc::new(NameServer::default()));
         let kv = match namesrv_port {
-            Some(_) => Some(Arc::new(open_kv(&data_dir)?)),
+            Some(_) => Some(Arc::new(open_kv(&disk, &data_dir)?)),
             None => None,
         };
         let (accounts, guard, first_user) = open_access(&data_dir, &config)?;
@@ -410,13 +422,9 @@ fn open_access(data_dir: &Path, config: &ServerConfig) -> Result<Access, ServerE
     Ok((accounts, Some(Arc::new(guard)), first_user))
 }
 
-fn open_kv(data_dir: &Path) -> Result<KvConfig, ServerError> {
-    let file = data_dir.join("namesrv").join("kvConfig.json");
-    KvConfig::open(file.clone()).map_err(|source| ServerError::Io {
-        what: format!(
-            "{} cannot be read: repair it, or move it away to start without its values",
-            file.display()
-        ),
+fn open_kv(disk: &Arc<dyn FileSystem>, data_dir: &Path) -> Result<KvConfig, ServerError> {
+    KvConfig::open(disk, &data_dir.join("namesrv")).map_err(|source| ServerError::Store {
+        dir: data_dir.to_owned(),
         source,
     })
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rocketry_protocol::{body::topics::perm, id::IdSource};
 use rocketry_remoting::{ConnectOptions, Deadline};
 use rocketry_store::{
-    Arrival, Reader, RecoveryProgress, Store, StoreError, StoreOptions, Timers, WriteError, Writer,
+    Arrival, FileSystem, Reader, RecoveryProgress, Store, StoreError, Timers, WriteError, Writer,
 };
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -94,7 +94,7 @@ pub(crate) struct Surroundings {
 impl RunningBroker {
     /// Starts threads and tasks; when this returns, the broker takes messages.
     pub(crate) fn start(
-        (writer, reader, timers): Opened,
+        (disk, writer, reader, timers): Opened,
         around: Surroundings,
     ) -> Result<Self, ServerError> {
         let now_ms = clock::wall_ms();
@@ -121,8 +121,8 @@ impl RunningBroker {
         let (pops, woken_pops) = Pops::new(waiting);
         let pops = Arc::new(pops);
         let request_modes =
-            RequestModes::open(&around.data_dir).map_err(|source| ServerError::Io {
-                what: "config/messageRequestMode.json cannot be read".to_owned(),
+            RequestModes::open(&disk, &around.data_dir).map_err(|source| ServerError::Store {
+                dir: around.data_dir.clone(),
                 source,
             })?;
         let arrivals = Arrivals {
@@ -279,24 +279,16 @@ impl Threads {
     }
 }
 
-/// The data directory: who appends, who reads, and what waits for its time.
-pub(crate) type Opened = (Writer, Reader, Timers);
+/// The data directory: its disk, who appends, who reads, and what waits for its time.
+pub(crate) type Opened = (Arc<dyn FileSystem>, Writer, Reader, Timers);
 
 /// Opens the store away from the runtime's threads: a recovery reads files.
-pub(crate) async fn open_store(dir: PathBuf, config: &ServerConfig) -> Result<Opened, ServerError> {
-    let options = StoreOptions {
-        flush: match config.flush {
-            FlushMode::Async => rocketry_store::FlushMode::Async,
-            FlushMode::Sync => rocketry_store::FlushMode::Sync,
-        },
-        max_message_bytes: config.max_message_bytes,
-        log_file_bytes: config.files.log_bytes,
-        queue_file_bytes: config.files.queue_bytes,
-        batch_queue_file_bytes: config.files.batch_queue_bytes,
-        index_slots: config.files.index_slots,
-        index_units: config.files.index_units,
-        ..StoreOptions::default()
-    };
+pub(crate) async fn open_store(
+    disk: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    config: &ServerConfig,
+) -> Result<Opened, ServerError> {
+    let options = config.store_options();
     let timer_options = config.timer_options();
     let opening = tokio::task::spawn_blocking(move || {
         let now_ms = clock::wall_ms();
@@ -313,17 +305,17 @@ pub(crate) async fn open_store(dir: PathBuf, config: &ServerConfig) -> Result<Op
                 );
             }
         };
-        let opened = Store::open_watched(&dir, options, now_ms, &mut progress).and_then(
-            |(writer, reader, recovery)| {
-                let (timers, note) = Timers::open(&reader, timer_options, now_ms)?;
-                let mut notes = recovery.notes;
-                notes.extend(note);
-                Ok((writer, reader, timers, notes))
-            },
-        );
-        (dir, opened)
+        let opened =
+            Store::open_watched_on(Arc::clone(&disk), &dir, options, now_ms, &mut progress)
+                .and_then(|(writer, reader, recovery)| {
+                    let (timers, note) = Timers::open(&reader, timer_options, now_ms)?;
+                    let mut notes = recovery.notes;
+                    notes.extend(note);
+                    Ok((writer, reader, timers, notes))
+                });
+        (disk, dir, opened)
     });
-    let (dir, opened) = opening.await.map_err(|error| ServerError::Io {
+    let (disk, dir, opened) = opening.await.map_err(|error| ServerError::Io {
         what: "the data directory could not be opened".to_owned(),
         source: io::Error::other(error),
     })?;
@@ -336,7 +328,7 @@ pub(crate) async fn open_store(dir: PathBuf, config: &ServerConfig) -> Result<Op
     for note in &notes {
         tracing::warn!("{note}");
     }
-    Ok((writer, reader, timers))
+    Ok((disk, writer, reader, timers))
 }
 
 /// Who the broker is, to clients and in every message.

@@ -139,6 +139,12 @@ fn permissions(bits: i32) -> String {
         .collect()
 }
 
+/// Whether a topic has batch consume queues. Java: `QueueTypeUtils.isBatchCq`
+pub(crate) fn has_batch_queues(topic: &TopicConfig) -> bool {
+    let kind = topic.attributes.get("queue.type");
+    kind.is_some_and(|kind| kind == "BatchCQ")
+}
+
 #[cfg(test)]
 mod tests {
     use rocketry_store::{Reader, Store, StoreOptions, Writer};

@@ -198,6 +198,7 @@ impl WriteError {
         what: &str,
         path: &std::path::Path,
         free: Option<u64>,
+        required: u64,
         source: io::Error,
     ) -> Self {
         let full = matches!(
@@ -205,10 +206,7 @@ impl WriteError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
         );
         let message = match (full, free) {
-            (true, Some(free)) => format!(
-                "{what} {}: disk full, {free} bytes free; free some space, sends then go on",
-                path.display()
-            ),
+            (true, Some(free)) => full_disk(&format!("{what} "), path, free, required),
             _ => format!("{what} {}: {source}", path.display()),
         };
         Self {
@@ -240,6 +238,19 @@ impl WriteError {
             source: None,
         }
     }
+}
+
+/// What is said of a full disk: the path, the free space, and how much there has to be where that is known.
+pub(crate) fn full_disk(what: &str, path: &std::path::Path, free: u64, required: u64) -> String {
+    let required = if free < required {
+        format!(", at least {required} are required")
+    } else {
+        String::new()
+    };
+    format!(
+        "{what}{}: disk full, {free} bytes free{required}; free some space, sends then go on",
+        path.display()
+    )
 }
 
 /// A read that the disk or the data refused.

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fmt, io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::{WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, shared::Shared};
+use crate::{
+    WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, reindex, shared::Shared,
+};
 
 /// Writes and syncs in the background what the writer leaves in memory and in the page cache. Clones share their state, so that it
 /// does not matter which one is called.
@@ -68,7 +70,7 @@ impl Flusher {
         } else if is_due(now_ms, state.last_write_ms, options.queue_write_interval) {
             state.last_write_ms = now_ms;
             self.write_queues(&mut state)?;
-            if self.shared.many_keys_wait() {
+            if self.shared.index_is_pressing() {
                 self.write_index(&mut state)?;
             }
             Ok(())
@@ -193,18 +195,28 @@ impl Flusher {
         Ok(())
     }
 
-    /// Writes the waiting keys. The log is synced before, so that the index has no key of a message that a crash takes away.
+    /// Writes the waiting keys, or brings an index that is behind up to the log. The log is synced before, so that the index has no key of
+    /// a message that a crash takes away. An index that cannot be written is behind from then on, and is tried again.
     fn write_index(&self, state: &mut State) -> Result<(), WriteError> {
-        let mut guard = self.shared.index.write();
-        let keys = std::mem::take(&mut *self.shared.index_keys.lock());
+        let shared = &self.shared;
+        let mut guard = shared.index.write();
+        let (keys, is_behind) = {
+            let mut waiting = shared.index_keys.lock();
+            (waiting.take(), waiting.behind().is_some())
+        };
         let Some(index) = guard.as_mut() else {
             return Ok(());
         };
-        if keys.is_empty() {
+        if keys.is_empty() && !is_behind {
             return Ok(());
         }
-        self.shared.sync_log()?;
-        match index.write(&keys, state.last_sync_ms) {
+        shared.sync_log()?;
+        let written = if is_behind {
+            reindex::catch_up(shared, index, state.last_sync_ms)
+        } else {
+            index.write(&keys, state.last_sync_ms)
+        };
+        match written {
             Ok(confirmed_ms) => {
                 drop(guard);
                 let checkpoint = Checkpoint {
@@ -213,14 +225,21 @@ impl Flusher {
                 };
                 self.write_checkpoint(state, checkpoint)
             }
-            Err(error) => {
-                let path = self.shared.layout.index();
-                let error = self.shared.write_error("write index", &path, error);
-                tracing::warn!(%error, "no message is indexed until the next start");
-                // half a batch may be written: the file goes, and the next start builds it again
-                let removed = index.remove_newest();
-                *guard = None;
-                removed.map_err(|error| self.shared.stop_writing(&path, &error))
+            Err(fault) => {
+                let path = shared.layout.index();
+                let indexed = index.end().map_or(0, |(end, _)| end);
+                let is_new = shared.index_keys.lock().fall_behind(indexed);
+                let error = shared.write_error("write index", &path, fault.error);
+                if is_new {
+                    tracing::error!(%error, "newer messages are not found by key until the index can be written");
+                } else {
+                    tracing::debug!(%error, "the index is still behind");
+                }
+                if fault.left_damaged {
+                    let error = io::Error::other("a damaged file could not be removed");
+                    return Err(shared.stop_writing(&path, &error));
+                }
+                Ok(())
             }
         }
     }

@@ -23,6 +23,7 @@ mod query;
 mod queue_table;
 mod reader;
 mod recovery;
+mod reindex;
 mod remove;
 mod retention;
 mod seal;
@@ -50,7 +51,8 @@ pub use crate::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    fs::RealFileSystem,
+    fs::{FileLock, RealFileSystem},
+    index::WaitingKeys,
     shared::{Gate, Shared},
 };
 
@@ -85,7 +87,7 @@ impl Store {
         now_ms: i64,
         progress: &mut dyn FnMut(RecoveryProgress),
     ) -> Result<(Writer, Reader, Recovery), StoreError> {
-        Self::open_with(Arc::new(RealFileSystem), dir, options, now_ms, progress)
+        Self::open_watched_on(Arc::new(RealFileSystem), dir, options, now_ms, progress)
     }
 
     /// [`Store::open`] on another disk.
@@ -98,10 +100,14 @@ impl Store {
         options: StoreOptions,
         now_ms: i64,
     ) -> Result<(Writer, Reader, Recovery), StoreError> {
-        Self::open_with(fs, dir, options, now_ms, &mut |_| {})
+        Self::open_watched_on(fs, dir, options, now_ms, &mut |_| {})
     }
 
-    fn open_with(
+    /// [`Store::open_watched`] on another disk.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_watched_on(
         fs: Arc<dyn FileSystem>,
         dir: &Path,
         options: StoreOptions,
@@ -112,6 +118,18 @@ impl Store {
         let layout = Layout::new(dir);
         layout.claim(&*fs)?;
         let lock = layout.take_lock(&*fs)?;
+        Self::open_locked(fs, layout, lock, options, now_ms, progress)
+    }
+
+    /// Opens a directory whose lock the caller has.
+    pub(crate) fn open_locked(
+        fs: Arc<dyn FileSystem>,
+        layout: Layout,
+        lock: FileLock,
+        options: StoreOptions,
+        now_ms: i64,
+        progress: &mut dyn FnMut(RecoveryProgress),
+    ) -> Result<(Writer, Reader, Recovery), StoreError> {
         let metadata = Arc::new(Metadata::open(&fs, &layout)?);
         let recovered = recovery::recover(&fs, &layout, options, &metadata, now_ms, progress)?;
         let mut report = recovered.report;
@@ -124,7 +142,7 @@ impl Store {
             queues: recovered.queues,
             metadata,
             newest: Mutex::new(recovered.newest),
-            index_keys: Mutex::new(recovered.index_keys),
+            index_keys: Mutex::new(WaitingKeys::new(recovered.index_keys)),
             index: RwLock::new(recovered.index),
             gate: Gate::default(),
             lock: Mutex::new(Some(lock)),

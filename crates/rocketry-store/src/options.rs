@@ -76,6 +76,16 @@ impl Default for StoreOptions {
 impl StoreOptions {
     /// Checks all settings; reports every fault.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let faults = self.faults();
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(StoreError::BadOptions { faults })
+        }
+    }
+
+    /// Every setting outside of its bounds, with the bounds; empty for what [`Store::open`](crate::Store::open) takes.
+    pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if !(4096..=i32::MAX as u64).contains(&self.log_file_bytes) {
             faults.push(format!(
@@ -106,11 +116,7 @@ impl StoreOptions {
         if self.max_message_bytes == 0 {
             faults.push("max_message_bytes 0: no message could be stored".to_owned());
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(StoreError::BadOptions { faults })
-        }
+        faults
     }
 }
 

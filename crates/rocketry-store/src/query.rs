@@ -49,9 +49,18 @@ pub struct QueryOutcome {
     pub newest_log_offset: i64,
     /// Its store time, ms. Java: `indexLastUpdateTimestamp`.
     pub newest_store_ms: i64,
+    /// [`Reader::unindexed_bytes`] at the time: messages in them were not looked at.
+    pub unindexed_bytes: u64,
 }
 
 impl Reader {
+    /// Bytes at the end of the log whose messages are not found by key at present, because the index could not be written. It catches up
+    /// once it can. 0 ordinarily.
+    pub fn unindexed_bytes(&self) -> u64 {
+        let behind = self.shared.index_keys.lock().behind();
+        behind.map_or(0, |indexed| self.shared.log.end().saturating_sub(indexed))
+    }
+
     /// Finds messages by key, tag or unique id: of those stored within the times the newest, in log order. Includes messages whose
     /// keys wait to be written; finds nothing where messages are not indexed. Blocks for the disk, and for an index write in progress.
     ///
@@ -72,12 +81,13 @@ impl Reader {
         let (waiting, newest) = {
             let keys = self.shared.index_keys.lock();
             let same: Vec<i64> = keys
+                .keys()
                 .iter()
                 .rev()
                 .filter(|key| key.hash == hash)
                 .map(|key| key.log_offset)
                 .collect();
-            let newest = keys.last().map(|key| (key.log_offset, key.store_ms));
+            let newest = keys.keys().last().map(|key| (key.log_offset, key.store_ms));
             (same, newest)
         };
         let (newest_log_offset, newest_store_ms) =
@@ -105,6 +115,7 @@ impl Reader {
             messages: found.in_log_order(),
             newest_log_offset,
             newest_store_ms,
+            unindexed_bytes: self.unindexed_bytes(),
         })
     }
 }

@@ -9,7 +9,7 @@ use rocketry_protocol::{
 };
 
 use crate::{
-    Metadata, ReadError,
+    Metadata, ReadError, WriteError,
     consume_queue::{ConsumeQueue, Unit},
     number::{i32_at, i64_at, signed, size},
     shared::Shared,
@@ -183,6 +183,21 @@ impl Reader {
         let root = self.shared.layout.root();
         let total = self.shared.fs.total_bytes(root)?;
         Some((total, self.shared.fs.free_bytes(root)?))
+    }
+
+    /// Why the store takes no messages at present.
+    ///
+    /// # Errors
+    /// What an append would be refused with: too little space, a failed sync, or the store is closed.
+    pub fn takes_messages(&self) -> Result<(), WriteError> {
+        self.shared.check_takes()
+    }
+
+    /// The error of a configuration file for which there was no space, with path, free bytes and limit, as a refused append has it.
+    pub fn no_space_for_config(&self) -> WriteError {
+        let error = std::io::ErrorKind::StorageFull.into();
+        self.shared
+            .write_error("write to", &self.shared.layout.config(), error)
     }
 
     /// Start of the oldest commit-log file.

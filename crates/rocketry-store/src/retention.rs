@@ -10,7 +10,11 @@ use std::{path::PathBuf, time::Duration};
 use rocketry_protocol::record::Record;
 
 use crate::{
-    Flusher, WriteError, error::WriteErrorKind, number::signed, reader::record_at, shared::Shared,
+    Flusher, WriteError,
+    error::{WriteErrorKind, full_disk},
+    number::signed,
+    reader::record_at,
+    shared::Shared,
 };
 
 /// When messages are removed, and when the store takes no more.
@@ -47,6 +51,29 @@ impl Default for Retention {
 }
 
 impl Retention {
+    /// Every setting outside of its bounds, with the bounds. Out of them nothing would ever be removed, or nothing taken.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.max_files == 0 {
+            faults.push("max_files 0: no file would ever be removed; at least 1".to_owned());
+        }
+        if let Some(hour) = self.hours.iter().find(|hour| **hour > 23) {
+            faults.push(format!(
+                "hours {:?}: {hour} is no hour of a day, which are 0 to 23",
+                self.hours
+            ));
+        }
+        for (name, percent) in [
+            ("clean_percent", self.clean_percent),
+            ("refuse_percent", self.refuse_percent),
+        ] {
+            if percent > 100 {
+                faults.push(format!("{name} {percent}: a share is at most 100"));
+            }
+        }
+        faults
+    }
+
     /// Below these many free bytes files go at once, and no messages are taken, of a disk of `total` bytes.
     pub fn limits(&self, total: u64) -> (u64, u64) {
         let limit = |percent: u8, free_bytes: u64| {
@@ -70,6 +97,15 @@ pub struct Removed {
 }
 
 impl Flusher {
+    /// Lets the store take messages or not, as the free space and the limits of `retention` demand. Returns whether files should go to
+    /// make room, which [`Flusher::clean`] does. One question to the system: meant to be called every second.
+    pub fn watch_space(&self, retention: &Retention) -> bool {
+        let shared = self.shared();
+        let space = Space::of(shared, retention);
+        space.judge(shared);
+        space.short().is_some()
+    }
+
     /// Removes what is due at `now_ms`, or whatever the hour when `at_once` is set, and lets the store refuse or take messages
     /// again as space demands. Meant to be called every ten seconds.
     ///
@@ -194,13 +230,14 @@ impl Space {
 
     /// Lets the store take messages, or not.
     fn judge(&self, shared: &Shared) {
+        shared.set_required_bytes(self.refuse_below);
         let refused = (self.free < self.refuse_below).then(|| WriteError {
             kind: WriteErrorKind::DiskFull,
-            message: format!(
-                "{}: disk full, {} bytes free, at least {} are required; free some space, sends then go on",
-                shared.layout.commit_log().display(),
+            message: full_disk(
+                "",
+                &shared.layout.commit_log(),
                 self.free,
-                self.refuse_below
+                self.refuse_below,
             )
             .into(),
             source: None,

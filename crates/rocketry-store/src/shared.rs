@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -15,7 +15,7 @@ use crate::{
     Layout, StoreOptions, WriteError,
     commit_log::CommitLog,
     fs::{FileLock, FileSystem},
-    index::{Index, IndexKey},
+    index::{Index, WaitingKeys},
     metadata::Metadata,
     queue_table::QueueTable,
 };
@@ -38,8 +38,8 @@ pub(crate) struct Shared {
     pub(crate) queues: Arc<QueueTable>,
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) newest: Mutex<Newest>,
-    /// Keys of dispatched messages that wait for the index, in log order.
-    pub(crate) index_keys: Mutex<Vec<IndexKey>>,
+    /// Locked around every change of `newest`: the keys of messages up to that one are waiting, in the index, or known to be missing.
+    pub(crate) index_keys: Mutex<WaitingKeys>,
     /// `None` when messages are not indexed. Locked before `index_keys`: the flusher holds it from taking the keys until they are
     /// written, so that a query finds each key either waiting or in a file.
     pub(crate) index: RwLock<Option<Index>>,
@@ -63,6 +63,8 @@ pub(crate) struct Gate {
     reason: Mutex<Option<WriteError>>,
     is_low: AtomicBool,
     low: Mutex<Option<WriteError>>,
+    /// Free bytes below which messages are refused, as far as it is known.
+    required_bytes: AtomicU64,
 }
 
 impl Shared {
@@ -100,6 +102,11 @@ impl Shared {
         *low = error;
     }
 
+    /// Notes below how many free bytes messages are refused.
+    pub(crate) fn set_required_bytes(&self, bytes: u64) {
+        self.gate.required_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// Ends writing for good: after a failed sync the system may have dropped the data and would report success next time.
     pub(crate) fn stop_writing(&self, path: &Path, error: &io::Error) -> WriteError {
         let error = WriteError::read_only(&format!("sync of {} failed: {error}", path.display()));
@@ -115,9 +122,10 @@ impl Shared {
         error
     }
 
-    /// Whether so many keys wait that the flusher should write them before their time.
-    pub(crate) fn many_keys_wait(&self) -> bool {
-        self.index_keys.lock().len() > MAX_WAITING_KEYS / 4
+    /// Whether the flusher should write the index before its time: many keys wait, or it has to catch up.
+    pub(crate) fn index_is_pressing(&self) -> bool {
+        let keys = self.index_keys.lock();
+        keys.len() > MAX_WAITING_KEYS / 4 || keys.behind().is_some()
     }
 
     /// Whether so much waits in memory that the writer should write it itself.
@@ -127,7 +135,9 @@ impl Shared {
 
     /// A failed write of `path`.
     pub(crate) fn write_error(&self, what: &str, path: &Path, error: io::Error) -> WriteError {
-        WriteError::new(what, path, self.fs.free_bytes(self.layout.root()), error)
+        let free = self.fs.free_bytes(self.layout.root());
+        let required = self.gate.required_bytes.load(Ordering::Relaxed);
+        WriteError::new(what, path, free, required, error)
     }
 
     /// Syncs the log; returns the offset up to which it is on disk.

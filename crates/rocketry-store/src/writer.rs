@@ -474,8 +474,10 @@ impl Writer {
             self.dispatcher
                 .publish(first.slot, run.iter().map(|pending| &pending.dispatch));
         }
-        self.shared.index_keys.lock().append(&mut self.keys);
         if let Some(last) = self.pending.last() {
+            // together, for an index that catches up
+            let mut keys = self.shared.index_keys.lock();
+            keys.append(&mut self.keys);
             *self.shared.newest.lock() = Newest {
                 log_offset: last.dispatch.unit.log_offset,
                 store_ms: last.dispatch.store_ms,

@@ -397,3 +397,33 @@ fn what_is_no_store_is_refused_and_not_made_one() {
         Err(StoreError::NotAStore { .. })
     ));
 }
+
+/// S-103: a directory that somebody opened after it was looked at is not repaired, and nothing in it is touched.
+#[test]
+fn s103_a_repair_takes_the_lock_before_it_removes_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _, _) = open(dir.path(), &small());
+    for _ in 0..20 {
+        writer.append(&message("t", 0, b"x"), NOW_MS).unwrap();
+    }
+    writer.commit().unwrap();
+    writer.close().unwrap();
+    let unit = dir.path().join("consumequeue/t/0/00000000000000000000");
+    let mut bytes = fs::read(&unit).unwrap();
+    bytes[7] ^= 1;
+    fs::write(&unit, &bytes).unwrap();
+    let inspection = Inspection::open(dir.path()).unwrap();
+    let plan = inspection.plan(&inspection.check(|_| {}).unwrap()).unwrap();
+    assert!(!plan.remove.is_empty(), "{plan:?}");
+
+    let (user, _, _) = open(dir.path(), &small());
+    let before = support::snapshot(dir.path());
+    let error = inspection.repair(&plan, NOW_MS).expect_err("in use");
+    let this = std::process::id();
+    assert!(
+        matches!(error, StoreError::InUse { holder: Some(pid), .. } if pid == this),
+        "{error}"
+    );
+    support::assert_same(&before, &support::snapshot(dir.path()));
+    user.close().unwrap();
+}

@@ -62,6 +62,10 @@ pub(crate) struct Serve {
     /// Name of the cluster [default: DefaultCluster]
     #[arg(long, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+    /// End every stored record with a check sum of itself, as Apache's brokers do with enabledAppendPropCRC: 20 bytes a message
+    /// [default: false]
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    pub(crate) record_crc: Option<bool>,
     /// Create a topic when the first message for it arrives [default: true]
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
     pub(crate) auto_create_topics: Option<bool>,

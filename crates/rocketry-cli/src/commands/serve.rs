@@ -173,6 +173,7 @@ fn config(
     config.broker_name = args.broker_name.unwrap_or(config.broker_name);
     config.cluster_name = args.cluster.unwrap_or(config.cluster_name);
     config.auto_create_topics = args.auto_create_topics.unwrap_or(config.auto_create_topics);
+    config.record_crc = args.record_crc.unwrap_or(config.record_crc);
     if args.broker_id != 0 {
         return Err(Failure::usage(format!(
             "--broker-id {}: that is a replica, and this broker cannot follow a master",

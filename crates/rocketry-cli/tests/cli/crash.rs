@@ -23,13 +23,15 @@ const SENDERS: u64 = 8;
 /// Where each acknowledged message must be.
 type Acknowledged = BTreeMap<(i32, i64), String>;
 
+/// S-108; 100 kills with `ROCKETRY_KILLS=100`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledged_messages_survive_async_flush() {
+async fn s108_acknowledged_messages_survive_async_flush() {
     kill_and_recover("async").await;
 }
 
+/// S-108; 100 kills with `ROCKETRY_KILLS=100`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledged_messages_survive_sync_flush() {
+async fn s108_acknowledged_messages_survive_sync_flush() {
     kill_and_recover("sync").await;
 }
 
@@ -38,7 +40,6 @@ fn kills() -> u64 {
     std::env::var("ROCKETRY_KILLS").map_or(20, |text| text.parse().expect("a number"))
 }
 
-/// S-108, and S5 with `ROCKETRY_KILLS=100`.
 async fn kill_and_recover(flush: &str) {
     let kills = kills();
     let directory = tempfile::tempdir().unwrap();

@@ -1,74 +1,97 @@
 //! Which groups read which topics by popping, kept in `config/messageRequestMode.json`. Java: `MessageRequestModeManager`.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{path::Path, sync::Arc};
 
 use parking_lot::RwLock;
-use rocketry_protocol::{
-    body,
-    body::assignment::{MessageRequestModeSerializeWrapper, SetMessageRequestModeRequestBody},
+use rocketry_protocol::body::assignment::{
+    MessageRequestModeSerializeWrapper, SetMessageRequestModeRequestBody,
 };
+use rocketry_store::{FileSystem, Layout, StoreError, metadata::ConfigFile};
 
 /// The modes, with their file.
 #[derive(Debug)]
 pub(crate) struct RequestModes {
-    file: PathBuf,
-    modes: RwLock<MessageRequestModeSerializeWrapper>,
+    file: ConfigFile,
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    modes: MessageRequestModeSerializeWrapper,
+    changes: u64,
 }
 
 impl RequestModes {
-    /// Reads the file; a missing one is an empty table. A damaged one stays aside as it is, and groups pull.
-    pub(crate) fn open(data_dir: &Path) -> io::Result<Self> {
-        let file = data_dir.join("config").join("messageRequestMode.json");
-        let modes = match fs::read(&file) {
-            Ok(text) => match body::decode(&text) {
-                Ok(modes) => modes,
-                Err(error) => {
-                    let aside = file.with_extension("json.damaged");
-                    tracing::warn!(%error, aside = %aside.display(), "the request modes of groups are lost");
-                    fs::rename(&file, aside)?;
-                    MessageRequestModeSerializeWrapper::default()
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                MessageRequestModeSerializeWrapper::default()
-            }
-            Err(error) => return Err(error),
-        };
+    /// Reads the file, or its `.bak` where that is missing or damaged; without either every group pulls.
+    pub(crate) fn open(disk: &Arc<dyn FileSystem>, data_dir: &Path) -> Result<Self, StoreError> {
+        let mut notes = Vec::new();
+        let dir = Layout::new(data_dir).config();
+        let (file, found) = ConfigFile::open(disk, &dir, "messageRequestMode.json", &mut notes)?;
+        for note in notes {
+            tracing::warn!("{note}");
+        }
         Ok(Self {
             file,
-            modes: RwLock::new(modes),
+            state: RwLock::new(State {
+                modes: found.unwrap_or_default(),
+                changes: 0,
+            }),
         })
     }
 
     /// How a group reads a topic, if that was set.
     pub(crate) fn get(&self, topic: &str, group: &str) -> Option<SetMessageRequestModeRequestBody> {
-        let modes = self.modes.read();
-        let groups = modes.message_request_mode_map.get(topic)?;
+        let state = self.state.read();
+        let groups = state.modes.message_request_mode_map.get(topic)?;
         groups.get(group).cloned()
     }
 
     /// Sets the mode and writes the file.
-    pub(crate) fn set(&self, mode: SetMessageRequestModeRequestBody) -> io::Result<()> {
-        let mut modes = self.modes.write();
-        modes
+    pub(crate) fn set(&self, mode: SetMessageRequestModeRequestBody) -> Result<(), StoreError> {
+        let mut state = self.state.write();
+        state
+            .modes
             .message_request_mode_map
             .entry(mode.topic.clone())
             .or_default()
             .insert(mode.consumer_group.clone(), mode);
-        let text = body::encode(&*modes).map_err(io::Error::other)?;
-        if let Some(dir) = self.file.parent() {
-            fs::create_dir_all(dir)?;
+        state.changes += 1;
+        self.file.save(state.changes, || &state.modes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rocketry_store::fs::RealFileSystem;
+
+    use super::*;
+
+    fn mode(group: &str) -> SetMessageRequestModeRequestBody {
+        SetMessageRequestModeRequestBody {
+            topic: "T".to_owned(),
+            consumer_group: group.to_owned(),
+            ..SetMessageRequestModeRequestBody::default()
         }
-        let beside = self.file.with_extension("json.tmp");
-        fs::write(&beside, text)?;
-        fs::File::open(&beside)?.sync_all()?;
-        match fs::rename(&self.file, self.file.with_extension("json.bak")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        fs::rename(&beside, &self.file)
+    }
+
+    /// S-087, S-102: the modes survive, and the version before them where the file is gone or damaged.
+    #[test]
+    fn s087_modes_are_kept_as_other_settings_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
+        let open = || RequestModes::open(&disk, dir.path()).unwrap();
+        let modes = open();
+        modes.set(mode("a")).unwrap();
+        modes.set(mode("b")).unwrap();
+        assert_eq!(open().get("T", "b"), Some(mode("b")));
+        let file = dir.path().join("config/messageRequestMode.json");
+        fs::write(&file, "{").unwrap();
+        assert_eq!(open().get("T", "a"), Some(mode("a")));
+        fs::remove_file(&file).unwrap();
+        let modes = open();
+        assert_eq!(modes.get("T", "a"), Some(mode("a")));
+        assert_eq!(modes.get("T", "b"), None);
     }
 }

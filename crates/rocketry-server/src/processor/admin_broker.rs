@@ -78,7 +78,11 @@ pub(crate) fn runtime_info(broker: &Broker, now_ms: i64) -> Reply {
     put("commitLogMaxOffset", max.to_string());
     put("remainHowManyDataToFlush", format!("{behind} B"));
     put("remainTransientStoreBufferNumbs", i32::MAX.to_string());
-    put("dispatchBehindBytes", "0".to_owned());
+    // queues are never behind; the index is while it cannot be written
+    put(
+        "dispatchBehindBytes",
+        broker.reader.unindexed_bytes().to_string(),
+    );
     put("dispatchMaxBuffer", "0".to_owned());
     put("earliestMessageTimeStamp", earliest(broker)?.to_string());
     let (total, free) = broker.reader.disk_bytes().unwrap_or_default();
@@ -268,6 +272,7 @@ pub(crate) fn config(broker: &Broker) -> Reply {
     let hours: Vec<String> = hours.map(|hour| format!("{hour:02}")).collect();
     put("deleteWhen", &hours.join(";"));
     put("enablePropertyFilter", &config.enable_property_filter);
+    put("enabledAppendPropCRC", &config.record_crc);
     put(
         "flushDiskType",
         &match config.flush {
@@ -282,6 +287,7 @@ pub(crate) fn config(broker: &Broker) -> Reply {
     put("flushIntervalCommitLog", &config.flush_interval.as_millis());
     put("listenPort", &broker.identity.store_host.port());
     put("maxMessageSize", &config.max_message_bytes);
+    put("messageIndexEnable", &config.index_messages);
     put("namesrvAddr", &config.name_servers.join(";"));
     put("storePathRootDir", &broker.data_dir.display());
     let version = encoded(&DataVersion::default())?;

@@ -141,7 +141,7 @@ pub(crate) fn forbid(broker: &Broker, request: &RemotingCommand, responder: Resp
     };
     broker.metadata.after_write(move |persisted| {
         let reply = persisted
-            .map_err(Fault::system_error)
+            .map_err(|error| Fault::system_error(error.to_string()))
             .and_then(|()| Ok(ok_body(encoded(&body)?).with_remark("")));
         responder.respond(into_response(reply));
     });

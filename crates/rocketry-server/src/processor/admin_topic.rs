@@ -113,7 +113,7 @@ fn remove_queues(broker: &Broker, names: Vec<String>, responder: Responder) {
         .metadata
         .after_write(move |persisted| match persisted {
             Ok(()) => remove_next(writer, names, responder),
-            Err(reason) => responder.respond(Fault::system_error(reason).into_response()),
+            Err(error) => responder.respond(Fault::system_error(error.to_string()).into_response()),
         });
 }
 
@@ -314,7 +314,9 @@ pub(super) fn answer_after(broker: &Broker, responder: Responder, outcome: Resul
         Err(fault) => responder.respond(fault.into_response()),
         Ok(()) => broker.metadata.after_write(move |persisted| {
             responder.respond(into_response(
-                persisted.map(|()| ok()).map_err(Fault::system_error),
+                persisted
+                    .map(|()| ok())
+                    .map_err(|error| Fault::system_error(error.to_string())),
             ));
         }),
     }

@@ -290,7 +290,7 @@ fn topic_list(topic_list: Vec<String>, broker_addr: Option<String>) -> Reply {
     })?))
 }
 
-fn not_written(error: std::io::Error) -> Fault {
+fn not_written(error: rocketry_store::StoreError) -> Fault {
     tracing::error!(%error, "key-value configuration was not written");
     Fault::system_error(format!("kvConfig.json was not written: {error}"))
 }

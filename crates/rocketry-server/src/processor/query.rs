@@ -1,6 +1,6 @@
 //! Messages by their place (33) and by key (12). Java: `QueryMessageProcessor`.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use rocketry_protocol::{
     RemotingCommand, ResponseCode,
@@ -90,7 +90,15 @@ fn find(reader: &Reader, request: &RemotingCommand) -> Reply {
     if outcome.count > 0 {
         return Ok(ok().with_header(&fresh).with_body(outcome.messages));
     }
+    let mut remark = "can not find message, maybe time range not correct".to_owned();
+    if outcome.unindexed_bytes > 0 {
+        let _ = write!(
+            remark,
+            "; the messages in the last {} bytes of the log are not indexed yet, as the index could not be written",
+            outcome.unindexed_bytes
+        );
+    }
     Ok(RemotingCommand::response(ResponseCode::QUERY_NOT_FOUND)
-        .with_remark("can not find message, maybe time range not correct")
+        .with_remark(remark)
         .with_header(&fresh))
 }

@@ -39,6 +39,9 @@ pub(super) const REGION: &str = "DefaultRegion";
 /// Longest topic of a batch in bytes. Java: `SendMessageProcessor.sendBatchMessage`.
 const MAX_BATCH_TOPIC_BYTES: usize = 127;
 
+/// Most messages of an inner batch: what the unit of a batch consume queue can say.
+const MAX_INNER_MESSAGES: usize = i16::MAX as usize;
+
 /// Checks a send, queues it for the log, and answers when it is stored or refused.
 pub(crate) fn send(broker: &Broker, request: RemotingCommand, responder: Responder, now_ms: i64) {
     let peer = responder.connection().peer_addr();
@@ -53,11 +56,12 @@ pub(crate) fn send(broker: &Broker, request: RemotingCommand, responder: Respond
     let Checked { put, answer } = checked;
     let stats = Arc::clone(&broker.stats);
     let max_message_bytes = broker.config.max_message_bytes;
-    let bytes = put.body.len() as u64;
+    let (bytes, inner_messages) = (put.body.len() as u64, answer.inner_messages);
     put::submit_request(broker, put, None, move |outcome| {
         let response = match outcome {
             Ok(stored) => {
-                stats.count_put(stored.records.len() as u64, bytes);
+                let messages = inner_messages.unwrap_or(stored.records.len());
+                stats.count_put(messages as u64, bytes);
                 answer.stored(&stored)
             }
             Err(failure) => {
@@ -86,6 +90,8 @@ struct Answer {
     unique_id_of_batch: Option<String>,
     /// Takes a timed message back.
     recall_handle: Option<String>,
+    /// Number of messages in the one record of an inner batch.
+    inner_messages: Option<usize>,
 }
 
 impl Answer {
@@ -110,6 +116,9 @@ impl Answer {
         };
         let first = stored.records.first().map_or(0, |r| r.queue_offset);
         let mut reply = SendReply::new(msg_id, self.queue_id, first);
+        if self.inner_messages.is_some() {
+            reply.batch_uniq_id.clone_from(&self.unique_id_of_batch);
+        }
         reply.transaction_id = match self.unique_id_of_batch {
             Some(id) => Some(id.into()),
             None => properties::value_of(&stored.put.properties, name::UNIQ_KEY).map(Cow::Borrowed),
@@ -159,7 +168,7 @@ fn check(
     }
     check_inner_batch(broker, &put, header.properties)?;
     if header.batch {
-        check_batch(&header, put)
+        check_batch(broker, &header, put)
     } else {
         check_single(broker, &header, put, now_ms)
     }
@@ -169,11 +178,7 @@ fn check(
 /// Java: `HookUtils.checkInnerBatch`.
 fn check_inner_batch(broker: &Broker, put: &Put, properties: &str) -> Result<(), Fault> {
     let is_marked = put.sys_flag & sys_flag::INNER_BATCH != 0;
-    let is_batch_topic = put
-        .topic
-        .attributes
-        .get("queue.type")
-        .is_some_and(|kind| kind == "BatchCQ");
+    let is_batch_topic = topics::has_batch_queues(&put.topic);
     let is_counted = properties::value_of(properties, name::INNER_NUM).is_some();
     if (is_marked && !is_batch_topic) || (is_counted && !is_marked) {
         return Err(put::illegal(broker));
@@ -330,6 +335,7 @@ fn check_single(
             queue_id,
             unique_id_of_batch: None,
             recall_handle,
+            inner_messages: None,
         },
         put,
     })
@@ -398,8 +404,13 @@ fn retry_or_dead_letter(
     Ok(())
 }
 
-/// Items keep their own properties; nothing is added to them. Java: `SendMessageProcessor.sendBatchMessage`.
-fn check_batch(header: &SendMessageRequest<'_>, put: Put) -> Result<Checked, Fault> {
+/// Items keep their own properties; nothing is added to them. On a topic with batch queues a batch that has an id of its own is stored as
+/// one record, an inner batch. Java: `SendMessageProcessor.sendBatchMessage`.
+fn check_batch(
+    broker: &Broker,
+    header: &SendMessageRequest<'_>,
+    mut put: Put,
+) -> Result<Checked, Fault> {
     if header.topic.len() > MAX_BATCH_TOPIC_BYTES {
         return Err(Fault::new(
             ResponseCode::MESSAGE_ILLEGAL,
@@ -413,19 +424,38 @@ fn check_batch(header: &SendMessageRequest<'_>, put: Put) -> Result<Checked, Fau
             format!("batch request does not support retry group {group}"),
         ));
     }
-    batch::count(&put.body).map_err(|error| {
+    let illegal = |reason: String| {
         Fault::new(
             ResponseCode::MESSAGE_ILLEGAL,
-            format!("batch body: {error}"),
+            format!("batch body: {reason}"),
         )
-    })?;
+    };
+    let count = batch::count(&put.body).map_err(|error| illegal(error.to_string()))?;
     let unique_id = properties::value_of(header.properties, name::UNIQ_KEY).map(str::to_owned);
+    let is_inner = unique_id.is_some() && topics::has_batch_queues(&put.topic);
+    if is_inner {
+        // the unit of a batch queue has room for no more
+        if count > MAX_INNER_MESSAGES {
+            return Err(illegal(format!(
+                "{count} messages, at most {MAX_INNER_MESSAGES} are stored as one"
+            )));
+        }
+        let mut properties = Properties::parse(header.properties);
+        put.batch = false;
+        put.sys_flag |= sys_flag::NEED_UNWRAP | sys_flag::INNER_BATCH;
+        properties.set(name::MSG_REGION, REGION);
+        properties.set(name::TRACE_ON, "true");
+        properties.set(name::CLUSTER, &broker.identity.cluster);
+        properties.set(name::INNER_NUM, &count.to_string());
+        put.properties = properties.into_string();
+    }
     Ok(Checked {
         answer: Answer {
             store_host: put.store_host,
             queue_id: put.queue_id,
             unique_id_of_batch: unique_id,
             recall_handle: None,
+            inner_messages: is_inner.then_some(count),
         },
         put,
     })

@@ -31,8 +31,12 @@ impl Wire {
     }
 
     pub(crate) async fn with(config: ServerConfig) -> Self {
+        Self::to(Server::start(config).await.unwrap())
+    }
+
+    pub(crate) fn to(server: Server) -> Self {
         Self {
-            server: Server::start(config).await.unwrap(),
+            server,
             client: client(Arc::new(Unsupported)),
         }
     }

@@ -24,6 +24,8 @@ pub(super) const HEADER_BYTES: u64 = 40;
 const UNIT_BYTES: u64 = 20;
 /// Slots that are read and written together.
 const WINDOW_SLOTS: u32 = 16 * 1024;
+/// Bytes that are put back together.
+const PIECE_BYTES: usize = 4096;
 /// Largest file whose sizes are searched for.
 const MAX_SEARCH_BYTES: u64 = 64 << 20;
 
@@ -68,6 +70,14 @@ impl Header {
         bytes.extend_from_slice(&self.count.to_be_bytes());
         bytes
     }
+}
+
+/// A write that failed.
+#[derive(Debug)]
+pub(super) struct WriteFault {
+    pub(super) error: io::Error,
+    /// The file may hold a part of what was to be written: it is of no use any more.
+    pub(super) damaged: bool,
 }
 
 /// An open index file.
@@ -180,10 +190,51 @@ impl IndexFile {
     }
 
     /// Writes keys, which must fit, and syncs them. While it runs the header on disk has an end time above `confirmed_ms`.
-    pub(super) fn write(&mut self, keys: &[IndexKey], confirmed_ms: i64) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The disk refused a write: then the file is as it was before, unless [`WriteFault::damaged`] says otherwise.
+    pub(super) fn write(&mut self, keys: &[IndexKey], confirmed_ms: i64) -> Result<(), WriteFault> {
+        let mut before = Vec::new();
+        self.try_write(keys, confirmed_ms, &mut before)
+            .map_err(|(error, sync_failed)| WriteFault {
+                // after a failed sync nothing is known of what was written
+                damaged: sync_failed || self.put_back(&before).is_err(),
+                error,
+            })
+    }
+
+    /// Writes the header and slots back as they were. Where a full disk had no place for a piece, nothing of it was written, and nothing
+    /// needs to be.
+    fn put_back(&self, before: &[(u64, Vec<u8>)]) -> io::Result<()> {
+        let header = [(0, self.header.encode())];
+        // the header last: until then a crash leaves a file that counts as damaged
+        for windows in [before, &header] {
+            for (at, bytes) in windows {
+                for (piece, at) in bytes.chunks(PIECE_BYTES).zip((*at..).step_by(PIECE_BYTES)) {
+                    let mut found = vec![0; piece.len()];
+                    self.file.read_exact_at(&mut found, at)?;
+                    if found != piece {
+                        self.file.write_all_at(piece, at)?;
+                    }
+                }
+            }
+            self.file.sync()?;
+        }
+        Ok(())
+    }
+
+    /// [`IndexFile::write`], telling with an error whether it was a sync that failed. What it overwrites is added to `before`.
+    fn try_write(
+        &mut self,
+        keys: &[IndexKey],
+        confirmed_ms: i64,
+        before: &mut Vec<(u64, Vec<u8>)>,
+    ) -> Result<(), (io::Error, bool)> {
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
             return Ok(());
         };
+        let write = |error| (error, false);
+        let sync = |error| (error, true);
         let mut header = self.header;
         if header.count <= 1 {
             header.begin_ms = first.store_ms;
@@ -193,29 +244,34 @@ impl IndexFile {
             end_ms: last.store_ms.max(confirmed_ms.saturating_add(1)),
             ..self.header
         };
-        self.file.write_all_at(&marked.encode(), 0)?;
-        self.file.sync()?;
+        self.file.write_all_at(&marked.encode(), 0).map_err(write)?;
+        self.file.sync().map_err(sync)?;
 
-        let (units, used_slots) = self.link(keys, &header)?;
+        let (units, used_slots) = self.link(keys, &header, before).map_err(write)?;
         let at =
             HEADER_BYTES + 4 * u64::from(self.sizes.slots) + UNIT_BYTES * u64::from(header.count);
-        self.file.write_all_at(&units, at)?;
-        self.file.sync()?;
+        self.file.write_all_at(&units, at).map_err(write)?;
+        self.file.sync().map_err(sync)?;
 
         header.end_ms = last.store_ms;
         header.end_offset = last.log_offset;
         header.used_slots += used_slots;
         // as many as there is room for, which is below 2^32
         header.count += u32::try_from(keys.len()).unwrap_or(0);
-        self.file.write_all_at(&header.encode(), 0)?;
-        self.file.sync()?;
+        self.file.write_all_at(&header.encode(), 0).map_err(write)?;
+        self.file.sync().map_err(sync)?;
         self.header = header;
         Ok(())
     }
 
     /// Puts the keys at the heads of their chains, window by window of the slots. Returns the encoded units and how many slots came
-    /// into use.
-    fn link(&self, keys: &[IndexKey], header: &Header) -> io::Result<(Vec<u8>, u32)> {
+    /// into use. The windows as they were are added to `before`.
+    fn link(
+        &self,
+        keys: &[IndexKey],
+        header: &Header,
+        before: &mut Vec<(u64, Vec<u8>)>,
+    ) -> io::Result<(Vec<u8>, u32)> {
         let slot_of = |key: &IndexKey| key.hash.cast_unsigned() % self.sizes.slots;
         let mut order: Vec<(u32, u32)> = (header.count..)
             .zip(keys)
@@ -233,6 +289,7 @@ impl IndexFile {
             window.resize((last - first + 1) as usize * 4, 0);
             let at = HEADER_BYTES + 4 * u64::from(*first);
             self.file.read_exact_at(&mut window, at)?;
+            before.push((at, window.clone()));
             let (slots, _) = window.as_chunks_mut::<4>();
             for (slot, unit) in run {
                 let (Some(head), Some(older)) = (
@@ -241,10 +298,10 @@ impl IndexFile {
                 ) else {
                     continue;
                 };
-                let before = u32::from_be_bytes(*head);
+                let newest = u32::from_be_bytes(*head);
                 // an earlier crash may have left heads beyond the units
-                let valid = before < *unit;
-                *older = if valid { before } else { 0 };
+                let valid = newest < *unit;
+                *older = if valid { newest } else { 0 };
                 used += u32::from(*older == 0);
                 *head = unit.to_be_bytes();
             }

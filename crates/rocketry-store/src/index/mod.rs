@@ -6,6 +6,7 @@
 
 mod file;
 mod key;
+mod waiting;
 
 use std::{
     io,
@@ -15,7 +16,10 @@ use std::{
 };
 
 use self::file::{Header, IndexFile};
-pub(crate) use self::key::{IndexKey, hash_of, keys_of};
+pub(crate) use self::{
+    key::{IndexKey, hash_of, keys_of},
+    waiting::WaitingKeys,
+};
 use crate::{
     FileSystem, Layout, ReadError, StoreError,
     fs::{Entry, OpenMode},
@@ -172,7 +176,8 @@ impl Index {
                     return Ok(());
                 }
             }
-            if file.header.begin_ms < *times.start() {
+            // a file without keys says nothing about those before it
+            if file.header.count > 1 && file.header.begin_ms < *times.start() {
                 return Ok(());
             }
         }
@@ -188,17 +193,25 @@ impl Index {
         {
             removed = true;
             self.remove_newest()?;
-            self.newest = match self.names.last() {
-                Some(name) => Some(IndexFile::open(
-                    &*self.fs,
-                    &self.dir.join(name),
-                    self.sizes,
-                    OpenMode::Write,
-                )?),
-                None => None,
-            };
+            self.open_newest()?;
         }
         Ok(removed)
+    }
+
+    /// Opens the newest file, unless it is open or there is none.
+    pub(crate) fn open_newest(&mut self) -> io::Result<()> {
+        if self.newest.is_none()
+            && let Some(name) = self.names.last()
+        {
+            let path = self.dir.join(name);
+            self.newest = Some(IndexFile::open(
+                &*self.fs,
+                &path,
+                self.sizes,
+                OpenMode::Write,
+            )?);
+        }
+        Ok(())
     }
 
     /// The files in `dir`, for reading only. `None` when their sizes cannot be told.
@@ -265,24 +278,40 @@ impl Index {
 
     /// Writes `keys`, which are in log order, and syncs them. Returns the end time that the checkpoint may confirm. `now_ms` names a
     /// new file.
-    pub(crate) fn write(&mut self, mut keys: &[IndexKey], now_ms: i64) -> io::Result<i64> {
+    ///
+    /// # Errors
+    /// Keys from some point on are not in the index, [`Index::end`] says from where. A file that holds a part of them is gone.
+    pub(crate) fn write(&mut self, mut keys: &[IndexKey], now_ms: i64) -> Result<i64, IndexFault> {
+        self.open_newest()?;
         while !keys.is_empty() {
             let mut file = match self.newest.take() {
                 Some(file) if !file.is_full() => file,
-                before => self.create(before.map(|file| file.header), now_ms)?,
+                before => match self.create(before.as_ref().map(|file| file.header), now_ms) {
+                    Ok(file) => file,
+                    Err(error) => {
+                        self.newest = before;
+                        return Err(error.into());
+                    }
+                },
             };
             let (now, later) = keys.split_at(keys.len().min(file.room()));
             let written = file.write(now, self.confirmed_ms);
             let end_ms = file.header.end_ms;
             self.newest = Some(file);
-            written?;
+            if let Err(fault) = written {
+                let left_damaged = fault.damaged && self.remove_newest().is_err();
+                return Err(IndexFault {
+                    error: fault.error,
+                    left_damaged,
+                });
+            }
             self.confirmed_ms = self.confirmed_ms.max(end_ms);
             keys = later;
         }
         Ok(self.confirmed_ms)
     }
 
-    /// Begins a file, which takes over where the one before ended.
+    /// Begins a file, which takes over where the one before ended. One that cannot be made whole is removed.
     fn create(&mut self, before: Option<Header>, now_ms: i64) -> io::Result<IndexFile> {
         let mut name = file_name(now_ms);
         if let Some(last) = self.names.last()
@@ -294,15 +323,38 @@ impl Index {
                 .map_or_else(|_| format!("{last}0"), |last| format!("{:017}", last + 1));
         }
         let path = self.dir.join(&name);
-        // known before it is made, so that a file that is made by half is the one that is removed
+        let make = || {
+            self.fs.create_dir(&self.dir)?;
+            let file = IndexFile::create(&*self.fs, &path, self.sizes, before)?;
+            self.fs.sync_dir(&self.dir)?;
+            if let Some(parent) = self.dir.parent() {
+                self.fs.sync_dir(parent)?;
+            }
+            Ok(file)
+        };
+        let file = make().inspect_err(|_: &io::Error| {
+            // what may be left of it has no keys
+            let _ = self.fs.remove(&path);
+        })?;
         self.names.push(name);
-        self.fs.create_dir(&self.dir)?;
-        let file = IndexFile::create(&*self.fs, &path, self.sizes, before)?;
-        self.fs.sync_dir(&self.dir)?;
-        if let Some(parent) = self.dir.parent() {
-            self.fs.sync_dir(parent)?;
-        }
         Ok(file)
+    }
+}
+
+/// Why keys were not written.
+#[derive(Debug)]
+pub(crate) struct IndexFault {
+    pub(crate) error: io::Error,
+    /// A file that holds a part of a batch could not be removed: after a clean stop the next start would believe it.
+    pub(crate) left_damaged: bool,
+}
+
+impl From<io::Error> for IndexFault {
+    fn from(error: io::Error) -> Self {
+        Self {
+            error,
+            left_damaged: false,
+        }
     }
 }
 

@@ -4,8 +4,11 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
 use rocketry_protocol::{
-    DecodeError, MessageExt, Properties, id::parse_offset_msg_id, properties::name, record::Record,
-    sys_flag::COMPRESSED,
+    DecodeError, MessageExt, Properties,
+    id::parse_offset_msg_id,
+    properties::name,
+    record::Record,
+    sys_flag::{COMPRESSED, INNER_BATCH, NEED_UNWRAP},
 };
 
 use super::Inspection;
@@ -34,6 +37,27 @@ impl Stored<'_> {
     /// A body that does not decompress.
     pub fn message(&self) -> Result<MessageExt, DecodeError> {
         MessageExt::from_record(&self.record, &Arc::from(""))
+    }
+
+    /// The messages as consumers receive them: those of an inner batch, or the one, their bodies decompressed.
+    ///
+    /// # Errors
+    /// A body that does not decompress, or an inner batch whose items do not decode.
+    pub fn messages(&self) -> Result<Vec<MessageExt>, DecodeError> {
+        self.message()?.expanded()
+    }
+
+    /// Whether the record or a message in it has this unique id.
+    fn has_unique_id(&self, id: &str) -> bool {
+        const INNER: i32 = INNER_BATCH | NEED_UNWRAP;
+        let properties = Properties::parse_bytes(self.record.properties);
+        properties.get(name::UNIQ_KEY) == Some(id)
+            || (self.record.sys_flag & INNER == INNER
+                && self.messages().is_ok_and(|messages| {
+                    messages
+                        .iter()
+                        .any(|message| message.property(name::UNIQ_KEY) == Some(id))
+                }))
     }
 
     /// [`Stored::message`] with the body as it is stored.
@@ -73,8 +97,7 @@ impl Inspection {
         }
         let mut found = None;
         self.walk::<StoreError>(0, |stored| {
-            let properties = Properties::parse_bytes(stored.record.properties);
-            if properties.get(name::UNIQ_KEY) == Some(id) {
+            if stored.has_unique_id(id) {
                 found = Some(stored.log_offset());
                 return Ok(ControlFlow::Break(()));
             }

@@ -1,7 +1,7 @@
 //! Looking at a data directory without changing it: ours or Apache's, closed, crashed or in use.
 //!
-//! Nothing here writes, or takes the lock. Of a directory in use the picture is that of one moment: what its server holds in memory
-//! is not seen, and the end of the log may be in the middle of a write.
+//! Nothing here writes or takes the lock, but for [`Inspection::repair`], which does both. Of a directory in use the picture is that of
+//! one moment: what its server holds in memory is not seen, and the end of the log may be in the middle of a write.
 
 mod check;
 mod export;

@@ -63,12 +63,13 @@ impl Inspection {
         Ok(repair)
     }
 
-    /// Does what `repair` says, and recovers the directory as a start does. `now_ms` is the present time.
+    /// Does what `repair` says, and recovers the directory as a start does, under the directory's lock. `now_ms` is the present time.
     ///
     /// # Errors
-    /// A file could not be removed, or the store not be opened or closed.
+    /// Somebody uses the directory by now: nothing was changed. A file could not be removed, or the store not be opened or closed.
     pub fn repair(self, repair: &Repair, now_ms: i64) -> Result<Recovery, StoreError> {
         let root = self.layout.root().to_path_buf();
+        let lock = self.layout.take_lock(&*self.fs)?;
         for dir in &repair.remove {
             let path = root.join(dir);
             remove_tree(&*self.fs, &path).map_err(StoreError::io("remove", &path))?;
@@ -92,7 +93,8 @@ impl Inspection {
         options.log_file_bytes = self.log_files.file_bytes;
         options.queue_file_bytes = self.queue_file_bytes;
         options.batch_queue_file_bytes = self.batch_queue_file_bytes;
-        let (writer, _, recovery) = Store::open_on(self.fs, &root, options, now_ms)?;
+        let (writer, _, recovery) =
+            Store::open_locked(self.fs, self.layout, lock, options, now_ms, &mut |_| {})?;
         writer
             .close()
             .map_err(|error: WriteError| StoreError::io("close", root)(io::Error::other(error)))?;

@@ -31,8 +31,12 @@ impl DelayOffsets {
         layout: &Layout,
         notes: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
-        let (file, found) =
-            ConfigFile::load::<DelayOffsetSerializeWrapper>(fs, layout, "delayOffset.json", notes)?;
+        let (file, found) = ConfigFile::open::<DelayOffsetSerializeWrapper>(
+            fs,
+            &layout.config(),
+            "delayOffset.json",
+            notes,
+        )?;
         let found = found.unwrap_or_default();
         Ok(Self {
             file,

@@ -1,13 +1,17 @@
 //! One configuration file: replaced as a whole, its previous version kept as `.bak`. Java: `ConfigManager`.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use rocketry_protocol::body;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::unknown::Unknown;
-use crate::{FileSystem, Layout, StoreError, fs::OpenMode, number::size};
+use crate::{FileSystem, StoreError, fs::OpenMode, number::size};
 
 /// Largest file that is read: far beyond what a broker of a million topics writes.
 const MAX_BYTES: u64 = 1 << 30;
@@ -15,9 +19,10 @@ const MAX_BYTES: u64 = 1 << 30;
 /// A table and what its file has beyond it, or why the file is damaged.
 type Content<T> = Result<(T, Option<Unknown>), String>;
 
-/// A file in the config directory.
+/// A file of settings in Java's dialect of JSON, as [`Metadata`](super::Metadata) keeps its tables: a write replaces it as a whole and
+/// keeps the version before it as `.bak`; a damaged one is read from there, and kept as `.damaged`.
 #[derive(Debug)]
-pub(super) struct ConfigFile {
+pub struct ConfigFile {
     fs: Arc<dyn FileSystem>,
     dir: PathBuf,
     name: &'static str,
@@ -35,16 +40,20 @@ struct State {
 }
 
 impl ConfigFile {
-    /// Reads the file, or its `.bak` when it is missing, empty or damaged; `None` when neither can be read. Nothing is written.
-    pub(super) fn load<T: DeserializeOwned + Serialize>(
+    /// Reads the file `name` in `dir`, or its `.bak` when it is missing, empty or damaged; `None` when neither can be read. Nothing is
+    /// written. What was found is added to `notes`, for a person to read.
+    ///
+    /// # Errors
+    /// The disk refused a read.
+    pub fn open<T: DeserializeOwned + Serialize>(
         fs: &Arc<dyn FileSystem>,
-        layout: &Layout,
+        dir: &Path,
         name: &'static str,
         notes: &mut Vec<String>,
     ) -> Result<(Self, Option<T>), StoreError> {
         let mut file = Self {
             fs: Arc::clone(fs),
-            dir: layout.config(),
+            dir: dir.to_path_buf(),
             name,
             state: Mutex::new(State {
                 damaged: false,
@@ -60,7 +69,8 @@ impl ConfigFile {
             Some(Err(reason)) => {
                 file.state.get_mut().damaged = true;
                 notes.push(format!(
-                    "config/{name} is damaged ({reason}); it will be kept as {name}.damaged"
+                    "{} is damaged ({reason}); it will be kept as {name}.damaged",
+                    file.label("")
                 ));
                 file.backup(notes)?
             }
@@ -73,16 +83,19 @@ impl ConfigFile {
         &mut self,
         notes: &mut Vec<String>,
     ) -> Result<Option<T>, StoreError> {
-        let name = self.name;
         match self.read(&self.path(".bak"))? {
             Some(Ok((value, unknown))) => {
                 self.state.get_mut().unknown = unknown;
-                notes.push(format!("config/{name}.bak was used, its previous version"));
+                notes.push(format!(
+                    "{} was used, its previous version",
+                    self.label(".bak")
+                ));
                 Ok(Some(value))
             }
             Some(Err(reason)) => {
                 notes.push(format!(
-                    "config/{name}.bak is damaged ({reason}); the table starts empty"
+                    "{} is damaged ({reason}); the table starts empty",
+                    self.label(".bak")
                 ));
                 Ok(None)
             }
@@ -93,7 +106,7 @@ impl ConfigFile {
     /// The content of a file and what it has beyond it; `None` when it is missing or empty.
     fn read<T: DeserializeOwned + Serialize>(
         &self,
-        path: &std::path::Path,
+        path: &Path,
     ) -> Result<Option<Content<T>>, StoreError> {
         let read = || {
             let file = match self.fs.open(path, OpenMode::Read) {
@@ -122,8 +135,12 @@ impl ConfigFile {
         }))
     }
 
-    /// Writes `value()` unless the file has `change` already: into a temporary file, which then takes the place of the old one.
-    pub(super) fn save<T: Serialize>(
+    /// Writes `value()` unless the file has `change` already, a number that grows with every change: into a temporary file, which then
+    /// takes the place of the old one.
+    ///
+    /// # Errors
+    /// The file could not be written; the next call tries again.
+    pub fn save<T: Serialize>(
         &self,
         change: u64,
         value: impl FnOnce() -> T,
@@ -159,6 +176,12 @@ impl ConfigFile {
         state.damaged = false;
         state.saved = change;
         Ok(())
+    }
+
+    /// The name below the data directory.
+    fn label(&self, suffix: &str) -> String {
+        let dir = self.dir.file_name().unwrap_or_default();
+        format!("{}/{}{suffix}", dir.to_string_lossy(), self.name)
     }
 
     fn path(&self, suffix: &str) -> PathBuf {

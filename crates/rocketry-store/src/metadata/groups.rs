@@ -42,9 +42,9 @@ impl Groups {
         layout: &Layout,
         notes: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
-        let (file, found) = ConfigFile::load::<SubscriptionGroupWrapper>(
+        let (file, found) = ConfigFile::open::<SubscriptionGroupWrapper>(
             fs,
-            layout,
+            &layout.config(),
             "subscriptionGroup.json",
             notes,
         )?;

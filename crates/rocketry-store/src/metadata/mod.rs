@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 pub(crate) use self::queue_ends::{Ends, QueueEnds, Range};
 pub use self::{
     delay::DelayOffsets,
+    file::ConfigFile,
     groups::Groups,
     offsets::ConsumerOffsets,
     ordered_pops::{OrderedPop, OrderedPops},

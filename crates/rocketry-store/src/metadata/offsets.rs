@@ -37,9 +37,9 @@ impl ConsumerOffsets {
         layout: &Layout,
         notes: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
-        let (file, found) = ConfigFile::load::<ConsumerOffsetSerializeWrapper>(
+        let (file, found) = ConfigFile::open::<ConsumerOffsetSerializeWrapper>(
             fs,
-            layout,
+            &layout.config(),
             "consumerOffset.json",
             notes,
         )?;

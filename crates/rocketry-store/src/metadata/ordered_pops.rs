@@ -79,7 +79,7 @@ impl OrderedPops {
         notes: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
         let (file, found) =
-            ConfigFile::load::<Content>(fs, layout, "consumerOrderInfo.json", notes)?;
+            ConfigFile::open::<Content>(fs, &layout.config(), "consumerOrderInfo.json", notes)?;
         let mut pops = HashMap::new();
         for (key, queues) in found.unwrap_or_default().table {
             let Some((topic, group)) = key.split_once('@') else {

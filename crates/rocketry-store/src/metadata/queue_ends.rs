@@ -43,7 +43,8 @@ impl QueueEnds {
         layout: &Layout,
         notes: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
-        let (file, found) = ConfigFile::load::<Content>(fs, layout, "rocketry-queues.json", notes)?;
+        let (file, found) =
+            ConfigFile::open::<Content>(fs, &layout.config(), "rocketry-queues.json", notes)?;
         Ok(Self {
             file,
             found: found.unwrap_or_default(),

@@ -48,7 +48,7 @@ impl TimerMetrics {
         layout: &Layout,
         notes: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
-        let (file, found) = ConfigFile::load(fs, layout, "timermetrics", notes)?;
+        let (file, found) = ConfigFile::open(fs, &layout.config(), "timermetrics", notes)?;
         Ok(Self {
             file,
             table: RwLock::new(Table {

@@ -31,8 +31,12 @@ impl Topics {
         layout: &Layout,
         notes: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
-        let (file, found) =
-            ConfigFile::load::<TopicConfigSerializeWrapper>(fs, layout, "topics.json", notes)?;
+        let (file, found) = ConfigFile::open::<TopicConfigSerializeWrapper>(
+            fs,
+            &layout.config(),
+            "topics.json",
+            notes,
+        )?;
         let found = found.unwrap_or_default();
         let topics = found
             .topic_config_table

@@ -689,7 +689,9 @@ impl Work<'_> {
             let reached = scanner.position();
             self.tell("building the index", reached);
             if keys.len() >= INDEX_BATCH {
-                index.write(&keys, self.now_ms).map_err(fault)?;
+                index
+                    .write(&keys, self.now_ms)
+                    .map_err(|found| fault(found.error))?;
                 keys.clear();
             }
         }

@@ -6,7 +6,10 @@ mod repair;
 
 use std::{ops::ControlFlow, path::Path};
 
-use rocketry_protocol::record::{MAGIC_V1, Record};
+use rocketry_protocol::{
+    MessageExt,
+    record::{MAGIC_V1, Record},
+};
 use rocketry_store::{
     StoreError,
     inspect::{Inspection, Stored, Usage},
@@ -83,14 +86,20 @@ fn cat(dir: &Path, id: &str, output: &mut Output) -> Result<(), Failure> {
         bytes: u32::try_from(len).unwrap_or(u32::MAX),
         version: if is_v1 { 1 } else { 2 },
     };
-    print(&stored, output)
+    // an id may name one message of an inner batch
+    let by_offset = id
+        .rsplit_once('/')
+        .and_then(|(_, offset)| offset.parse::<i64>().ok());
+    print(&stored, output, |message| {
+        by_offset.is_none_or(|offset| message.queue_offset == offset)
+    })
 }
 
 fn export(dir: &Path, topic: Option<&str>, output: &mut Output) -> Result<(), Failure> {
     let inspection = open(dir)?;
     let end = inspection.walk::<Failure>(0, |stored| {
         if topic.is_none_or(|topic| stored.record.topic == topic) {
-            print(stored, output)?;
+            print(stored, output, |_| true)?;
         }
         Ok(ControlFlow::Continue(()))
     })?;
@@ -111,18 +120,26 @@ fn export(dir: &Path, topic: Option<&str>, output: &mut Output) -> Result<(), Fa
     }
 }
 
-fn print(stored: &Stored<'_>, output: &mut Output) -> Result<(), Failure> {
-    let message = stored
-        .message()
+/// Prints the messages of a record that are wanted: several for an inner batch.
+fn print(
+    stored: &Stored<'_>,
+    output: &mut Output,
+    wanted: impl Fn(&MessageExt) -> bool,
+) -> Result<(), Failure> {
+    let messages = stored
+        .messages()
         .or_else(|error| {
             output::note(format_args!(
-                "the body of the message at log offset {} stays compressed: {error}",
+                "the body of the message at log offset {} stays as it is stored: {error}",
                 stored.log_offset()
             ));
-            stored.as_stored()
+            stored.as_stored().map(|message| vec![message])
         })
         .map_err(|error| Failure::new(error.to_string()))?;
-    output.json(&Exported::new(&message, stored))
+    for message in messages.iter().filter(|message| wanted(message)) {
+        output.json(&Exported::new(message, stored))?;
+    }
+    Ok(())
 }
 
 impl From<StoreError> for Failure {

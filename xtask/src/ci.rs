@@ -64,6 +64,10 @@ fn steps(options: &Options) -> Vec<Step> {
         ),
         step("count", "run --quiet --package xtask -- count"),
     ];
+    steps.push(step(
+        "disk-full",
+        "run --quiet --package xtask -- disk-full",
+    ));
     if !options.without_interop {
         steps.push(step("interop", "run --quiet --package xtask -- interop"));
     }

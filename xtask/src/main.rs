@@ -5,6 +5,7 @@ mod ci;
 mod clock;
 mod compat;
 mod count;
+mod disk_full;
 mod failover;
 mod fuzz;
 mod hostile;
@@ -49,6 +50,8 @@ enum Chore {
     EchoDrive(bench::EchoDrive),
     #[command(hide = true)]
     StoreBench(bench::StoreBench),
+    /// Run our server on a small disk of its own until it is full, and give it space again (needs the right to mount, else it skips)
+    DiskFull(disk_full::Options),
     /// Write the acceptance lists of docs/compatibility.md from the tests that name their numbers
     Compat(compat::Options),
     /// Feed every decoder with mutations of the golden vectors; any panic is a failure
@@ -103,6 +106,7 @@ async fn start(chore: Chore) -> Result {
         Chore::StoreBench(options) => {
             tokio::task::spawn_blocking(move || bench::store_bench(&options)).await?
         }
+        Chore::DiskFull(options) => disk_full::run(options).await,
         Chore::Compat(options) => compat::run(&options),
         Chore::FuzzSmoke(options) => {
             tokio::task::spawn_blocking(move || fuzz::run(&options)).await?

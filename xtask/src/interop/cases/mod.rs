@@ -1,6 +1,7 @@
 //! The cases, by what they hold together.
 
 mod auth;
+mod batch_queue;
 mod clients;
 mod cluster;
 pub(crate) mod differential;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(cluster::cases());
     cases.extend(examples::cases());
     cases.extend(auth::cases());
+    cases.extend(batch_queue::cases());
     cases.extend(store::cases());
     cases.extend(takeover::cases());
     cases

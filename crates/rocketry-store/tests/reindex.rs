@@ -257,10 +257,13 @@ fn failed_from(from: u64, error: io::ErrorKind, syncs_fail: bool) -> bool {
     failed
 }
 
+/// More calls than any of these stores makes.
+const MAX_CALLS: u64 = 100_000;
+
 /// Full from every write on, which leaves what the files hold to be changed: the file of the failed batch is put back as it was, and afterwards the index is the one that the log gives.
 #[test]
 fn an_index_on_a_full_disk_is_behind_and_catches_up() {
-    let failed = (0..)
+    let failed = (0..MAX_CALLS)
         .take_while(|from| failed_from(*from, io::ErrorKind::StorageFull, false))
         .count();
     println!("{failed} points of failure");
@@ -270,7 +273,7 @@ fn an_index_on_a_full_disk_is_behind_and_catches_up() {
 /// Nothing can be written or synced from some operation on: a file whose content is not known any more is given up and built again.
 #[test]
 fn an_index_on_a_failing_disk_is_built_again() {
-    let failed = (0..)
+    let failed = (0..MAX_CALLS)
         .take_while(|from| failed_from(*from, io::ErrorKind::Other, true))
         .count();
     println!("{failed} points of failure");

@@ -63,11 +63,8 @@ fn steps(options: &Options) -> Vec<Step> {
             ),
         ),
         step("count", "run --quiet --package xtask -- count"),
+        step("disk-full", "run --quiet --package xtask -- disk-full"),
     ];
-    steps.push(step(
-        "disk-full",
-        "run --quiet --package xtask -- disk-full",
-    ));
     if !options.without_interop {
         steps.push(step("interop", "run --quiet --package xtask -- interop"));
     }

@@ -243,11 +243,15 @@ impl WriterHandle {
                 let started = Instant::now();
                 log_here.round_of_puts(inbox);
                 drop(log);
+                let ended = Instant::now();
+                let is_slow = ended.duration_since(started) > SLOW_ROUND;
+                if is_slow {
+                    *inbox.thread_only.lock() = Some(ended + AFTER_SLOW_ROUND);
+                }
                 if inbox.is_idle() {
                     return;
                 }
-                if started.elapsed() > SLOW_ROUND {
-                    *inbox.thread_only.lock() = Some(Instant::now() + AFTER_SLOW_ROUND);
+                if is_slow {
                     break;
                 }
             }

@@ -10,10 +10,11 @@ use rocketry_store::{
 
 use super::*;
 
-/// A disk whose syncs of commit-log files wait until they are let go.
+/// A disk whose syncs of commit-log files wait until they are let go, and whose writes to them take a time of their own.
 #[derive(Debug, Default)]
 struct SlowDisk {
     gate: Arc<Gate>,
+    writes_take: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +38,7 @@ impl Gate {
 struct SlowFile {
     file: Arc<dyn File>,
     gate: Arc<Gate>,
+    writes_take: Duration,
 }
 
 impl FileSystem for SlowDisk {
@@ -44,8 +46,11 @@ impl FileSystem for SlowDisk {
         let file = RealFileSystem.open(path, mode)?;
         let is_log = path.parent().is_some_and(|dir| dir.ends_with("commitlog"));
         Ok(if is_log {
-            let gate = Arc::clone(&self.gate);
-            Arc::new(SlowFile { file, gate })
+            Arc::new(SlowFile {
+                file,
+                gate: Arc::clone(&self.gate),
+                writes_take: self.writes_take,
+            })
         } else {
             file
         })
@@ -81,6 +86,7 @@ impl File for SlowFile {
         self.file.read_at(buf, offset)
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        thread::sleep(self.writes_take);
         self.file.write_at(buf, offset)
     }
     fn length(&self) -> io::Result<u64> {
@@ -141,6 +147,7 @@ fn s031_answers_wait_for_the_disk_but_not_for_ever() {
     let gate = Arc::new(Gate::default());
     let disk = SlowDisk {
         gate: Arc::clone(&gate),
+        ..SlowDisk::default()
     };
     let options = StoreOptions {
         flush: FlushMode::Sync,
@@ -223,6 +230,31 @@ fn a_connection_carries_out_rounds_itself() {
     handle.carry_out();
     thread.join().unwrap().unwrap();
     handle.carry_out();
+}
+
+/// After one slow round a connection leaves the next ones to the thread, also when nobody else waited meanwhile.
+#[test]
+fn a_slow_disk_is_left_to_the_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SlowDisk {
+        writes_take: SLOW_ROUND * 2,
+        ..SlowDisk::default()
+    };
+    let options = StoreOptions::default();
+    let (writer, _, _) = Store::open_on(Arc::new(disk), dir.path(), options, 1).unwrap();
+    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
+    let (tell, told) = mpsc::channel();
+    handle.put_for_later(
+        put(""),
+        None,
+        Box::new(move |outcome| tell.send(outcome.is_ok()).unwrap()),
+    );
+    assert!(!handle.inbox.is_thread_only());
+    handle.carry_out();
+    assert_eq!(told.try_recv(), Ok(true));
+    assert!(handle.inbox.is_thread_only());
+    handle.stop();
+    thread.join().unwrap().unwrap();
 }
 
 /// A message that moves on is stored without the broker's additions when they are too much, and whatever the limit for bodies is now.

@@ -263,18 +263,26 @@ async fn live(world: &World, side: &mut Side) -> Result {
     ];
     let id = side.driver.ask("put", &options).await?;
     let trace = format!("queryMsgTraceById -i {id}");
-    let end = Instant::now() + COMMAND;
+    let progress = format!("consumerProgress -g {LIVE}");
     // Records are sent every few seconds, and the consumer joins its group when it likes.
-    loop {
-        let printed = side.admin(&trace).await?;
-        if printed.contains("Pub") && printed.contains(LIVE) {
-            break;
-        }
-        if Instant::now() >= end {
-            return Err(format!("{trace}: no record of the consumer after {COMMAND:?}").into());
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
+    until(side, &trace, "no record of the consumer", |printed| {
+        printed.contains("Pub") && printed.contains(LIVE)
+    })
+    .await?;
+    // Java's consumer tells its offsets 10 s after it started, and every 5 s from then on.
+    until(
+        side,
+        &progress,
+        "not the offsets of both queues",
+        |printed| {
+            printed
+                .lines()
+                .filter(|line| line.starts_with(LIVE))
+                .count()
+                == 2
+        },
+    )
+    .await?;
     for (compare, line) in [
         (Compare::Leading, trace),
         (Compare::Lines, format!("consumerConnection -g {LIVE}")),
@@ -283,7 +291,7 @@ async fn live(world: &World, side: &mut Side) -> Result {
             format!("producerConnection -g interop-put-traced -t {LIVE}"),
         ),
         (Compare::Names, format!("consumerStatus -g {LIVE}")),
-        (Compare::Names, format!("consumerProgress -g {LIVE}")),
+        (Compare::Names, progress),
         (
             Compare::Lines,
             format!("resetOffsetByTime -g {LIVE} -t {LIVE} -s 0"),
@@ -294,6 +302,26 @@ async fn live(world: &World, side: &mut Side) -> Result {
     }
     side.driver.ask("unsubscribe", &[("id", LIVE)]).await?;
     Ok(())
+}
+
+/// Repeats a command until what it prints is complete.
+async fn until(
+    side: &mut Side,
+    line: &str,
+    missing: &str,
+    is_complete: impl Fn(&str) -> bool,
+) -> Result {
+    let end = Instant::now() + COMMAND;
+    loop {
+        let printed = side.admin(line).await?;
+        if is_complete(&printed) {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            return Err(format!("{line}: {missing} after {COMMAND:?}, but:\n{printed}").into());
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// One message in queue 1.

@@ -17,8 +17,10 @@ use crate::{
     output::{Column, Output},
 };
 
-/// Nothing for this long is the end of the topic.
+/// Nothing for this long after something is the end of the topic.
 const END: Duration = Duration::from_millis(200);
+/// Nothing for this long from the beginning is an empty topic.
+const EMPTY: Duration = Duration::from_secs(3);
 
 /// Measures and reports.
 ///
@@ -30,6 +32,7 @@ pub(crate) async fn run(args: BenchConsume, global: &Global) -> Result<(), Failu
         client: &client,
         topic: &args.topic,
         reader: None,
+        has_read: false,
     };
     reading.until(clock::now() + args.warmup).await?;
     reset_peak_memory();
@@ -91,26 +94,28 @@ struct Reading<'a> {
     client: &'a Client,
     topic: &'a str,
     reader: Option<rocketry::Reader>,
+    /// Whether `reader` has read anything since it began at the first message.
+    has_read: bool,
 }
 
 impl Reading<'_> {
     async fn until(&mut self, end: Instant) -> Result<Amount, Failure> {
         let mut amount = Amount::default();
-        let mut anything = false;
         while clock::now() < end {
             let mut reader = match self.reader.take() {
                 Some(reader) => reader,
                 None => self.client.reader(self.topic).start(StartAt::First).await?,
             };
-            let messages = reader.next_batch(END).await?;
+            let wait = if self.has_read { END } else { EMPTY };
+            let messages = reader.next_batch(wait).await?;
             for message in &messages {
                 amount.messages += 1;
                 amount.bytes += u64::try_from(message.body.len()).unwrap_or_default();
             }
             if !messages.is_empty() {
-                anything = true;
+                self.has_read = true;
                 self.reader = Some(reader);
-            } else if !std::mem::take(&mut anything) {
+            } else if !std::mem::take(&mut self.has_read) {
                 return Err(Failure::new(format!(
                     "topic {} holds no messages: write some with `rocketry bench produce {}`",
                     self.topic, self.topic

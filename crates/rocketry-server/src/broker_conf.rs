@@ -1,6 +1,10 @@
 //! Settings from a `broker.conf`: the file that Apache's broker is started with, so that both open one directory with the same values.
 
+mod users;
+
 use std::{net::IpAddr, time::Duration};
+
+use users::Users;
 
 use crate::{Advertise, DataDir, FlushMode, Role, ServerConfig, ServerError};
 
@@ -53,7 +57,7 @@ impl ServerConfig {
         let mut config = self.clone();
         let (mut ignored, mut faults) = (Vec::new(), Vec::new());
         let (mut root, mut log_dir) = (None, None);
-        let mut permissions = None;
+        let mut users = Users::default();
         let lines = text.lines().map(str::trim);
         for line in lines.filter(|line| !line.is_empty() && !line.starts_with(['#', '!'])) {
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
@@ -61,7 +65,7 @@ impl ServerConfig {
             match key {
                 "storePathRootDir" => root = Some(value),
                 "storePathCommitLog" => log_dir = Some(value),
-                "authorizationEnabled" => permissions = Some(value == "true"),
+                _ if users.takes(key, value) => {}
                 _ => match config.set(key, value) {
                     Ok(true) => {}
                     Ok(false) => ignored.push(key.to_owned()),
@@ -69,9 +73,7 @@ impl ServerConfig {
                 },
             }
         }
-        if let (Some(access), Some(permissions)) = (&mut config.access, permissions) {
-            access.permissions = permissions;
-        }
+        users.apply(&mut config, &mut ignored, &mut faults);
         if let Some(root) = root {
             config.data_dir = DataDir::Path(root.into());
         }

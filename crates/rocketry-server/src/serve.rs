@@ -408,12 +408,11 @@ fn open_access(data_dir: &Path, config: &ServerConfig) -> Result<Access, ServerE
     let Some(options) = &config.access else {
         return Ok((accounts, None, None));
     };
-    let first_user =
-        access::add_first_user(&accounts, &options.first_user, data_dir).map_err(|fault| {
-            ServerError::Config {
-                faults: vec![format!("access: {fault}")],
-            }
-        })?;
+    let first_user = access::add_first_user(&accounts, options, data_dir).map_err(|fault| {
+        ServerError::Config {
+            faults: vec![format!("access: {fault}")],
+        }
+    })?;
     let guard = Guard::new(
         Arc::clone(&accounts),
         options.clone(),

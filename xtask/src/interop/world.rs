@@ -8,6 +8,7 @@ use rocketry::Client;
 
 use crate::Result;
 use crate::interop::apache::registered;
+use crate::interop::cases::kept_users;
 use crate::interop::driver::Driver;
 use crate::interop::{
     Broker, BrokerConfig, NameServer, Rocketry, Serve, ServeOptions, Tools, text,
@@ -186,6 +187,7 @@ impl World {
         let name_server = NameServer::start(class_path, &dir.join("namesrv")).await?;
         let usual = BrokerConfig {
             store: dir.join("store"),
+            more: kept_users(),
             ..BrokerConfig::new(name_server.addr(), "broker-a", "DefaultCluster")
         };
         let short = BrokerConfig {

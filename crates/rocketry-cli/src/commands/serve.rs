@@ -209,7 +209,9 @@ fn config(
         }
     }
     if !config.name_servers.is_empty() {
-        (config.name_server_tls, config.name_server_credentials) = global.access.registration()?;
+        let (tls, credentials) = global.access.registration()?;
+        config.name_server_tls = tls;
+        config.name_server_credentials = credentials.or(config.name_server_credentials);
     }
     Ok((config, made_up))
 }

@@ -7,7 +7,7 @@ use std::{
 
 use rocketry_protocol::body::access::UserInfo;
 
-use super::{accounts::Accounts, file};
+use super::{AccessOptions, accounts::Accounts, file};
 use crate::fault::Fault;
 
 /// The super user that a server starts with, so that somebody can make the others.
@@ -49,15 +49,20 @@ pub struct MadeUser {
     pub secret_file: Option<PathBuf>,
 }
 
-/// Makes the first user, unless it is there.
+/// Makes the first user and that of the brokers, unless they are there. Java: `AuthenticationMetadataManagerImpl.initUser`.
 ///
 /// # Errors
 /// The file cannot be written, or nobody would be able to manage users.
 pub(crate) fn add(
     accounts: &Accounts,
-    first: &FirstUser,
+    options: &AccessOptions,
     data_dir: &Path,
 ) -> Result<Option<MadeUser>, String> {
+    let first = &options.first_user;
+    let inner = options.inner_user.as_ref();
+    if let Some(inner) = inner.filter(|inner| accounts.find(&inner.access_key).is_none()) {
+        create(accounts, &inner.access_key, &inner.secret_key)?;
+    }
     let made = match first {
         FirstUser::Named { name, secret } if accounts.find(name).is_none() => {
             create(accounts, name, secret)?;

@@ -1,5 +1,7 @@
 //! How requests are checked.
 
+use rocketry_protocol::acl::Credentials;
+
 use super::FirstUser;
 
 /// Makes a server ask every request for the signature of a user it knows, and check what that user may do.
@@ -13,6 +15,9 @@ use super::FirstUser;
 pub struct AccessOptions {
     /// The super user to begin with. Default: made up when there is none. Java: `initAuthenticationUser`.
     pub first_user: FirstUser,
+    /// A super user as whom the brokers of the cluster come, made at the start unless there is a user of this name. Default: none.
+    /// Java: `innerClientAuthenticationCredentials`.
+    pub inner_user: Option<Credentials>,
     /// Whether what a user may do is checked as well; otherwise every user may do everything. Default: true.
     /// Java: `authorizationEnabled`, false.
     pub permissions: bool,
@@ -27,6 +32,7 @@ impl Default for AccessOptions {
     fn default() -> Self {
         Self {
             first_user: FirstUser::Generated,
+            inner_user: None,
             permissions: true,
             open_codes: Vec::new(),
             unchecked_codes: Vec::new(),
@@ -53,6 +59,12 @@ impl AccessOptions {
             && let Err(fault) = super::accounts::check_user(name, Some(secret))
         {
             faults.push(format!("access: the first user: {fault}"));
+        }
+        if let Some(inner) = &self.inner_user
+            && let Err(fault) =
+                super::accounts::check_user(&inner.access_key, Some(&inner.secret_key))
+        {
+            faults.push(format!("access: the user of the brokers: {fault}"));
         }
         faults
     }

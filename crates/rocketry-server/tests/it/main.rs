@@ -12,6 +12,7 @@ mod addresses;
 mod admin;
 mod auth;
 mod batch_queue;
+mod broker_conf;
 mod clients;
 mod delay;
 mod disk;
@@ -30,6 +31,7 @@ mod query;
 mod reply;
 mod roles;
 mod send;
+mod served;
 mod sql92;
 mod timer;
 #[cfg(feature = "tls")]

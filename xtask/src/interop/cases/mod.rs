@@ -17,6 +17,8 @@ mod texts;
 use std::future::Future;
 use std::pin::Pin;
 
+pub(crate) use producer::secured::kept_users;
+
 use crate::Result;
 use crate::interop::world::World;
 

@@ -11,7 +11,7 @@ use super::wire::Answer;
 /// Codes whose replies carry records.
 const RECORDS: [i32; 5] = [11, 12, 33, 361, 200_050];
 /// Codes whose replies are settings or measurements: which there are is compared.
-const NAMES_ONLY: [i32; 3] = [26, 28, 319];
+const NAMES_ONLY: [i32; 4] = [26, 28, 315, 319];
 /// Names of values that say something about the run.
 const VOLATILE: [&str; 18] = [
     "physicOffset",

@@ -123,33 +123,44 @@ async fn registered(client: &Client) -> Result {
     }
 }
 
+fn provider(kind: &str, class: &str) -> String {
+    format!("{PROVIDERS}.{kind}.provider.{class}")
+}
+
+/// What lets Apache's broker keep users and rules, whether or not it asks for users.
+pub(crate) fn kept_users() -> Vec<String> {
+    vec![
+        format!(
+            "authenticationMetadataProvider={}",
+            provider("authentication", "LocalAuthenticationMetadataProvider")
+        ),
+        format!(
+            "authorizationMetadataProvider={}",
+            provider("authorization", "LocalAuthorizationMetadataProvider")
+        ),
+    ]
+}
+
 /// What makes Apache's broker ask for users, with [`USER`] as the first of them.
 pub(crate) fn authentication() -> Vec<String> {
-    let provider = |kind: &str, class: &str| format!("{PROVIDERS}.{kind}.provider.{class}");
-    vec![
+    let mut lines = kept_users();
+    lines.extend([
         "authenticationEnabled=true".to_owned(),
         format!(
             "authenticationProvider={}",
             provider("authentication", "DefaultAuthenticationProvider")
-        ),
-        format!(
-            "authenticationMetadataProvider={}",
-            provider("authentication", "LocalAuthenticationMetadataProvider")
         ),
         "authorizationEnabled=true".to_owned(),
         format!(
             "authorizationProvider={}",
             provider("authorization", "DefaultAuthorizationProvider")
         ),
-        format!(
-            "authorizationMetadataProvider={}",
-            provider("authorization", "LocalAuthorizationMetadataProvider")
-        ),
         format!(r#"initAuthenticationUser={{"username":"{USER}","password":"{PASSWORD}"}}"#),
         format!(
             r#"innerClientAuthenticationCredentials={{"accessKey":"{USER}","secretKey":"{PASSWORD}"}}"#
         ),
-    ]
+    ]);
+    lines
 }
 
 /// The certificate of an authority, and certificate and key that it has signed for this host, as PEM texts.

@@ -16,18 +16,22 @@ import (
 // consume starts a push consumer that writes a line per delivery to the file out, at once: arrival (ms), broker, queue id, queue offset,
 // reconsume times, message id, body. It prints "started" and goes on until standard input ends. With fail every first delivery of a message
 // fails, and comes again after a second.
-func consume(ns, topic, group, out string, fail bool) error {
+func consume(ns, topic, group, out string, fail bool, user primitive.Credentials) error {
 	file, err := os.Create(out)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	c, err := rocketmq.NewPushConsumer(
+	options := []consumer.Option{
 		consumer.WithNsResolver(primitive.NewPassthroughResolver([]string{ns})),
 		consumer.WithGroupName(group),
 		consumer.WithConsumerModel(consumer.Clustering),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
-	)
+	}
+	if user.AccessKey != "" {
+		options = append(options, consumer.WithCredentials(user))
+	}
+	c, err := rocketmq.NewPushConsumer(options...)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@
 //	driver -ns 127.0.0.1:9876 -topic T -mode sync|async|oneway -file lines.txt -acks acks.tsv
 //	driver -ns 127.0.0.1:9876 -topic T -group G -out taken.tsv [-fail]
 //
+// With -access-key and -secret-key both sign what they send.
+//
 // Every acknowledgement becomes one line of the acks file: broker, queue id, queue offset, message id, offset message id.
 // When everything is sent it prints "sent" and keeps its connections until standard input ends: the Go client asks for answers to
 // one-way sends too, and a socket that is closed with answers unread is reset, together with what it has not sent yet.
@@ -40,13 +42,16 @@ func main() {
 	group := flag.String("group", "", "consume in this group instead of sending")
 	out := flag.String("out", "", "where consumed messages go")
 	fail := flag.Bool("fail", false, "let every first delivery fail")
+	accessKey := flag.String("access-key", "", "user that signs the requests")
+	secretKey := flag.String("secret-key", "", "its secret")
 	flag.Parse()
 	rlog.SetLogLevel("error")
+	user := primitive.Credentials{AccessKey: *accessKey, SecretKey: *secretKey}
 	var err error
 	if *group != "" {
-		err = consume(*ns, *topic, *group, *out, *fail)
+		err = consume(*ns, *topic, *group, *out, *fail, user)
 	} else {
-		err = run(*ns, *topic, *mode, *file, *acks)
+		err = run(*ns, *topic, *mode, *file, *acks, user)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "go driver:", err)
@@ -54,7 +59,7 @@ func main() {
 	}
 }
 
-func run(ns, topic, mode, file, acks string) error {
+func run(ns, topic, mode, file, acks string, user primitive.Credentials) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -66,12 +71,16 @@ func run(ns, topic, mode, file, acks string) error {
 	defer out.Close()
 	results := bufio.NewWriter(out)
 
-	p, err := rocketmq.NewProducer(
+	options := []producer.Option{
 		producer.WithNsResolver(primitive.NewPassthroughResolver([]string{ns})),
-		producer.WithGroupName("interop-go-"+mode),
+		producer.WithGroupName("interop-go-" + mode),
 		producer.WithSendMsgTimeout(sendTimeout),
 		producer.WithRetry(2),
-	)
+	}
+	if user.AccessKey != "" {
+		options = append(options, producer.WithCredentials(user))
+	}
+	p, err := rocketmq.NewProducer(options...)
 	if err != nil {
 		return err
 	}

@@ -212,16 +212,35 @@ impl Rates {
         looks.count += 1;
     }
 
-    /// A figure by its name and key, as Java calls them; `None`: nothing was counted under them.
-    pub(crate) fn view(&self, name: &str, key: &str) -> Option<BrokerStatsData> {
-        let key = (Figure::of_name(name)?, Box::from(key));
+    /// A figure by its name and key, as Java calls them; `None`: nothing was counted under them. `ends_of` has the sum of the ends of
+    /// a topic's queues: what came since the last look is a figure already, with nothing in it yet, as in Java.
+    pub(crate) fn view(
+        &self,
+        name: &str,
+        key: &str,
+        ends_of: impl FnOnce(&str) -> i64,
+    ) -> Option<BrokerStatsData> {
+        let figure = Figure::of_name(name)?;
         let looks = self.looks.lock();
-        let series = looks.series.get(&key)?;
-        Some(BrokerStatsData {
-            stats_day: over(&series.day),
-            stats_hour: over(&series.hour),
-            stats_minute: over(&series.minute),
-        })
+        if let Some(series) = looks.series.get(&(figure, Box::from(key))) {
+            return Some(BrokerStatsData {
+                stats_day: over(&series.day),
+                stats_hour: over(&series.hour),
+                stats_minute: over(&series.minute),
+            });
+        }
+        let is_new = match figure {
+            Figure::TopicPut => ends_of(key) > looks.puts.get(key).map_or(0, |puts| puts.ends),
+            Figure::GroupGet | Figure::GroupGetBytes => {
+                key.split_once('@').is_some_and(|(topic, group)| {
+                    let gets = self.gets.read();
+                    gets.get(topic)
+                        .is_some_and(|groups| groups.contains_key(group))
+                })
+            }
+            Figure::BrokerPut | Figure::BrokerGet => false,
+        };
+        is_new.then(BrokerStatsData::default)
     }
 }
 
@@ -295,12 +314,18 @@ mod tests {
     fn s073_rates_are_over_a_minute_an_hour_and_a_day() {
         let rates = Rates::new(ends(1000));
         let look = |at: i64, of_t| rates.look(at * LOOK_MS, "C", &ends(of_t), |_| true, |_| true);
-        assert_eq!(rates.view("TOPIC_PUT_NUMS", "T"), None);
+        let at_end = |end| move |_: &str| end;
+        let new = Some(BrokerStatsData::default());
+        assert_eq!(rates.view("TOPIC_PUT_NUMS", "T", at_end(1000)), None);
+        assert_eq!(rates.view("TOPIC_PUT_NUMS", "T", at_end(1001)), new);
+        assert_eq!(rates.view("TOPIC_PUT_NUMS", "U", at_end(1)), new);
+        assert_eq!(rates.view("GROUP_GET_NUMS", "T@G", at_end(0)), None);
         rates.count_get("T", "G", 30, 3000);
+        assert_eq!(rates.view("GROUP_GET_NUMS", "T@G", at_end(0)), new);
         rates.count_get("T", "G", 10, 1000);
         rates.count_get("T", "G", 0, 0);
         look(1, 1050);
-        let of = |name: &str, key: &str| rates.view(name, key).unwrap();
+        let of = |name: &str, key: &str| rates.view(name, key, at_end(0)).unwrap();
         let put = of("TOPIC_PUT_NUMS", "T");
         assert_eq!((put.stats_minute.sum, put.stats_minute.tps), (50, 5.0));
         assert_eq!((put.stats_hour.sum, put.stats_day.sum), (50, 50));
@@ -310,7 +335,7 @@ mod tests {
         assert_eq!(of("GROUP_GET_SIZE", "T@G").stats_minute.sum, 4000);
         assert_eq!(of("BROKER_GET_NUMS", "C").stats_minute, get);
         for (name, key) in [("TOPIC_PUT_NUMS", "U"), ("TOPIC_PUT_SIZE", "T")] {
-            assert_eq!(rates.view(name, key), None, "{name} {key}");
+            assert_eq!(rates.view(name, key, at_end(0)), None, "{name} {key}");
         }
 
         for at in 2..=61 {
@@ -329,16 +354,21 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_made_anew_counts_from_nothing_and_one_that_is_gone_not_at_all() {
+        let at_end = |end| move |_: &str| end;
         let rates = Rates::new(ends(100));
         rates.count_get("T", "G", 1, 1);
         rates.look(LOOK_MS, "C", &ends(7), |_| true, |_| true);
         assert_eq!(
-            rates.view("TOPIC_PUT_NUMS", "T").unwrap().stats_minute.sum,
+            rates
+                .view("TOPIC_PUT_NUMS", "T", at_end(0))
+                .unwrap()
+                .stats_minute
+                .sum,
             7
         );
         rates.look(2 * LOOK_MS, "C", &HashMap::new(), |_| false, |_| true);
-        assert_eq!(rates.view("TOPIC_PUT_NUMS", "T"), None);
-        assert_eq!(rates.view("GROUP_GET_NUMS", "T@G"), None);
+        assert_eq!(rates.view("TOPIC_PUT_NUMS", "T", at_end(0)), None);
+        assert_eq!(rates.view("GROUP_GET_NUMS", "T@G", at_end(0)), None);
         assert!(rates.gets.read().is_empty());
     }
 }

@@ -123,9 +123,11 @@ impl Office<'_> {
 
     fn put_acl(&self) -> Reply {
         let header: CreateAclRequest<'_> = self.request.header()?;
-        let acl: AclInfo = body::decode(body_of(self.request)?)?;
+        let nothing = || Fault::system_error("The body of acl is null");
+        let text = body_of(self.request).map_err(|_| nothing())?;
+        let acl: AclInfo = body::decode(text)?;
         if acl.policies.is_empty() {
-            return Err(Fault::system_error("The body of acl is null"));
+            return Err(nothing());
         }
         let given = [Some(&*acl.subject), header.subject];
         let subject = given

@@ -167,7 +167,17 @@ pub(crate) fn of_broker(broker: &Broker, request: &RemotingCommand) -> Reply {
 pub(crate) fn rates(broker: &Broker, request: &RemotingCommand) -> Reply {
     let header: ViewBrokerStatsDataRequest<'_> = request.header()?;
     let (name, key) = (header.stats_name, header.stats_key);
-    match broker.rates.view(name, key) {
+    let ends_of = |topic: &str| {
+        let config = broker.topics().get(topic);
+        let queues = config
+            .filter(|_| !broker.system.is_system(topic))
+            .map_or(0, |config| config.write_queue_nums);
+        (0..queues)
+            .filter_map(|queue_id| broker.reader.queue_range(topic, queue_id))
+            .map(|range| range.max)
+            .sum()
+    };
+    match broker.rates.view(name, key, ends_of) {
         Some(data) => Ok(ok_body(encoded(&data)?)),
         None => Err(Fault::system_error(format!(
             "The stats <{name}> <{key}> not exist"

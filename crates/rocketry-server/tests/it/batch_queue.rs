@@ -7,8 +7,8 @@ use rocketry_protocol::{
     batch::{BatchItem, encode_item},
     hash::crc32,
     header::{
-        CreateTopicRequest, PullMessageReply, SendBatchMessageRequest, SendMessageReply,
-        SendMessageRequest,
+        CreateTopicRequest, PopMessageReply, PopMessageRequest, PullMessageReply,
+        SendBatchMessageRequest, SendMessageReply, SendMessageRequest,
     },
     record::{Record, crc_property},
     sys_flag::{INNER_BATCH, NEED_UNWRAP},
@@ -294,4 +294,49 @@ async fn s121_records_end_with_their_check_sum_when_asked_to() {
     let wire = Wire::with(config).await;
     assert_eq!(read_from(&wire, 0).await.len(), 3);
     assert_eq!(wire.read_all("Plain", 1).await.len(), 4);
+}
+
+/// A pop takes whole records, the first whatever its size and further ones while their messages fit, and hands each out under the offset
+/// of its first message. The same steps are part of the differential script, beside Apache's broker.
+#[tokio::test]
+async fn a_pop_takes_whole_batches() {
+    let wire = Wire::start().await;
+    create(&wire, "B").await;
+    send_batch(&wire, "B", "a", 5).await;
+    wire.put("B", 1, "TAGS\u{1}red\u{2}", "one").await;
+    send_batch(&wire, "B", "b", 3).await;
+    let mut taken = Vec::new();
+    for max_msg_nums in [1, 2, 32] {
+        let request = PopMessageRequest {
+            consumer_group: "PG",
+            topic: "B",
+            queue_id: 1,
+            max_msg_nums,
+            invisible_time: 60_000,
+            poll_time: 0,
+            born_time: 0,
+            init_mode: 0,
+            exp_type: None,
+            exp: None,
+            order: None,
+            attempt_id: None,
+            broker_name: None,
+        };
+        let answer = wire.ask_broker(&request).await;
+        let reply: PopMessageReply = answer.header().unwrap();
+        taken.push((
+            answer.code,
+            decode(&answer.body).len(),
+            reply.msg_offset_info.unwrap_or_default(),
+            reply.rest_num,
+        ));
+    }
+    assert_eq!(
+        taken,
+        [
+            (0, 5, "0 1 0".to_owned(), 4),
+            (0, 1, "0 1 5".to_owned(), 3),
+            (0, 3, "0 1 6".to_owned(), 0),
+        ]
+    );
 }

@@ -276,18 +276,27 @@ async fn s009_key_values_survive_a_restart() {
 /// S-010.
 #[tokio::test]
 async fn s010_routes_and_registrations_carry_the_order_configuration() {
-    let mut config = ServerConfig::temp();
-    config.order_message_enable = true;
-    let wire = Wire::with(config).await;
-    wire.put("T", 0, "", "x").await;
-    let put = PutKvConfigRequest {
-        namespace: "ORDER_TOPIC_CONFIG",
-        key: "T",
-        value: "broker-a:4",
+    let started = async |order_message_enable| {
+        let mut config = ServerConfig::temp();
+        config.order_message_enable = order_message_enable;
+        let wire = Wire::with(config).await;
+        wire.put("T", 0, "", "x").await;
+        let put = PutKvConfigRequest {
+            namespace: "ORDER_TOPIC_CONFIG",
+            key: "T",
+            value: "broker-a:4",
+        };
+        assert_eq!(wire.ask_namesrv(&put).await.code, 0);
+        wire
     };
-    wire.ask_namesrv(&put).await;
-    let route: TopicRouteData = body::decode(&wire.ask_namesrv(&route_of("T")).await.body).unwrap();
-    assert_eq!(route.order_topic_conf.as_deref(), Some("broker-a:4"));
+    let order_of = async |wire: &Wire| {
+        let response = wire.ask_namesrv(&route_of("T")).await;
+        let route: TopicRouteData = body::decode(&response.body).unwrap();
+        route.order_topic_conf
+    };
+    assert_eq!(order_of(&started(false).await).await, None);
+    let wire = started(true).await;
+    assert_eq!(order_of(&wire).await.as_deref(), Some("broker-a:4"));
     let response = wire.namesrv(register(&["a", "b"])).await;
     let table: KVTable = body::decode(&response.body).unwrap();
     assert_eq!(table.table["T"], "broker-a:4");

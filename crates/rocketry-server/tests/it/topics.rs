@@ -58,6 +58,30 @@ async fn s069_topics_are_created_changed_and_deleted() {
         ),
         (2, "FIFO")
     );
+    // A change: other numbers, and an attribute that goes.
+    let change = CreateTopicRequest {
+        read_queue_nums: 5,
+        write_queue_nums: 3,
+        perm: 4,
+        ..create("T", Some("-message.type"))
+    };
+    assert_eq!(wire.ask_broker(&change).await.code, 0);
+    let response = wire
+        .ask_broker(&GetTopicConfigRequest {
+            topic: "T",
+            logical: None,
+        })
+        .await;
+    let config: TopicConfig = body::decode(&response.body).unwrap();
+    assert_eq!(
+        (
+            config.read_queue_nums,
+            config.write_queue_nums,
+            config.perm,
+            config.attributes.len()
+        ),
+        (5, 3, 4, 0)
+    );
     for (request, code, remark) in [
         (create("a b", None), 29, "contains illegal characters"),
         (

@@ -14,7 +14,7 @@ use crate::Result;
 use crate::interop::world::World;
 use crate::interop::{Broker, BrokerConfig, NameServer, Serve, ServeOptions};
 
-const ROOT: (&str, &str) = ("rocketmq", "12345678");
+pub(super) const ROOT: (&str, &str) = ("rocketmq", "12345678");
 const ANSWER: Duration = Duration::from_secs(30);
 
 pub(super) fn cases() -> Vec<Case> {
@@ -37,6 +37,33 @@ async fn secured(world: &World, name: &str) -> Result<Serve> {
             "--init-secret-file".to_owned(),
             secret.display().to_string(),
         ],
+        ..ServeOptions::default()
+    };
+    Serve::start(
+        &world.rocketry,
+        &dir.join("data"),
+        &dir.join("log"),
+        &options,
+    )
+    .await
+}
+
+/// Settings of a broker that asks for users, and comes to others as one of them who is not the first.
+fn settings() -> Vec<String> {
+    let mut lines = authentication();
+    let inner =
+        r#"innerClientAuthenticationCredentials={"accessKey":"inner","secretKey":"inner-secret"}"#;
+    lines.push(inner.to_owned());
+    lines
+}
+
+/// A server of ours with the settings of Apache's broker.
+async fn by_file(world: &World) -> Result<Serve> {
+    let dir = world.dir("auth-ours")?;
+    let conf = dir.join("broker.conf");
+    std::fs::write(&conf, settings().join("\n"))?;
+    let options = ServeOptions {
+        config: Some(conf),
         ..ServeOptions::default()
     };
     Serve::start(
@@ -128,6 +155,17 @@ fn steps() -> Vec<Step> {
         unsigned(step(26, &[], NO_BODY)),
         by(step(46, &[], "{}"), "nobody", "x"),
         by(step(46, &[], "{}"), ROOT.0, "wrong"),
+        // As whom the broker comes to others is a user like any other.
+        by(
+            step(3004, &[("username", "inner")], NO_BODY),
+            "inner",
+            "inner-secret",
+        ),
+        by(
+            step(3004, &[("username", "inner")], NO_BODY),
+            "inner",
+            "wrong",
+        ),
         // Users.
         step(3001, ALICE, r#"{"password":"s1"}"#),
         step(3001, ALICE, r#"{"password":"s1"}"#),
@@ -432,14 +470,14 @@ async fn answers(world: &mut World) -> Result {
     let ns = name_server.addr().to_owned();
     let config = BrokerConfig {
         store: dir.join("store"),
-        more: authentication(),
+        more: settings(),
         ..BrokerConfig::new(&ns, "broker-a", "DefaultCluster")
     };
     let broker = Broker::start(&class_path, &dir.join("broker"), &config).await?;
     let theirs = script(broker.addr()).await;
     broker.kill().await?;
     name_server.kill().await?;
-    let served = secured(world, "auth-ours").await?;
+    let served = by_file(world).await?;
     let ours = script(&served.broker).await;
     served.kill().await?;
     let (theirs, ours) = (theirs?, ours?);
@@ -555,7 +593,7 @@ async fn java_clients(world: &mut World) -> Result {
     served.stop().await
 }
 
-async fn signed_admin(
+pub(super) async fn signed_admin(
     world: &mut World,
     out: &Path,
     args: &str,

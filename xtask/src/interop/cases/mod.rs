@@ -1,6 +1,7 @@
 //! The cases, by what they hold together.
 
 mod auth;
+mod auth_tools;
 mod batch_queue;
 mod clients;
 mod cluster;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(cluster::cases());
     cases.extend(examples::cases());
     cases.extend(auth::cases());
+    cases.extend(auth_tools::cases());
     cases.extend(batch_queue::cases());
     cases.extend(store::cases());
     cases.extend(takeover::cases());

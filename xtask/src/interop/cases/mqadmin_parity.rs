@@ -371,7 +371,7 @@ fn agree(compare: Compare, ours: &[String], apache: &[String]) -> bool {
 }
 
 /// The lines without what differs from run to run: addresses, ids, times, the width of columns, and where in Java an error was thrown.
-fn normal(printed: &str) -> Vec<String> {
+pub(super) fn normal(printed: &str) -> Vec<String> {
     printed
         .lines()
         .filter(|line| {

@@ -86,7 +86,7 @@ async fn ours_in_apache(world: &mut World, end: End) -> Result {
     serve.stop().await
 }
 
-/// Apache writes, we open, read everything and append; then Apache opens again and reads both parts.
+/// S-122 the other way round: Apache writes, we open, read everything and append; then Apache opens again and reads both parts.
 async fn apache_in_ours(world: &mut World, end: End) -> Result {
     let dir = world.dir(&format!("apache-in-ours-{end:?}"))?;
     let data = dir.join("data");

@@ -1,5 +1,6 @@
 //! The script: requests by name, target, code, fields and body, as `script.txt` lists them, and what spoils them.
 
+use rocketry_protocol::batch::{BatchItem, encode_item};
 use rocketry_protocol::{Fields, RemotingCommand, RequestCode};
 
 use crate::Result;
@@ -39,10 +40,13 @@ impl Step {
             command.fields = Some(fields);
         }
         let body = filled(&self.body, known)?;
-        Ok(match body.strip_prefix("fill:") {
-            Some(bytes) => command.with_body("x".repeat(bytes.parse()?)),
-            None => command.with_body(body),
-        })
+        if let Some(bytes) = body.strip_prefix("fill:") {
+            return Ok(command.with_body("x".repeat(bytes.parse()?)));
+        }
+        if let Some(count) = body.strip_prefix("batch:") {
+            return Ok(command.with_body(batch(count.parse()?)?));
+        }
+        Ok(command.with_body(body))
     }
 
     /// Whether asking twice does no harm: an index or a route may be a moment behind.
@@ -88,6 +92,21 @@ impl Step {
         }
         steps
     }
+}
+
+/// As many messages as clients put them into one request.
+fn batch(count: usize) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    for n in 0..count {
+        let text = format!("message {n}");
+        let item = BatchItem {
+            flag: 0,
+            body: text.as_bytes(),
+            properties: b"TAGS\x01TagA\x02",
+        };
+        encode_item(&item, &mut body)?;
+    }
+    Ok(body)
 }
 
 fn filled(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<String> {

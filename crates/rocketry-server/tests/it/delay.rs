@@ -142,6 +142,26 @@ async fn s036_a_message_that_is_sent_back_returns_and_ends_as_a_dead_letter() {
     assert_eq!(wire.read_all("%DLQ%G", 0).await.len(), 2);
 }
 
+/// S-038.
+#[tokio::test]
+async fn s038_what_is_sent_back_needs_its_group() {
+    let mut config = ServerConfig::temp();
+    config.auto_create_groups = false;
+    let wire = Wire::with(config).await;
+    // at the start of the log
+    wire.put("T", 0, "", "x").await;
+    let response = wire.ask_broker(&back(0, 1, None)).await;
+    let remark = response.remark.unwrap_or_default();
+    assert_eq!(response.code, 26, "{remark}");
+    assert!(
+        remark.contains("subscription group not exist, G"),
+        "{remark}"
+    );
+    let route = RemotingCommand::bare_request(RequestCode::GET_ROUTEINFO_BY_TOPIC)
+        .with_field("topic", "%RETRY%G");
+    assert_eq!(wire.namesrv(route).await.code, 17, "nothing was made");
+}
+
 /// S-039.
 #[tokio::test]
 async fn s039_a_plain_send_to_a_retry_topic_ends_as_a_dead_letter() {

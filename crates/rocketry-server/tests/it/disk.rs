@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use rocketry_protocol::{RemotingCommand, header::PullMessageReply};
+use rocketry_protocol::{
+    RemotingCommand,
+    header::{PullMessageReply, QueryConsumerOffsetRequest},
+};
 use rocketry_server::{Server, ServerConfig};
 use rocketry_store::{
     FileSystem,
@@ -215,4 +218,30 @@ async fn s057_a_pull_of_what_retention_removed_goes_on_at_the_first_left() {
     // the last offset that is gone, and the first that is left
     assert_eq!(wire.ask_broker(&pull("T", 0, first - 1)).await.code, 21);
     assert_eq!(wire.ask_broker(&pull("T", 0, first)).await.code, 0);
+}
+
+/// S-058 for a queue whose first message was removed: a group without an offset does not begin at 0.
+#[tokio::test]
+async fn s058_an_unknown_offset_is_not_0_where_message_0_is_gone() {
+    let mut config = ServerConfig::temp();
+    config.files.log_bytes = 16 * 1024;
+    config.retention.reserved = Duration::ZERO;
+    config.retention.hours = Vec::new();
+    let wire = Wire::with(config).await;
+    for _ in 0..40 {
+        wire.put("T", 0, "", &"x".repeat(1000)).await;
+    }
+    let query = QueryConsumerOffsetRequest {
+        consumer_group: "G",
+        topic: "T",
+        queue_id: 0,
+        set_zero_if_not_found: None,
+        broker_name: None,
+    };
+    let there = wire.ask_broker(&query).await;
+    assert_eq!((there.code, there.field("offset")), (0, Some("0")));
+    let delete = RemotingCommand::bare_request(rocketry_protocol::RequestCode(329));
+    assert_eq!(wire.broker(delete).await.code, 0);
+    assert_eq!(wire.ask_broker(&pull("T", 0, 0)).await.code, 21, "gone");
+    assert_eq!(wire.ask_broker(&query).await.code, 22);
 }

@@ -2,15 +2,17 @@ use rocketry_protocol::{
     RemotingCommand, RequestCode,
     body::{
         self,
+        groups::{SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper},
         offsets::{ConsumeStats, TopicStatsTable},
         route::KVTable,
         topics::{TopicConfig, TopicConfigAndMappingSerializeWrapper},
     },
     header::{
-        BoundaryType, CreateTopicRequest, DeleteTopicRequest, GetAllTopicConfigReply,
-        GetAllTopicConfigRequest, GetConsumeStatsRequest, GetEarliestMsgStoretimeRequest,
-        GetMaxOffsetRequest, GetMinOffsetRequest, GetTopicConfigRequest, GetTopicStatsInfoRequest,
-        OffsetReply, QueryConsumerOffsetRequest, SearchOffsetRequest, TimestampReply,
+        BoundaryType, CreateTopicRequest, DeleteTopicRequest, GetAllSubscriptionGroupConfigReply,
+        GetAllSubscriptionGroupConfigRequest, GetAllTopicConfigReply, GetAllTopicConfigRequest,
+        GetConsumeStatsRequest, GetEarliestMsgStoretimeRequest, GetMaxOffsetRequest,
+        GetMinOffsetRequest, GetTopicConfigRequest, GetTopicStatsInfoRequest, OffsetReply,
+        QueryConsumerOffsetRequest, SearchOffsetRequest, TimestampReply,
         UpdateConsumerOffsetRequest,
     },
 };
@@ -257,6 +259,50 @@ async fn s070_topics_come_in_pages() {
             .into_keys()
             .collect::<Vec<_>>()
     );
+}
+
+/// S-070 for groups.
+#[tokio::test]
+async fn s070_groups_come_in_pages() {
+    let wire = Wire::start().await;
+    let list = SubscriptionGroupList {
+        group_config_list: (0..9)
+            .map(|n| SubscriptionGroupConfig {
+                group_name: format!("g{n}"),
+                ..SubscriptionGroupConfig::default()
+            })
+            .collect(),
+    };
+    let create =
+        RemotingCommand::bare_request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST)
+            .with_body(body::encode(&list).unwrap());
+    assert_eq!(wire.broker(create).await.code, 0);
+    let page = async |group_seq, version: Option<&str>| {
+        let request = GetAllSubscriptionGroupConfigRequest {
+            group_seq,
+            data_version: version,
+            max_group_num: group_seq.map(|_| 4),
+        };
+        let response = wire.ask_broker(&request).await;
+        let reply: GetAllSubscriptionGroupConfigReply = response.header().unwrap();
+        let groups: SubscriptionGroupWrapper = body::decode(&response.body).unwrap();
+        (reply.total_group_num, groups)
+    };
+    let (_, everything) = page(None, None).await;
+    let all: Vec<_> = everything.subscription_group_table.into_keys().collect();
+    assert!(all.iter().filter(|name| name.starts_with('g')).count() == 9);
+    let version = body::encode(&everything.data_version).unwrap().to_vec();
+    let version = String::from_utf8(version).unwrap();
+    let mut names = Vec::new();
+    while names.len() < all.len() {
+        let from = i32::try_from(names.len()).unwrap();
+        let (total, groups) = page(Some(from), Some(&version)).await;
+        assert_eq!(total, Some(i32::try_from(all.len()).unwrap()));
+        let groups = groups.subscription_group_table;
+        assert!((1..=4).contains(&groups.len()));
+        names.extend(groups.into_keys());
+    }
+    assert_eq!(names, all);
 }
 
 /// S-072.

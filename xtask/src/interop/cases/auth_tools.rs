@@ -1,6 +1,7 @@
 //! Users and rules by the tools that people have for them: Java's `mqadmin` and `rocketry`, each the same against both systems, and the
 //! Go client with and without the right secret. Two brokers on each side, so that copies go somewhere.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,8 +34,8 @@ struct System {
 }
 
 enum Processes {
-    Apache(NameServer, Box<[Broker; 2]>),
-    Ours([Serve; 2]),
+    Apache(Box<(NameServer, [Broker; 2])>),
+    Ours(Box<[Serve; 2]>),
 }
 
 impl System {
@@ -55,7 +56,7 @@ impl System {
         Ok(Self {
             ns: name_server.addr().to_owned(),
             brokers: [a.addr().to_owned(), b.addr().to_owned()],
-            running: Processes::Apache(name_server, Box::new([a, b])),
+            running: Processes::Apache(Box::new((name_server, [a, b]))),
         })
     }
 
@@ -80,20 +81,21 @@ impl System {
         Ok(Self {
             ns: a.namesrv.clone(),
             brokers: [a.broker.clone(), b.broker.clone()],
-            running: Processes::Ours([a, b]),
+            running: Processes::Ours(Box::new([a, b])),
         })
     }
 
     async fn stop(self) -> Result {
         match self.running {
-            Processes::Apache(name_server, brokers) => {
-                for broker in *brokers {
+            Processes::Apache(system) => {
+                let (name_server, brokers) = *system;
+                for broker in brokers {
                     broker.kill().await?;
                 }
                 name_server.kill().await
             }
             Processes::Ours(servers) => {
-                for server in servers {
+                for server in *servers {
                     server.stop().await?;
                 }
                 Ok(())
@@ -160,10 +162,10 @@ async fn transcript(world: &mut World, system: &System, name: &str) -> Result<Ve
         told.push(rocketry(world, system, line).await?);
     }
     told.extend(go(world, system, &dir).await?);
-    let text: String = told
-        .iter()
-        .map(|(line, printed)| format!("## {line}\n{}\n", printed.join("\n")))
-        .collect();
+    let mut text = String::new();
+    for (line, printed) in &told {
+        let _ = writeln!(text, "## {line}\n{}", printed.join("\n"));
+    }
     std::fs::write(dir.join("transcript.txt"), text)?;
     Ok(told)
 }

@@ -14,7 +14,8 @@ pub trait Handler: Send + Sync + 'static {
     /// A request came. Requests of one connection come in the order in which the peer sent them.
     fn handle(&self, request: RemotingCommand, responder: Responder);
 
-    /// All requests that one read of the socket brought have been given to [`Handler::handle`]: what gains from being done together
+    /// All requests that one read of the socket brought, or as many as one connection may have handled in one go, have been given to
+    /// [`Handler::handle`]: what gains from being done together
     /// may be done now. Also called when one of them made the handler panic.
     fn caught_up(&self) {}
 

@@ -63,6 +63,7 @@ mod socket;
 mod socks;
 #[cfg(feature = "tls")]
 mod tls;
+mod turn;
 mod watch;
 mod writer;
 

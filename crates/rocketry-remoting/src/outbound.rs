@@ -69,8 +69,9 @@ impl Batch {
         Ok(size)
     }
 
-    /// The next bytes to write, in order, into as many of `slices` as are needed; returns how many that were.
-    pub(crate) fn unwritten<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    /// The next bytes to write, in order and at most `most` of them, into as many of `slices` as are needed; returns how many that
+    /// were.
+    pub(crate) fn unwritten<'a>(&'a self, slices: &mut [IoSlice<'a>], most: usize) -> usize {
         let Cursor {
             mut inline,
             chunk,
@@ -79,13 +80,19 @@ impl Batch {
         let mut chunks = self.chunks.get(chunk..).unwrap_or_default().iter();
         let mut used = 0;
         let mut slots = slices.iter_mut();
+        let mut left = most;
         let mut put = |bytes: &'a [u8]| {
             if bytes.is_empty() {
                 return true;
             }
+            let bytes = bytes.get(..left).unwrap_or(bytes);
+            if bytes.is_empty() {
+                return false;
+            }
             let Some(slot) = slots.next() else {
                 return false;
             };
+            left -= bytes.len();
             *slot = IoSlice::new(bytes);
             used += 1;
             true
@@ -167,6 +174,7 @@ mod tests {
             bodies in proptest::collection::vec(prop_oneof![0..64usize, LARGE_BODY_BYTES - 1..LARGE_BODY_BYTES + 2], 0..12),
             steps in proptest::collection::vec(1..20_000usize, 1..20),
             slots in 1..5usize,
+            most in prop_oneof![1..100usize, 1..100_000usize],
         ) {
             let mut batch = Batch::default();
             let mut expected = BytesMut::new();
@@ -181,9 +189,10 @@ mod tests {
             let mut written = Vec::new();
             while !batch.is_written() {
                 let mut slices = [IoSlice::new(&[]); 4];
-                let used = batch.unwritten(&mut slices[..slots.min(4)]);
+                let used = batch.unwritten(&mut slices[..slots.min(4)], most);
                 prop_assert!(used > 0);
                 let offered: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+                prop_assert!(offered.len() <= most);
                 let step = (*steps.next().unwrap()).min(offered.len());
                 written.extend_from_slice(&offered[..step]);
                 batch.advance(step);
@@ -202,7 +211,7 @@ mod tests {
         let address = large.body.as_ptr();
         batch.push(large).unwrap();
         let mut slices = [IoSlice::new(&[]); 4];
-        assert_eq!(batch.unwritten(&mut slices), 2);
+        assert_eq!(batch.unwritten(&mut slices, usize::MAX), 2);
         assert_eq!(slices[1].as_ptr(), address);
     }
 

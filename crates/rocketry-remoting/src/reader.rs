@@ -1,7 +1,9 @@
 //! The reading task: bytes -> frames -> waiting calls and the handler.
 
 use std::{
-    pin::pin,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
     sync::{Arc, atomic::Ordering},
     task::Waker,
 };
@@ -19,6 +21,7 @@ use crate::{
     handler::{Handler, Responder},
     log_limit::LogLimit,
     shared::Shared,
+    turn::Turn,
     watch::CloseOnDrop,
 };
 
@@ -33,7 +36,10 @@ where
     handler.opened(&Connection::to(&shared));
     let mut inbound = Inbound {
         shared: Arc::clone(&shared),
-        handler,
+        handled: CaughtUp {
+            handler: Arc::clone(&handler),
+            any: false,
+        },
         buffer: BytesMut::new(),
         read_bytes: MIN_READ_BYTES,
         responses: Vec::new(),
@@ -59,7 +65,7 @@ where
 
 struct Inbound {
     shared: Arc<Shared>,
-    handler: Arc<dyn Handler>,
+    handled: CaughtUp,
     buffer: BytesMut,
     /// How much is read at once: more when reads are full, less when they are nearly empty.
     read_bytes: usize,
@@ -70,7 +76,7 @@ struct Inbound {
 
 impl Inbound {
     /// `None` when this side has closed.
-    async fn read_until_closed<R>(&mut self, io: &mut std::pin::Pin<&mut R>) -> Option<CloseReason>
+    async fn read_until_closed<R>(&mut self, io: &mut Pin<&mut R>) -> Option<CloseReason>
     where
         R: AsyncRead,
     {
@@ -78,12 +84,19 @@ impl Inbound {
         let mut stopped = pin!(shared.stop.cancelled());
         let mut draining = pin!(shared.draining.cancelled());
         let high_water = shared.options.response_high_water_bytes;
+        let mut turn = Turn::new(shared.options.load.as_deref());
+        // Whether the buffer may hold whole frames.
+        let mut more = false;
         loop {
             if shared.draining.is_cancelled() {
+                turn.end();
+                self.handled.tell();
                 stopped.await;
                 return None;
             }
             if shared.is_choked(high_water) {
+                turn.end();
+                self.handled.tell();
                 tokio::select! {
                     biased;
                     () = &mut stopped => return None,
@@ -91,25 +104,40 @@ impl Inbound {
                 }
                 continue;
             }
-            self.reserve();
-            let room = self.buffer.capacity() - self.buffer.len();
-            let read = tokio::select! {
-                biased;
-                () = &mut stopped => return None,
-                () = &mut draining => continue,
-                read = io.read_buf(&mut self.buffer) => read,
-            };
-            match read {
-                Ok(0) => return Some(CloseReason::Peer),
-                Ok(bytes) => {
-                    shared.reads.fetch_add(1, Ordering::Relaxed);
-                    shared.activity.read(Instant::now());
-                    self.adapt(bytes, room);
-                    if let Err(reason) = self.dispatch() {
-                        return Some(reason);
+            if !more {
+                self.reserve();
+                let room = self.buffer.capacity() - self.buffer.len();
+                let read = tokio::select! {
+                    biased;
+                    () = &mut stopped => return None,
+                    () = &mut draining => continue,
+                    read = read(io, &mut self.buffer, &mut turn) => read,
+                };
+                match read {
+                    Ok(0) => return Some(CloseReason::Peer),
+                    Ok(bytes) => {
+                        shared.reads.fetch_add(1, Ordering::Relaxed);
+                        shared.activity.read(Instant::now());
+                        self.adapt(bytes, room);
+                        turn.did(0, bytes);
                     }
+                    Err(error) => return Some(CloseReason::io(&error)),
                 }
-                Err(error) => return Some(CloseReason::io(&error)),
+            }
+            match self.dispatch(&mut turn) {
+                Ok(left) => more = left,
+                Err(reason) => return Some(reason),
+            }
+            if !(more && turn.is_over()) {
+                self.handled.tell();
+            }
+            if turn.is_over() {
+                let handled = &mut self.handled;
+                tokio::select! {
+                    biased;
+                    () = &mut stopped => return None,
+                    () = turn.next(|| handled.tell()) => {}
+                }
             }
         }
     }
@@ -130,17 +158,19 @@ impl Inbound {
         }
     }
 
-    /// Handles all whole frames in the buffer. The good frames before a bad one are handled.
-    fn dispatch(&mut self) -> Result<(), CloseReason> {
-        let max_frame_bytes = self.shared.options.max_frame_bytes;
-        let handler = Arc::clone(&self.handler);
-        let mut handled = CaughtUp {
-            handler: &*handler,
-            any: false,
-        };
+    /// Handles whole frames in the buffer, to the end of the turn or until the peer has to read; says whether that may have left some.
+    /// The good frames before a bad one are handled.
+    fn dispatch(&mut self, turn: &mut Turn<'_>) -> Result<bool, CloseReason> {
+        let options = &self.shared.options;
+        let (max_frame_bytes, high_water) =
+            (options.max_frame_bytes, options.response_high_water_bytes);
+        let (mut queued, _) = self.shared.queued();
         let end = loop {
+            if turn.is_over() {
+                break Ok(true);
+            }
             let command = match frame::split(&mut self.buffer, max_frame_bytes) {
-                Ok(None) => break Ok(()),
+                Ok(None) => break Ok(false),
                 Ok(Some(frame)) => RemotingCommand::decode(frame),
                 Err(error) => Err(error),
             };
@@ -153,8 +183,14 @@ impl Inbound {
                 }
                 Ok(request) => {
                     let responder = Responder::new(Connection::to(&self.shared), &request);
-                    handled.any = true;
-                    handled.handler.handle(request, responder);
+                    self.handled.any = true;
+                    self.handled.handler.handle(request, responder);
+                    let (now, unread) = self.shared.queued();
+                    turn.did(1, usize::try_from(now - queued).unwrap_or(usize::MAX));
+                    queued = now;
+                    if unread > high_water || self.shared.has_all_requests() {
+                        break Ok(true);
+                    }
                 }
                 Err(error) => {
                     // a peer that sends garbage may well connect again, and again
@@ -166,7 +202,6 @@ impl Inbound {
                 }
             }
         };
-        drop(handled);
         self.complete();
         end
     }
@@ -189,24 +224,47 @@ impl Inbound {
             self.shared
                 .unmatched
                 .fetch_add(unmatched, Ordering::Relaxed);
-            self.handler.unmatched(unmatched);
+            self.handled.handler.unmatched(unmatched);
             tracing::debug!(peer = %self.shared.info.name, unmatched, "responses that nobody waits for");
         }
         self.wakers.drain(..).for_each(Waker::wake);
     }
 }
 
-/// Tells the handler when the requests of a read have been handled, however that ended.
-struct CaughtUp<'a> {
-    handler: &'a dyn Handler,
+/// Reads once. A connection that has to wait for its peer has done its work, and its turn ends.
+async fn read<R: AsyncRead>(
+    io: &mut Pin<&mut R>,
+    buffer: &mut BytesMut,
+    turn: &mut Turn<'_>,
+) -> io::Result<usize> {
+    let mut read = pin!(io.read_buf(buffer));
+    poll_fn(|cx| {
+        let polled = read.as_mut().poll(cx);
+        if polled.is_pending() {
+            turn.end();
+        }
+        polled
+    })
+    .await
+}
+
+/// Tells the handler that the requests of a read, or of a turn, have been handled, however that ended.
+struct CaughtUp {
+    handler: Arc<dyn Handler>,
     any: bool,
 }
 
-impl Drop for CaughtUp<'_> {
-    fn drop(&mut self) {
-        if self.any {
+impl CaughtUp {
+    fn tell(&mut self) {
+        if std::mem::take(&mut self.any) {
             self.handler.caught_up();
         }
+    }
+}
+
+impl Drop for CaughtUp {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

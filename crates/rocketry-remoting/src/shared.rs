@@ -420,8 +420,18 @@ impl Shared {
 
     /// Whether the reader has to pause for the peer to take its responses, or for the server to make them.
     pub(crate) fn is_choked(&self, high_water: usize) -> bool {
+        self.has_all_requests() || self.outbound.lock().response_bytes > high_water
+    }
+
+    /// Whether the peer has as many requests under way as it may.
+    pub(crate) fn has_all_requests(&self) -> bool {
         self.unanswered.load(Ordering::SeqCst) >= self.options.max_unanswered.max(1)
-            || self.outbound.lock().response_bytes > high_water
+    }
+
+    /// All bytes ever queued, and those of responses that wait for the socket.
+    pub(crate) fn queued(&self) -> (u64, usize) {
+        let outbound = self.outbound.lock();
+        (outbound.appended, outbound.response_bytes)
     }
 
     /// Tells those in [`Shared::progress_until`] to look again.

@@ -10,10 +10,13 @@ use std::{
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _},
+    task::yield_now,
     time::{Instant, timeout},
 };
 
-use crate::{error::CloseReason, outbound::Batch, shared::Shared, watch::CloseOnDrop};
+use crate::{
+    error::CloseReason, outbound::Batch, shared::Shared, turn::TURN_BYTES, watch::CloseOnDrop,
+};
 
 /// Writes until the connection ends; then, unless it was aborted, what is still queued and the end of the stream.
 pub(crate) async fn run<W>(guarded: CloseOnDrop, io: W)
@@ -49,10 +52,17 @@ async fn write_until_closed<W: AsyncWrite>(
             let_callers_join().await;
         }
         std::mem::swap(&mut shared.outbound.lock().queued, &mut batch);
+        let mut in_a_row = 0;
         while !batch.is_written() {
             let bytes = write_some(shared, io, &batch).await?;
             batch.advance(bytes);
             shared.written.fetch_add(bytes as u64, Ordering::SeqCst);
+            in_a_row += bytes;
+            if in_a_row >= TURN_BYTES {
+                // a peer that reads as fast as this is written must not keep the others waiting
+                yield_now().await;
+                in_a_row = 0;
+            }
         }
         io.flush().await?;
         shared.activity.wrote(Instant::now());
@@ -99,7 +109,7 @@ async fn write_some<W: AsyncWrite>(
 ) -> io::Result<usize> {
     poll_fn(|cx| {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let used = batch.unwritten(&mut slices);
+        let used = batch.unwritten(&mut slices, TURN_BYTES);
         let polled = match slices.get(..used).unwrap_or_default() {
             [only] => io.as_mut().poll_write(cx, only),
             many => io.as_mut().poll_write_vectored(cx, many),

@@ -252,6 +252,26 @@ async fn a_peer_that_does_not_read_responses_is_not_read_either() {
     asking.await.unwrap();
 }
 
+/// The same holds for requests that came together: what is answered waits for the peer, however many one read has brought.
+#[tokio::test(start_paused = true)]
+async fn requests_of_one_read_wait_for_the_peer_to_read() {
+    let mut options = ConnectionOptions::server();
+    options.response_high_water_bytes = 256 * 1024;
+    let handler = Generous::new(32 * 1024);
+    let (_connection, mut peer) = connected_with(&options, 64 * 1024, Arc::clone(&handler) as _);
+    let asked = support::encoded(&request("more"));
+    peer.raw(&asked.repeat(300)).await;
+    settle().await;
+    // Those that the pipe has taken, those below the mark, and the one that reaches it.
+    let handled = handler.handled.load(Ordering::Relaxed);
+    assert!((8..=11).contains(&handled), "{handled}");
+    for received in 0..300 {
+        assert_eq!(peer.request().await.body.len(), 32 * 1024);
+        let handled = handler.handled.load(Ordering::Relaxed);
+        assert!(handled <= received + 13, "{received}: {handled}");
+    }
+}
+
 /// Responses that come from elsewhere cannot be held back by not reading; a pile of them ends the connection.
 #[tokio::test(start_paused = true)]
 async fn responses_that_pile_up_beyond_the_limit_end_the_connection() {

@@ -105,7 +105,10 @@ async fn answer_woken(
         tokio::select! {
             () = stop.cancelled() => return,
             held = woken.recv() => match held {
-                Some(held) => pull::woken(&broker, held),
+                Some(held) => {
+                    pull::woken(&broker, held);
+                    broker.holds.wake_more();
+                }
                 None => return,
             }
         }
@@ -119,6 +122,8 @@ async fn answer_expired(broker: Arc<Broker>, stop: CancellationToken) {
             expired = broker.holds.expired() => {
                 for held in expired {
                     pull::release(&broker, held);
+                    // thousands may end together
+                    tokio::task::coop::consume_budget().await;
                 }
             }
         }
@@ -141,6 +146,7 @@ async fn resume_pops(
             expired = broker.pops.polls.expired() => {
                 for held in expired {
                     pop::resume(&broker, held);
+                    tokio::task::coop::consume_budget().await;
                 }
             }
         }

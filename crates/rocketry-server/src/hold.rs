@@ -119,12 +119,13 @@ impl<W: Waiter> Holds<W> {
         Some(held.waiter)
     }
 
-    /// Takes out the requests that a message satisfies.
+    /// Takes out the first `most` requests that a message satisfies.
     pub(crate) fn arrived(
         &mut self,
         queue: &QueueKey,
         queue_offset: i64,
         tags_code: i64,
+        most: usize,
     ) -> Vec<W> {
         let Some(ids) = self.by_queue.get(queue) else {
             return Vec::new();
@@ -137,6 +138,7 @@ impl<W: Waiter> Holds<W> {
                     .get(id)
                     .is_some_and(|held| held.waiter.wants(queue_offset, tags_code))
             })
+            .take(most)
             .collect();
         woken.into_iter().filter_map(|id| self.take(id)).collect()
     }
@@ -267,9 +269,9 @@ mod tests {
         holds
             .hold(queue("T", 1), 1, at, pull("other", 0, None))
             .unwrap();
-        assert!(holds.arrived(&queue("T", 0), 4, 7).is_empty());
-        assert_eq!(names(&holds.arrived(&queue("T", 0), 5, 1)), ["any"]);
-        assert_eq!(names(&holds.arrived(&queue("T", 0), 6, 7)), ["tag"]);
+        assert!(holds.arrived(&queue("T", 0), 4, 7, 9).is_empty());
+        assert_eq!(names(&holds.arrived(&queue("T", 0), 5, 1, 9)), ["any"]);
+        assert_eq!(names(&holds.arrived(&queue("T", 0), 6, 7, 9)), ["tag"]);
         assert_eq!(holds.len(), 1);
     }
 

@@ -1,6 +1,9 @@
 //! Requests that wait for a message, shared by connections, the log's thread and the timer of their deadlines.
 
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering, fence},
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -10,6 +13,9 @@ use tokio::{
 
 use crate::hold::{HoldId, HoldLimits, Holds, QueueKey, Waiter};
 
+/// Most requests that a message wakes at once: all sends wait while the log's thread takes them out.
+const WOKEN_AT_ONCE: usize = 64;
+
 /// The waiting requests of one kind.
 #[derive(Debug)]
 pub(crate) struct LongPolls<W> {
@@ -17,8 +23,18 @@ pub(crate) struct LongPolls<W> {
     /// Number of holds: lets the log's thread pass by without the lock while nobody waits.
     count: AtomicUsize,
     woken: mpsc::UnboundedSender<W>,
+    /// Messages for which more requests may wait than were woken. No more than a part of those that were and are not answered yet.
+    unfinished: Mutex<VecDeque<Message>>,
     /// Rung when the earliest deadline may have changed.
     timer: Notify,
+}
+
+/// A message that came.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) queue: QueueKey,
+    pub(crate) queue_offset: i64,
+    pub(crate) tags_code: i64,
 }
 
 impl<W: Waiter> LongPolls<W> {
@@ -29,6 +45,7 @@ impl<W: Waiter> LongPolls<W> {
             holds: Mutex::new(Holds::new(limits)),
             count: AtomicUsize::new(0),
             woken,
+            unfinished: Mutex::default(),
             timer: Notify::new(),
         };
         (polls, receiver)
@@ -66,6 +83,29 @@ impl<W: Waiter> LongPolls<W> {
     pub(crate) fn is_empty_for_log(&self) -> bool {
         fence(Ordering::SeqCst);
         self.count.load(Ordering::SeqCst) == 0
+    }
+
+    /// Wakes the first of the requests that a message satisfies. Whoever answers them calls [`LongPolls::wake_more`] after each.
+    pub(crate) fn wake_for(&self, message: Message) {
+        let woken = self.change(|holds| {
+            let (offset, tags_code) = (message.queue_offset, message.tags_code);
+            holds.arrived(&message.queue, offset, tags_code, WOKEN_AT_ONCE)
+        });
+        if woken.len() == WOKEN_AT_ONCE {
+            self.unfinished.lock().push_back(message);
+        }
+        for held in woken {
+            // as in `wake`
+            let _ = self.woken.send(held);
+        }
+    }
+
+    /// Goes on with a message that satisfies more requests than were woken at once.
+    pub(crate) fn wake_more(&self) {
+        let unfinished = self.unfinished.lock().pop_front();
+        if let Some(message) = unfinished {
+            self.wake_for(message);
+        }
     }
 
     /// Takes requests out and hands them to who answers them.
@@ -125,5 +165,58 @@ impl<W: Waiter> LongPolls<W> {
     /// How many requests wait for a queue and satisfy `is_wanted`.
     pub(crate) fn count_of(&self, queue: &QueueKey, is_wanted: impl Fn(&W) -> bool) -> usize {
         self.holds.lock().count_of(queue, is_wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Pull(usize);
+
+    impl Waiter for Pull {
+        fn wants(&self, _: i64, _: i64) -> bool {
+            true
+        }
+    }
+
+    fn message(queue_id: i32) -> Message {
+        Message {
+            queue: QueueKey {
+                topic: "T".into(),
+                queue_id,
+            },
+            queue_offset: 0,
+            tags_code: 0,
+        }
+    }
+
+    /// The log's thread takes out a few; the others follow as those are answered, first come first served.
+    #[test]
+    fn a_message_wakes_a_few_at_a_time_and_all_in_the_end() {
+        const ALL: usize = 1000;
+        let limits = HoldLimits {
+            requests: ALL,
+            bytes: 1 << 20,
+        };
+        let (polls, mut woken) = LongPolls::new(limits);
+        let deadline = Instant::now() + Duration::from_secs(9);
+        for n in 0..ALL {
+            let held = polls.hold(message(0).queue, 1, deadline, Pull(n));
+            assert!(held.is_ok(), "{n}");
+        }
+        polls.wake_for(message(1));
+        assert_eq!(polls.len(), ALL);
+        polls.wake_for(message(0));
+        assert_eq!(polls.len(), ALL - WOKEN_AT_ONCE);
+        for n in 0..ALL {
+            assert_eq!(woken.try_recv().map(|pull| pull.0), Ok(n));
+            polls.wake_more();
+        }
+        assert!(woken.try_recv().is_err());
+        assert_eq!(polls.len(), 0);
+        assert!(polls.unfinished.lock().is_empty());
     }
 }

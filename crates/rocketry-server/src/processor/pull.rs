@@ -26,7 +26,7 @@ use crate::{
     find,
     groups::FORBIDDEN_READ,
     hold::{QueueKey, Waiter},
-    long_polls::LongPolls,
+    long_polls::{LongPolls, Message},
     names,
     writer::ArrivalSink,
 };
@@ -80,7 +80,11 @@ impl ArrivalSink for PullHolds {
             topic: Arc::clone(arrival.topic),
             queue_id: arrival.queue_id,
         };
-        self.wake(|holds| holds.arrived(&queue, arrival.queue_offset, arrival.tags_code));
+        self.wake_for(Message {
+            queue,
+            queue_offset: arrival.queue_offset,
+            tags_code: arrival.tags_code,
+        });
     }
 }
 

@@ -10,6 +10,7 @@ use rocketry::NameServers;
 use rocketry_server::{
     AccessOptions, DataDir, FirstUser, FlushMode, MadeUser, Role, Server, ServerConfig,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     access,
@@ -33,6 +34,7 @@ pub(crate) async fn run(
     entered: MainEntered,
 ) -> Result<(), Failure> {
     let format = args.output;
+    raise_open_files();
     let (config, made_up) = config(args, global)?;
     let role = config.role;
     // Before the ready line, so that a signal that follows it is not missed.
@@ -75,6 +77,22 @@ pub(crate) async fn run(
     tokio::select! {
         stopped = server.shutdown(STOP_WITHIN) => Ok(stopped?),
         signal = signals.next() => Err(Failure::new(format!("{signal} again: stopped at once; the next start runs a recovery"))),
+    }
+}
+
+/// A connection takes a file, and so does each part of the store that is in use: as many as the system allows, instead of the 1,024 that
+/// a shell hands down on most. Who wants fewer lowers the hard limit.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, ?limit, "the limit of open files stays as it is");
     }
 }
 

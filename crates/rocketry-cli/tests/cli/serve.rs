@@ -356,3 +356,30 @@ async fn roles_and_addresses_that_cannot_work_are_refused_with_a_way_out() {
             .fails_with(2, &texts);
     }
 }
+
+/// Thousands of clients are served although shells hand down a low limit.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn as_many_files_are_open_as_the_system_allows() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    let script = "ulimit -Sn 128 && exec \"$0\" serve --temp --namesrv-port 0";
+    let mut server = tokio::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_rocketry")])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    let mut stdout = BufReader::new(server.stdout.take().unwrap());
+    stdout.read_line(&mut ready).await.unwrap();
+    let limits = format!("/proc/{}/limits", server.id().unwrap());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let mut words = line.unwrap().split_whitespace().skip(3);
+    let (soft, hard) = (words.next(), words.next());
+    assert_ne!(soft, Some("128"));
+    assert_eq!(soft, hard, "{limits}");
+}

@@ -186,7 +186,10 @@ fn config(
         Some(Flush::Sync) => FlushMode::Sync,
         None => config.flush,
     };
-    config.access = access(&args.users)?.or(config.access);
+    if let Some(mut given) = access(&args.users)? {
+        given.inner_user = config.access.take().and_then(|of_file| of_file.inner_user);
+        config.access = Some(given);
+    }
     config.allow_anonymous = args.users.allow_anonymous;
     config.broker_name = args.broker_name.unwrap_or(config.broker_name);
     config.cluster_name = args.cluster.unwrap_or(config.cluster_name);

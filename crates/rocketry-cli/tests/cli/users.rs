@@ -190,3 +190,45 @@ async fn the_first_user_is_named_and_listening_elsewhere_takes_a_word() {
         served.stop().await;
     }
 }
+
+/// Who a broker.conf of Apache's lets in gets in, and as whom the broker registers; options choose another first user.
+#[tokio::test]
+async fn users_of_a_broker_conf_get_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let conf = directory.path().join("broker.conf");
+    std::fs::write(
+        &conf,
+        "authenticationEnabled=true\nauthorizationEnabled=true\n\
+         initAuthenticationUser={\"username\":\"root\",\"password\":\"root-secret\"}\n\
+         innerClientAuthenticationCredentials={\"accessKey\":\"inner\",\"secretKey\":\"inner-secret\"}\n",
+    )
+    .unwrap();
+    let conf = conf.to_str().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "first-secret").unwrap();
+    let first = ["--auth", "--init-user", "first", "--init-secret-file"];
+    let of_file = ["--temp", "--config", conf];
+    let chosen = [&of_file[..], &first, &[secret.to_str().unwrap()]].concat();
+    for (options, users) in [
+        (&of_file[..], ["inner", "root"]),
+        (&chosen, ["first", "inner"]),
+    ] {
+        let served = Served::start(options).await;
+        let list = ["user", "list"];
+        for name in users {
+            let secret = format!("{name}-secret");
+            let listed = as_user(&served, name, &secret, &list).await.ok();
+            let rows: String = users
+                .iter()
+                .map(|user| format!("{user:5}  Super  enable\n"))
+                .collect::<Vec<_>>()
+                .concat();
+            let expected = format!("USER   TYPE   STATUS\n{rows}");
+            assert_eq!(listed.text(), expected);
+        }
+        as_user(&served, "inner", "wrong", &list)
+            .await
+            .fails_with(1, &["check signature failed"]);
+        served.stop().await;
+    }
+}

@@ -464,8 +464,9 @@ fn reads_end_with_the_status_that_java_gives() {
     );
 }
 
+/// S-072: before the first, between, runs of equal times, after the last, and no queue.
 #[test]
-fn offsets_by_time() {
+fn s072_offsets_by_time() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, reader, _) = open(dir.path(), &small());
     for ms in [10, 20, 20, 30] {

@@ -4,6 +4,7 @@ use rocketry_protocol::{
     MessageExt, RemotingCommand, RequestCode,
     body::{self, groups::SubscriptionGroupConfig},
     header::{ConsumerSendMsgBackRequest, PullMessageRequest, SendMessageRequest, pull_sys_flag},
+    id::parse_offset_msg_id,
     properties::name,
 };
 use rocketry_remoting::Unsupported;
@@ -30,6 +31,7 @@ async fn s089_a_delayed_message_arrives_in_time_and_keeps_its_properties() {
     let wire = Wire::start().await;
     wire.put("T", 1, "", "other queue").await;
     let asked = Instant::now();
+    let asked_ms = jiff::Timestamp::now().as_millisecond();
     let reply = wire
         .put(
             "T",
@@ -57,6 +59,9 @@ async fn s089_a_delayed_message_arrives_in_time_and_keeps_its_properties() {
     assert_eq!(message.property(name::DELAY), Some("1"));
     assert_eq!(message.property(name::REAL_TOPIC), Some("T"));
     assert_eq!(message.property(name::REAL_QID), Some("0"));
+    let waiting = parse_offset_msg_id(&reply.msg_id).unwrap().1;
+    assert!(message.commit_log_offset > waiting, "stored a second time");
+    assert!(message.store_ms >= asked_ms + 990, "when it was due");
 }
 
 /// S-091 for a clean stop, with a level above the last.

@@ -350,6 +350,44 @@ async fn s056_the_commit_flag_commits() {
     assert_eq!(reply.offset, 1);
 }
 
+/// S-056 for a pull that waits: what it said when it came is committed then, and not again over what was committed while it waited.
+#[tokio::test]
+async fn s056_a_pull_that_is_woken_does_not_commit_twice() {
+    let wire = std::sync::Arc::new(Wire::start().await);
+    for _ in 0..2 {
+        wire.put("T", 0, "", "x").await;
+    }
+    let query = QueryConsumerOffsetRequest {
+        consumer_group: "CG",
+        topic: "T",
+        queue_id: 0,
+        set_zero_if_not_found: None,
+        broker_name: None,
+    };
+    let committed = async || {
+        let reply: OffsetReply = wire.ask_broker(&query).await.header().unwrap();
+        reply.offset
+    };
+    let peer = wire.join(std::sync::Arc::new(rocketry_remoting::Unsupported));
+    let parked = tokio::spawn(async move {
+        let mut request = waiting("T", 2, 8000);
+        request.sys_flag |= pull_sys_flag::COMMIT_OFFSET;
+        request.commit_offset = 1;
+        peer.call(RemotingCommand::request(&request)).await
+    });
+    wait_until_parked(&wire).await;
+    assert_eq!(committed().await, 1);
+    let later = PullMessageRequest {
+        sys_flag: pull_sys_flag::SUBSCRIPTION | pull_sys_flag::COMMIT_OFFSET,
+        commit_offset: 2,
+        ..pull("T", 0, 0)
+    };
+    assert_eq!(wire.ask_broker(&later).await.code, 0);
+    wire.put("T", 0, "", "wakes").await;
+    assert_eq!(parked.await.unwrap().code, 0);
+    assert_eq!(committed().await, 2);
+}
+
 #[tokio::test]
 async fn lite_pulls_read_the_same() {
     let wire = Wire::start().await;

@@ -197,6 +197,12 @@ async fn s026_answers_and_stored_messages_have_what_clients_need() {
     };
     let any: SendMessageReply = wire.broker(send(&request, "x")).await.header().unwrap();
     assert!((0..4).contains(&any.queue_id));
+    let there = wire.read_all("T", any.queue_id).await;
+    let last = there.last().unwrap();
+    assert_eq!(
+        (&*last.body, last.queue_offset),
+        (&b"x"[..], any.queue_offset)
+    );
 }
 
 /// S-027.

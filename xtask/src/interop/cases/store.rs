@@ -1,6 +1,7 @@
 //! A store directory that changes hands: written by one broker, opened by the other, after a clean stop and after a kill.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Case;
 use crate::Result;
@@ -8,10 +9,13 @@ use crate::interop::driver::Reader;
 use crate::interop::text::{Received, bodies, lines, same_lines, unbroken_queues};
 use crate::interop::world::World;
 use crate::interop::{Broker, BrokerConfig, NameServer, Serve, ServeOptions};
+use crate::process::run_ok;
 
 const TOPIC: &str = "store_text";
 const BATCH_TOPIC: &str = "store_batch";
 const COMPRESSED_TOPIC: &str = "store_zlib";
+/// What a look into the directory may take.
+const CHECK: Duration = Duration::from_mins(1);
 
 /// How an owner leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,9 @@ pub(super) fn cases() -> Vec<Case> {
     }));
     cases.push(Case::new("store/group-goes-on-in-ours", |world| {
         Box::pin(group_in_ours(world))
+    }));
+    cases.push(Case::new("store/other-file-sizes", |world| {
+        Box::pin(other_file_sizes(world))
     }));
     cases
 }
@@ -173,6 +180,62 @@ async fn group_in_ours(world: &mut World) -> Result {
         .await
         .map_err(|error| format!("on ours: {error}"))?;
     serve.stop().await
+}
+
+/// S-119: Apache's broker does not open our directory with other file sizes than it was written with, and does with those that
+/// `rocketry store check` prints.
+async fn other_file_sizes(world: &mut World) -> Result {
+    let dir = world.dir("other-file-sizes")?;
+    let (data, conf) = (dir.join("data"), dir.join("broker.conf"));
+    let written = [
+        "mappedFileSizeCommitLog=4194304",
+        "mappedFileSizeConsumeQueue=120000",
+    ];
+    std::fs::write(&conf, written.join("\n"))?;
+    let options = ServeOptions {
+        config: Some(conf),
+        ..ServeOptions::default()
+    };
+    let serve = Serve::start(&world.rocketry, &data, &dir.join("serve.log"), &options).await?;
+    let (text, sent) = (world.text.clone(), world.lines.clone());
+    world
+        .rocketry
+        .send_file(&serve.namesrv, TOPIC, &text, "async")
+        .await?;
+    serve.stop().await?;
+
+    let mut check = world.rocketry.command();
+    check.args(["store", "check"]).arg(&data);
+    let printed = run_ok(&mut check, CHECK).await?.stdout;
+    let printed = String::from_utf8(printed)?;
+    let sizes: Vec<_> = printed.lines().map(str::trim).collect();
+    if let Some(missing) = written.iter().find(|line| !sizes.contains(line)) {
+        return Err(format!("the check does not print {missing}:\n{printed}").into());
+    }
+    let sizes = sizes.into_iter().filter(|line| line.contains('='));
+    let name_server = NameServer::start(&world.tools.class_path, &dir.join("namesrv")).await?;
+    let ns = name_server.addr().to_owned();
+    let other = BrokerConfig {
+        store: data.clone(),
+        commit_log_file_bytes: 2 * 1024 * 1024,
+        ..BrokerConfig::new(&ns, "broker-a", "DefaultCluster")
+    };
+    match Broker::start(&world.tools.class_path, &dir.join("other"), &other).await {
+        Err(error) if error.to_string().contains("ended before it printed") => {}
+        Err(error) => return Err(error),
+        Ok(broker) => {
+            broker.kill().await?;
+            return Err("Apache's broker opens a log of other file sizes".into());
+        }
+    }
+    let printed = BrokerConfig {
+        more: sizes.map(str::to_owned).collect(),
+        ..other
+    };
+    let broker = world.start_broker(&dir.join("printed"), &printed).await?;
+    same_lines(&sent, &bodies(&java_pull(world, &ns, TOPIC).await?))?;
+    broker.kill().await?;
+    name_server.kill().await
 }
 
 /// One push consumer of the topic's group reads exactly `expected`: a group that began anew would be given older lines first,

@@ -6,7 +6,7 @@
 //! | 8 | store time of the newest message whose consume-queue unit is synced |
 //! | 16 | store time of the newest message in a synced index file |
 //! | 24 | master flushed offset (replication; kept) |
-//! | 32 | confirm offset: start of the last valid record at the last recovery |
+//! | 32 | confirm offset: start of the last valid record at the last recovery; while derived files are built, the promised end of the log |
 //! | 40 | log offset of the newest message whose consume-queue unit is synced |
 //! | 48 | zeros up to 4096 |
 
@@ -15,7 +15,7 @@ use std::{io, path::Path};
 use crate::{
     StoreError,
     fs::{FileSystem, OpenMode},
-    number::i64_at,
+    number::{i64_at, signed},
 };
 
 const FILE_BYTES: usize = 4096;
@@ -40,6 +40,23 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Whether it says anything about the consume queues.
+    pub(crate) const fn knows_queues(&self) -> bool {
+        self.queues_ms > 0 || self.queues_log_offset > 0
+    }
+
+    /// What holds while derived files are built anew: nothing is known of them, so that a start after a crash meanwhile reads the whole
+    /// log again. `promised_end` is the end that the log had when it was closed, if that is known; it takes the place of the confirm offset.
+    pub(crate) fn rebuilding(self, promised_end: Option<u64>) -> Self {
+        Self {
+            queues_ms: 0,
+            index_ms: 0,
+            queues_log_offset: 0,
+            confirm_offset: promised_end.map_or(self.confirm_offset, signed),
+            ..self
+        }
+    }
+
     /// Reads the file. An absent, short or nonsensical one proves nothing: all zeros, and `false`.
     pub(crate) fn read(fs: &dyn FileSystem, path: &Path) -> Result<(Self, bool), StoreError> {
         let file = match fs.open(path, OpenMode::Read) {

@@ -261,13 +261,14 @@ impl ConsumeQueue {
         Ok(index)
     }
 
-    /// Begins a queue without units at a queue offset.
-    pub(crate) fn begin_at(&self, offset: u64) {
-        self.units.begin_at(match self.kind {
+    /// Begins a queue without files at a queue offset. Returns the bytes of waiting units, which are dropped.
+    pub(crate) fn begin_at(&self, offset: u64) -> usize {
+        let dropped = self.units.begin_at(match self.kind {
             QueueKind::Plain => offset,
             QueueKind::Batch => 0,
         });
         self.min.store(offset, Ordering::Release);
         self.max.store(offset, Ordering::Release);
+        dropped
     }
 }

@@ -210,7 +210,7 @@ impl Dispatcher {
     /// Begins a queue anew at `index`; whatever waited to be written is dropped.
     pub(crate) fn begin_at(&mut self, slot: usize, index: u64) {
         if let Some(slot) = self.slots.get_mut(slot) {
-            slot.queue.begin_at(index);
+            self.queues.note_written(slot.queue.begin_at(index));
             slot.next = index;
         }
     }

@@ -121,13 +121,15 @@ impl UnitFiles {
         inner.written + inner.pending.len() as u64 / self.unit_bytes()
     }
 
-    /// Sets the index of the first unit of a queue without units.
-    pub(crate) fn begin_at(&self, index: u64) {
+    /// Sets the index of the first unit of a queue without files. Returns the bytes of waiting units, which are dropped.
+    pub(crate) fn begin_at(&self, index: u64) -> usize {
         let mut inner = self.inner.lock();
+        let dropped = inner.pending.len();
         inner.pending.clear();
         inner.first = index;
         inner.written = index;
         inner.synced = index;
+        dropped
     }
 
     /// Appends whole units. Returns whether nothing was waiting to be written before.
@@ -226,7 +228,7 @@ impl UnitFiles {
                 .count();
             inner.pending.drain(..same * unit);
             inner.written += same as u64;
-            inner.names_pending = waiting > 0;
+            inner.names_pending |= waiting > 0;
             Settled {
                 waiting: !inner.pending.is_empty(),
                 unsynced: waiting > 0,
@@ -269,23 +271,11 @@ impl UnitFiles {
         self.files.fs.remove(&self.path(start))
     }
 
-    /// Removes the files that start at `starts`, and all units: the queue is to be derived anew.
-    pub(crate) fn reset(&self, starts: impl Iterator<Item = u64>) -> io::Result<()> {
-        for start in starts {
-            self.remove(start)?;
-        }
-        self.begin_at(0);
-        Ok(())
-    }
-
-    /// Removes the directory with all its files, the last one first: what a crash leaves is a queue that ends earlier. Returns the
-    /// bytes that waited to be written.
-    pub(crate) fn remove_all(&self) -> io::Result<usize> {
-        let waiting = std::mem::take(&mut self.inner.lock().pending).len();
-        let fs = &self.files.fs;
-        let entries = match fs.list(&self.dir) {
+    /// Removes all files, the last one first: what a crash leaves is a queue that ends earlier. The queue is to be begun anew.
+    pub(crate) fn remove_files(&self) -> io::Result<()> {
+        let entries = match self.files.fs.list(&self.dir) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(waiting),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
         let mut starts: Vec<u64> = entries
@@ -297,7 +287,14 @@ impl UnitFiles {
         for start in starts.into_iter().rev() {
             self.remove(start)?;
         }
-        fs.remove_empty_dir(&self.dir)?;
+        Ok(())
+    }
+
+    /// Removes the directory with all its files. Returns the bytes that waited to be written.
+    pub(crate) fn remove_all(&self) -> io::Result<usize> {
+        let waiting = std::mem::take(&mut self.inner.lock().pending).len();
+        self.remove_files()?;
+        self.files.fs.remove_empty_dir(&self.dir)?;
         Ok(waiting)
     }
 

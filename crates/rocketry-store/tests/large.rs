@@ -109,7 +109,20 @@ fn read_log(dir: &Path, mut end: u64) -> Duration {
     begin.elapsed()
 }
 
-/// S-111: after a clean stop a start reads next to nothing, after a kill what the checkpoint does not prove, and without derived
+/// What this process had in memory at most since the last [`forget_peak`], MiB; `None` where the system does not say.
+fn peak_memory_mib() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024)
+}
+
+fn forget_peak() {
+    // where it is not possible, the figure is that of the whole test
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
+/// S-111: after a clean stop a start reads next to nothing, after a kill once what the checkpoint does not prove, and without derived
 /// files the log once.
 #[test]
 fn s111_a_start_reads_what_is_not_proven() {
@@ -143,8 +156,8 @@ fn s111_a_start_reads_what_is_not_proven() {
     let (writer, recovery, _) = timed_start(dir.path(), mib, "after a kill");
     assert!(!recovery.clean);
     assert!(recovery.log_end - recovery.scanned_from <= 6 << 20);
-    // once for the queues, once for the index, and what is read ahead
-    assert!(recovery.bytes_read <= 2 * 6 * MIB + 4 * MIB, "{recovery:?}");
+    // once for queues and index, and what is read ahead
+    assert!(recovery.bytes_read <= 6 * MIB + 2 * MIB, "{recovery:?}");
     writer.close().unwrap();
 
     for derived in ["consumequeue", "index"] {
@@ -154,19 +167,25 @@ fn s111_a_start_reads_what_is_not_proven() {
     forget_log(dir.path());
     let read = read_log(dir.path(), log);
     forget_log(dir.path());
+    forget_peak();
     let begin = Instant::now();
-    let (writer, recovery, _) = timed_start(dir.path(), mib, "without derived files");
+    let (writer, recovery, opened) = timed_start(dir.path(), mib, "without derived files");
     assert_eq!(recovery.log_end.cast_unsigned(), log);
     assert_eq!(recovery.scanned_from, 0);
-    assert!(recovery.bytes_read >= log && recovery.bytes_read <= 2 * log + 8 * MIB);
+    // once, but for records that lie across two pieces: they are read again
+    assert!(recovery.bytes_read >= log - log / 100 && recovery.bytes_read <= log + log / 100 + MIB);
     assert_eq!(recovery.queues, 16);
     writer.close().unwrap();
     let rebuilt = begin.elapsed();
-    let rate = |took: Duration| log as f64 / MIB as f64 / took.as_secs_f64();
+    let rate = |took: Duration| log as f64 / 1e6 / took.as_secs_f64();
     println!(
-        "all derived files built and synced in {rebuilt:?}: {:.0} MiB/s; sequential read of the same log: {:.0} MiB/s; {:.2} of it",
-        rate(rebuilt),
+        "all derived files built in {opened:?}: {:.0} MB/s, {:.2} of a sequential read of the same log, which ran at {:.0} MB/s; with all of it synced {rebuilt:?}: {:.0} MB/s",
+        rate(opened),
+        read.as_secs_f64() / opened.as_secs_f64(),
         rate(read),
-        read.as_secs_f64() / rebuilt.as_secs_f64()
+        rate(rebuilt),
     );
+    if let Some(mib) = peak_memory_mib() {
+        println!("peak resident memory meanwhile: {mib} MiB");
+    }
 }

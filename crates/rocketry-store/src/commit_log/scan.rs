@@ -113,6 +113,11 @@ impl<'a> Scanner<'a> {
         self.at += u64::from(len);
     }
 
+    /// Goes on at another place.
+    pub(crate) fn go_to(&mut self, at: u64) {
+        self.at = at;
+    }
+
     /// The `need` bytes at the position, of which `left` are in the file.
     fn fill(&mut self, need: usize, left: usize) -> io::Result<&[u8]> {
         let have = self.at.checked_sub(self.buf_at).map(size);

@@ -144,6 +144,11 @@ impl Index {
         Some((offset, newest.is_full() || newest.header.count <= 1))
     }
 
+    /// End time that the checkpoint may confirm, ms.
+    pub(crate) const fn confirmed_ms(&self) -> i64 {
+        self.confirmed_ms
+    }
+
     /// Log offset and store time of the newest indexed message.
     pub(crate) fn newest(&self) -> Option<(i64, i64)> {
         let newest = self.newest.as_ref().map(|file| file.header);

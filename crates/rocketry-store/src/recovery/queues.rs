@@ -319,17 +319,14 @@ impl LoadedQueue {
         }))
     }
 
-    /// Removes all files.
-    pub(crate) fn reset(&self) -> io::Result<()> {
-        self.queue
-            .units
-            .reset(self.files.iter().map(|(start, _)| *start))
-    }
-
     /// Removes a file that was begun and never given its length.
     pub(crate) fn remove_empty(&self, fs: &dyn FileSystem) -> io::Result<()> {
         match self.empty {
-            Some(start) => fs.remove(&self.queue.units.dir().join(Layout::numbered(start))),
+            Some(start) => match fs.remove(&self.queue.units.dir().join(Layout::numbered(start))) {
+                // with all others
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
             None => Ok(()),
         }
     }

@@ -1,0 +1,183 @@
+//! From the records of one reading of the log to the key index.
+
+use rocketry_protocol::record::Record;
+
+use super::Work;
+use crate::{
+    StoreError, StoreOptions,
+    commit_log::{Scanner, Step},
+    dispatch::Marks,
+    index::{Index, IndexKey, Sizes, keys_of},
+};
+
+/// Collects the keys that the index lacks. Many are written at once, so that memory stays bounded.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// Whether messages are indexed.
+    wanted: bool,
+    /// End time that the checkpoint confirms, ms.
+    confirmed_ms: i64,
+    /// Whether files are believed without the checkpoint's word.
+    trusted: bool,
+    sizes: Sizes,
+    /// Log offset from which on all keys that the index lacks are here or were written.
+    from: u64,
+    /// Keys of earlier messages are in the index, and those of a message there unless they may be split.
+    have: Option<(u64, bool)>,
+    keys: Vec<IndexKey>,
+    index: Option<Index>,
+    is_open: bool,
+}
+
+impl Keys {
+    /// Collects from the log offset `from` on.
+    pub(super) fn new(options: &StoreOptions, confirmed_ms: i64, trusted: bool, from: u64) -> Self {
+        Self {
+            wanted: options.index,
+            confirmed_ms,
+            trusted,
+            sizes: Sizes {
+                slots: options.index_slots,
+                units: options.index_units,
+            },
+            from,
+            have: None,
+            keys: Vec::new(),
+            index: None,
+            is_open: false,
+        }
+    }
+
+    /// Takes the keys of the next record.
+    pub(super) fn add(&mut self, record: &Record<'_>, at: u64, marks: &Marks<'_>) {
+        if self.wanted && is_lacking(self.have, at) {
+            keys_of(record, at, marks, &mut self.keys);
+        }
+    }
+
+    /// Whether so many keys wait that they should be written.
+    pub(super) const fn is_large(&self) -> bool {
+        self.keys.len() >= BATCH
+    }
+
+    /// Opens the index, if that was not done yet, and brings it up to where the keys were collected from.
+    fn open(&mut self, work: &mut Work<'_>) -> Result<(), StoreError> {
+        if !self.is_open && self.wanted {
+            self.is_open = true;
+            let mut notes = Vec::new();
+            self.index = Index::open(
+                work.fs,
+                work.layout,
+                self.sizes,
+                self.confirmed_ms,
+                self.trusted,
+                &mut notes,
+            )?;
+            work.report.notes.append(&mut notes);
+            self.wanted = self.index.is_some();
+            self.catch_up(work, self.from)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what the index lacks before `until`, and drops what it does not lack.
+    fn catch_up(&mut self, work: &mut Work<'_>, until: u64) -> Result<(), StoreError> {
+        let Some(index) = &mut self.index else {
+            self.keys = Vec::new();
+            return Ok(());
+        };
+        let have = index.end();
+        self.have = have;
+        self.keys
+            .retain(|key| is_lacking(have, key.log_offset.cast_unsigned()));
+        let from = have.map_or(0, |(end, _)| end).max(work.log_files.min());
+        self.from = from.max(until);
+        let mut early = Vec::new();
+        let mut scanner = Scanner::new(work.log, work.log_files.end(), from);
+        while scanner.position() < until {
+            let at = scanner.position();
+            let (record, len) = match scanner.step().map_err(work.read_error(at))? {
+                Step::Record { record, len, .. } => (record, len),
+                Step::End(reason) => {
+                    let at = scanner.position();
+                    if at >= until {
+                        break;
+                    }
+                    let next = work.resume_after(at, until)?;
+                    work.note_gap(at, next, reason.as_deref().unwrap_or("zeros"));
+                    scanner.go_to(next);
+                    continue;
+                }
+            };
+            let at = record.physical_offset.cast_unsigned();
+            if at >= until {
+                break;
+            }
+            if is_lacking(have, at) {
+                keys_of(&record, at, &Marks::of(record.properties), &mut early);
+            }
+            scanner.advance(len);
+            let reached = scanner.position();
+            work.tell("building the index", reached);
+            if early.len() >= BATCH {
+                write(index, &early, work)?;
+                early.clear();
+            }
+        }
+        work.report.bytes_read += scanner.bytes_read();
+        early.append(&mut self.keys);
+        self.keys = early;
+        Ok(())
+    }
+
+    /// Writes the keys that wait.
+    pub(super) fn write(&mut self, work: &mut Work<'_>) -> Result<(), StoreError> {
+        if !self.is_large() {
+            return Ok(());
+        }
+        self.open(work)?;
+        if self.is_large()
+            && let Some(index) = &mut self.index
+        {
+            write(index, &self.keys, work)?;
+            self.keys.clear();
+        }
+        Ok(())
+    }
+
+    /// Removes keys behind the end of the log, which is at `end`. Returns the index, if messages are indexed, and the keys it lacks.
+    pub(super) fn finish(
+        mut self,
+        work: &mut Work<'_>,
+        end: u64,
+    ) -> Result<(Option<Index>, Vec<IndexKey>), StoreError> {
+        self.open(work)?;
+        if let Some(index) = &mut self.index
+            && index
+                .cut(end)
+                .map_err(StoreError::io("repair index in", work.layout.index()))?
+        {
+            work.note(
+                "index: files with keys behind the end of the log were built again".to_owned(),
+            );
+            let until = self.from.min(end);
+            self.catch_up(work, until)?;
+        }
+        Ok((self.index, self.keys))
+    }
+}
+
+/// Whether an index that has keys up to `have` lacks those of a message at `at`.
+fn is_lacking(have: Option<(u64, bool)>, at: u64) -> bool {
+    have.is_none_or(|(end, again)| at > end || (again && at == end))
+}
+
+fn write(index: &mut Index, keys: &[IndexKey], work: &Work<'_>) -> Result<(), StoreError> {
+    index
+        .write(keys, work.now_ms)
+        .map(|_| ())
+        .map_err(|found| StoreError::io("repair index in", work.layout.index())(found.error))
+}
+
+/// Keys that are written together while an index is built.
+const BATCH: usize = 256 * 1024;

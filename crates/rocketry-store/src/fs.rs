@@ -14,6 +14,7 @@
 use std::{
     fmt::Debug,
     fs, io,
+    num::NonZeroU64,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -115,6 +116,10 @@ pub trait File: Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes `len` bytes from `offset` read as zeros without changing the file's length, giving back their space where possible.
     fn zero_range(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Says that `len` bytes from `offset` will be read soon, so that the system may fetch them meanwhile. A hint: nothing fails.
+    fn will_need(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
     /// Makes content and length durable. Java: `FileChannel.force(false)`.
     fn sync(&self) -> io::Result<()>;
 
@@ -296,6 +301,16 @@ impl File for RealFile {
             }
         }
         overwrite_with_zeros(self, offset, len)
+    }
+
+    fn will_need(&self, offset: u64, len: u64) {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{Advice, fadvise};
+            let _ = fadvise(&self.0, offset, NonZeroU64::new(len), Advice::WillNeed);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, len);
     }
 
     fn sync(&self) -> io::Result<()> {

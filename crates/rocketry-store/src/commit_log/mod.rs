@@ -123,6 +123,14 @@ impl CommitLog {
         self.file(start)?.read_exact_at(buf, offset - start)
     }
 
+    /// Says that `len` bytes from `offset` will be read soon, as far as they lie in one file.
+    fn will_need(&self, offset: u64, len: u64) {
+        let start = self.file_start(offset);
+        if let Ok(file) = self.file(start) {
+            file.will_need(offset - start, len);
+        }
+    }
+
     /// The file that starts at `start`, created in full (sparse) length if it is not there yet.
     fn open_or_create(&self, start: u64) -> io::Result<Arc<dyn File>> {
         let path = self.path(start);

@@ -12,6 +12,8 @@ use crate::number::{i32_at, signed, size};
 
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
+/// Bytes that the system is asked to fetch ahead of the reader once as many were read: the disk then works while records are checked.
+const AHEAD: u64 = 8 << 20;
 
 /// What lies at a log offset.
 #[derive(Debug)]
@@ -125,6 +127,12 @@ impl<'a> Scanner<'a> {
         if !inside {
             let want = need.max(CHUNK).min(left);
             self.buf.resize(want, 0);
+            if self.bytes_read >= AHEAD {
+                let ahead = self.at + AHEAD;
+                if ahead < self.files_end {
+                    self.log.will_need(ahead, want as u64);
+                }
+            }
             self.log.read(&mut self.buf, self.at)?;
             self.buf_at = self.at;
             self.bytes_read += want as u64;

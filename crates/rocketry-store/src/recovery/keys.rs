@@ -96,7 +96,7 @@ impl Keys {
         let mut scanner = Scanner::new(work.log, work.log_files.end(), from);
         while scanner.position() < until {
             let at = scanner.position();
-            let (record, len) = match scanner.step().map_err(work.read_error(at))? {
+            let (record, len) = match scanner.step().map_err(|error| work.read_error(at, error))? {
                 Step::Record { record, len, .. } => (record, len),
                 Step::End(reason) => {
                     let at = scanner.position();

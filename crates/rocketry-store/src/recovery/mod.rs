@@ -309,8 +309,8 @@ impl Work<'_> {
         }
     }
 
-    fn read_error(&self, offset: u64) -> impl FnOnce(io::Error) -> StoreError + use<> {
-        StoreError::io("read", self.log.path(self.log.file_start(offset)))
+    fn read_error(&self, offset: u64, error: io::Error) -> StoreError {
+        StoreError::io("read", self.log.path(self.log.file_start(offset)))(error)
     }
 
     /// The end and store time of the record at `offset`, if there is a valid one.
@@ -319,7 +319,10 @@ impl Work<'_> {
             return Ok(None);
         }
         let mut scanner = Scanner::new(self.log, self.log_files.end(), offset);
-        match scanner.step().map_err(self.read_error(offset))? {
+        match scanner
+            .step()
+            .map_err(|error| self.read_error(offset, error))?
+        {
             Step::Record { record, len, .. } if record.physical_offset == signed(offset) => {
                 Ok(Some((offset + u64::from(len), record.store_ms)))
             }

@@ -82,7 +82,7 @@ impl Work<'_> {
         let mut checked_at = from;
         let reason = loop {
             let at = scanner.position();
-            let (record, len) = match scanner.step().map_err(self.read_error(at))? {
+            let (record, len) = match scanner.step().map_err(|error| self.read_error(at, error))? {
                 Step::Record { record, len, .. } => (record, len),
                 Step::End(reason) => {
                     let at = scanner.position();
@@ -107,10 +107,10 @@ impl Work<'_> {
                 store_ms: dispatch.store_ms,
             };
             keys.add(&record, at, &marks);
-            deriver.add(&record, dispatch).map_err(StoreError::io(
-                "derive consume queues of",
-                self.layout.root(),
-            ))?;
+            deriver.add(&record, dispatch).map_err(|error| {
+                // not once per record
+                StoreError::io("derive consume queues of", self.layout.root())(error)
+            })?;
             scanner.advance(len);
             let reached = scanner.position();
             if reached - checked_at >= CHECK_BYTES {
@@ -163,7 +163,7 @@ impl Work<'_> {
         let mut checked_at = scanner.position();
         loop {
             let at = scanner.position();
-            let (record, len) = match scanner.step().map_err(self.read_error(at))? {
+            let (record, len) = match scanner.step().map_err(|error| self.read_error(at, error))? {
                 Step::Record { record, len, .. } => (record, len),
                 Step::End(_) => {
                     let at = scanner.position();
@@ -177,10 +177,10 @@ impl Work<'_> {
             let at = record.physical_offset.cast_unsigned();
             let marks = Marks::of(record.properties);
             let dispatch = Dispatch::of(&record, &marks, at, len, self.delay_levels());
-            deriver.add(&record, dispatch).map_err(StoreError::io(
-                "derive consume queues of",
-                self.layout.root(),
-            ))?;
+            deriver.add(&record, dispatch).map_err(|error| {
+                // not once per record
+                StoreError::io("derive consume queues of", self.layout.root())(error)
+            })?;
             scanner.advance(len);
             let reached = scanner.position();
             if reached - checked_at >= CHECK_BYTES {

@@ -84,7 +84,7 @@ impl Work<'_> {
             let mut size = [0; 4];
             self.log
                 .read(&mut size, end)
-                .map_err(self.read_error(end))?;
+                .map_err(|error| self.read_error(end, error))?;
             let size = u64::try_from(i32::from_be_bytes(size)).unwrap_or(0);
             let next_file = self.log.file_start(end) + self.log.file_bytes();
             damaged = (size > 0 && self.record_at(end + size)?.is_some())

@@ -11,11 +11,15 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
-use rocketry_protocol::{body::topics::TopicConfig, record::Record};
-use rocketry_store::{ReadLimits, ReadStatus, Reader, Store};
-use support::{NOW_MS, message, open, records, small};
+use rocketry_protocol::{Properties, body::topics::TopicConfig, record::Record};
+use rocketry_store::{ReadLimits, ReadStatus, Reader, Store, StoreOptions, TimerOptions, Timers};
+use support::{NOW_MS, golden::golden, message, open, records, small};
 
 fn filled(dir: &Path) {
     for round in 0..2 {
@@ -43,8 +47,19 @@ fn filled(dir: &Path) {
     }
 }
 
-/// Every message by topic, queue and place.
-fn messages(reader: &Reader) -> BTreeMap<(String, i32, i64), String> {
+/// Bodies by topic, queue and place.
+type Messages = BTreeMap<(String, i32, i64), Vec<u8>>;
+
+/// Names the places that differ.
+fn assert_all(found: &Messages, expected: &Messages, when: &str) {
+    let places: BTreeSet<_> = found.keys().chain(expected.keys()).collect();
+    let mut differ = places
+        .into_iter()
+        .filter(|place| found.get(*place) != expected.get(*place));
+    assert_eq!(differ.next(), None, "{when}");
+}
+
+fn messages(reader: &Reader) -> Messages {
     let mut all = BTreeMap::new();
     for (topic, queue_id, range) in reader.queues() {
         let mut next = range.min;
@@ -55,13 +70,156 @@ fn messages(reader: &Reader) -> BTreeMap<(String, i32, i64), String> {
             assert_eq!(found.status, ReadStatus::Found, "{topic}/{queue_id} {next}");
             for bytes in records(&found.messages) {
                 let (record, _) = Record::parse(bytes).unwrap();
-                let body = String::from_utf8(record.body.to_vec()).unwrap();
-                all.insert((topic.to_string(), queue_id, record.queue_offset), body);
+                let place = (topic.to_string(), queue_id, record.queue_offset);
+                all.insert(place, record.body.to_vec());
             }
             next = found.next_offset;
         }
     }
     all
+}
+
+/// Damages one file.
+fn damage_file(path: &Path, damage: &str) {
+    let bytes = fs::read(path).unwrap_or_default();
+    match damage {
+        "removed" => fs::remove_file(path).unwrap(),
+        "cut" => fs::write(path, &bytes[..bytes.len() / 100]).unwrap(),
+        "random" => {
+            let mut random = fastrand::Rng::with_seed(bytes.len() as u64);
+            let bytes: Vec<u8> = bytes.iter().map(|_| random.u8(..)).collect();
+            fs::write(path, bytes).unwrap();
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// The timed messages that are still to come at `now_ms`, by id and time.
+fn timed(reader: &Reader, now_ms: i64) -> (BTreeSet<(String, String)>, Option<String>) {
+    let (mut timers, note) = Timers::open(reader, TimerOptions::default(), now_ms).unwrap();
+    while timers.take_new(now_ms, 32).unwrap() > 0 {}
+    let later_ms = now_ms + 30 * 24 * 3_600_000;
+    let mut found = BTreeSet::new();
+    loop {
+        let due = timers.due(later_ms, 32).unwrap().to_vec();
+        if due.is_empty() {
+            return (found, note);
+        }
+        for message in &due {
+            let (record, _) = Record::parse(&message.record).unwrap();
+            let properties = Properties::parse_bytes(record.properties);
+            let text = |name| properties.get(name).unwrap_or_default().to_owned();
+            found.insert((text("UNIQ_KEY"), text("TIMER_OUT_MS")));
+        }
+        timers.delivered(later_ms);
+    }
+}
+
+/// S7, S-107, S-110: the same for every file of a store of Java's that has all of them.
+#[test]
+fn s110_every_damaged_file_of_a_store_of_javas_is_repaired_or_named() {
+    let Some(golden) = golden("store-clean") else {
+        return;
+    };
+    let conf = |key: &str| golden.manifest.broker_conf[key].parse().unwrap();
+    let options = StoreOptions {
+        queue_file_bytes: 1000,
+        batch_queue_file_bytes: 2300,
+        index_slots: conf("maxHashSlotNum"),
+        index_units: conf("maxIndexNum"),
+        ..small()
+    };
+    let names: Vec<String> = support::snapshot(&golden.dir())
+        .into_keys()
+        .filter(|name| !name.starts_with("commitlog/"))
+        .collect();
+    for subject in [
+        "checkpoint",
+        "lock",
+        "timerwheel",
+        "timerlog/",
+        "consumequeue/",
+        "batchconsumequeue/",
+        "index/",
+        "config/timercheck",
+        "config/timermetrics",
+        "config/topics.json",
+        "config/subscriptionGroup.json",
+        "config/consumerOffset.json",
+        "config/consumerFilter.json",
+        "config/consumerOrderInfo.json",
+        "config/delayOffset.json",
+    ] {
+        let there = names.iter().any(|name| name.starts_with(subject));
+        assert!(there, "{subject} is not among {names:?}");
+    }
+    let newest = golden.manifest.messages.last().unwrap();
+    let now_ms = newest.store_timestamp + 10_000;
+    let copy = || {
+        let copy = tempfile::tempdir().unwrap();
+        support::copy_dir(&golden.dir(), copy.path()).unwrap();
+        copy
+    };
+    let (expected, expected_timed) = {
+        let copy = copy();
+        let (_writer, reader, _) = open(copy.path(), &options);
+        (messages(&reader), timed(&reader, now_ms).0)
+    };
+    assert!(expected.len() > 100 && expected_timed.len() > 3);
+    let damages = ["removed", "cut", "random"];
+    let mut counts = BTreeMap::new();
+    for (number, name) in names.iter().enumerate() {
+        // the many files of queues take turns
+        let sample = number % 3..number % 3 + 1;
+        let is_one_of_many = name.starts_with("consumequeue/");
+        for damage in &damages[if is_one_of_many { sample } else { 0..3 }] {
+            let copy = copy();
+            damage_file(&copy.path().join(name), damage);
+            let outcome = match Store::open(copy.path(), options.clone(), NOW_MS) {
+                Ok((writer, reader, recovery)) => {
+                    assert_all(&messages(&reader), &expected, &format!("{name} {damage}"));
+                    let mut note = None;
+                    if name.contains("timer") {
+                        let (found, timer_note) = timed(&reader, now_ms);
+                        let lost: Vec<_> = expected_timed.difference(&found).collect();
+                        assert!(lost.is_empty(), "{name} {damage}: {lost:?}");
+                        note = timer_note;
+                    }
+                    writer.close().unwrap();
+                    let named = !recovery.notes.is_empty() || note.is_some();
+                    assert!(
+                        named || !name.starts_with("timer") || *damage == "removed",
+                        "{name} {damage} went unnoticed"
+                    );
+                    if named {
+                        "repaired and named"
+                    } else {
+                        "unnoticed"
+                    }
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    let dir = name.split('/').next().unwrap();
+                    assert!(text.contains(dir), "{name} {damage}: {text}");
+                    "refused"
+                }
+            };
+            counts
+                .entry((outcome, damage))
+                .or_insert_with(Vec::new)
+                .push(name);
+        }
+    }
+    for ((outcome, damage), names) in counts {
+        println!(
+            "{damage}, {outcome}: {} files, of them {:?}",
+            names.len(),
+            names.first()
+        );
+        if outcome == "unnoticed" {
+            println!("    {names:?}");
+        }
+    }
 }
 
 /// S7, S-107, S-110.
@@ -87,22 +245,17 @@ fn s110_every_damaged_file_is_repaired_or_named() {
             let copy = tempfile::tempdir().unwrap();
             support::copy_dir(whole.path(), copy.path()).unwrap();
             let path = copy.path().join(name);
-            let bytes = fs::read(&path).unwrap();
-            match damage {
-                "removed" => fs::remove_file(&path).unwrap(),
-                "cut" => fs::write(&path, &bytes[..bytes.len() / 100]).unwrap(),
-                _ => {
-                    let mut random = fastrand::Rng::with_seed(bytes.len() as u64);
-                    let bytes: Vec<u8> = bytes.iter().map(|_| random.u8(..)).collect();
-                    fs::write(&path, bytes).unwrap();
-                }
-            }
+            damage_file(&path, damage);
             let outcome = match Store::open(copy.path(), small(), NOW_MS) {
                 Ok((writer, reader, recovery)) => {
-                    assert_eq!(messages(&reader), expected, "{name} {damage}");
+                    assert_all(&messages(&reader), &expected, &format!("{name} {damage}"));
                     writer.close().unwrap();
                     let (_writer, reader, again) = open(copy.path(), &small());
-                    assert_eq!(messages(&reader), expected, "{name} {damage}, second start");
+                    assert_all(
+                        &messages(&reader),
+                        &expected,
+                        &format!("{name} {damage}, second start"),
+                    );
                     // a damaged table is kept aside when it is written the next time
                     let derived = |note: &&String| !note.starts_with("config/");
                     let left: Vec<_> = again.notes.iter().filter(derived).collect();

@@ -24,7 +24,7 @@ pub(super) struct Keys {
     from: u64,
     /// Keys of earlier messages are in the index, and those of a message there unless they may be split.
     have: Option<(u64, bool)>,
-    keys: Vec<IndexKey>,
+    waiting: Vec<IndexKey>,
     index: Option<Index>,
     is_open: bool,
 }
@@ -42,7 +42,7 @@ impl Keys {
             },
             from,
             have: None,
-            keys: Vec::new(),
+            waiting: Vec::new(),
             index: None,
             is_open: false,
         }
@@ -51,13 +51,13 @@ impl Keys {
     /// Takes the keys of the next record.
     pub(super) fn add(&mut self, record: &Record<'_>, at: u64, marks: &Marks<'_>) {
         if self.wanted && is_lacking(self.have, at) {
-            keys_of(record, at, marks, &mut self.keys);
+            keys_of(record, at, marks, &mut self.waiting);
         }
     }
 
     /// Whether so many keys wait that they should be written.
     pub(super) const fn is_large(&self) -> bool {
-        self.keys.len() >= BATCH
+        self.waiting.len() >= BATCH
     }
 
     /// Opens the index, if that was not done yet, and brings it up to where the keys were collected from.
@@ -83,12 +83,12 @@ impl Keys {
     /// Reads what the index lacks before `until`, and drops what it does not lack.
     fn catch_up(&mut self, work: &mut Work<'_>, until: u64) -> Result<(), StoreError> {
         let Some(index) = &mut self.index else {
-            self.keys = Vec::new();
+            self.waiting = Vec::new();
             return Ok(());
         };
         let have = index.end();
         self.have = have;
-        self.keys
+        self.waiting
             .retain(|key| is_lacking(have, key.log_offset.cast_unsigned()));
         let from = have.map_or(0, |(end, _)| end).max(work.log_files.min());
         self.from = from.max(until);
@@ -125,8 +125,8 @@ impl Keys {
             }
         }
         work.report.bytes_read += scanner.bytes_read();
-        early.append(&mut self.keys);
-        self.keys = early;
+        early.append(&mut self.waiting);
+        self.waiting = early;
         Ok(())
     }
 
@@ -139,8 +139,8 @@ impl Keys {
         if self.is_large()
             && let Some(index) = &mut self.index
         {
-            write(index, &self.keys, work)?;
-            self.keys.clear();
+            write(index, &self.waiting, work)?;
+            self.waiting.clear();
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Keys {
             let until = self.from.min(end);
             self.catch_up(work, until)?;
         }
-        Ok((self.index, self.keys))
+        Ok((self.index, self.waiting))
     }
 }
 

@@ -196,9 +196,9 @@ pub(crate) fn recover(
     }
     let start = work.scan_start(&loaded, checkpoint, proven)?;
     for queue in &mut loaded {
-        queue.check_begin(&metadata.queue_ends, log_files.min());
         queue
-            .keep_before(start.offset, &log)
+            .check_begin(&metadata.queue_ends, log_files.min())
+            .and_then(|()| queue.keep_before(start.offset, &log))
             .map_err(StoreError::io("read", queue.queue.units.dir()))?;
     }
 

@@ -161,6 +161,9 @@ impl LoadedQueue {
                     None
                 }
             });
+        // its directory is made with its first file
+        let has_none = found.files.is_empty() && empty.is_none();
+        let damage = damage.or_else(|| has_none.then(|| "its files are missing".to_owned()));
         let files_end = found
             .files
             .last()
@@ -208,6 +211,14 @@ impl LoadedQueue {
             self.last = last.filter(|unit| !unit.is_pre_blank());
         }
         self.check_samples(first, end)?;
+        if end < files_end && self.damage.is_none() {
+            let mut next = Vec::new();
+            self.queue.units.read(end, 1, &mut next)?;
+            // a write that was not finished leaves zeros
+            if next.iter().any(|byte| *byte != 0) {
+                self.damage = Some(format!("unit {end} is damaged"));
+            }
+        }
         self.queue.forget_from(end)
     }
 
@@ -236,21 +247,30 @@ impl LoadedQueue {
         Ok(())
     }
 
-    /// Notices that first files are gone which the queue had when the store was last closed.
-    pub(crate) fn check_begin(&mut self, ends: &QueueEnds, log_min: u64) {
+    /// Notices that first files are gone which the queue had when the store was last closed. Where nothing tells what it had, a queue that
+    /// begins in the middle although the log reaches further back is not believed.
+    pub(crate) fn check_begin(&mut self, ends: &QueueEnds, log_min: u64) -> io::Result<()> {
         if self.damage.is_some() {
-            return;
+            return Ok(());
         }
         let (topic, id) = (&*self.queue.topic, self.queue.queue_id);
-        let first = self.queue.units.first();
-        if let Some(begin) = ends.begin(topic, id, log_min)
-            && first > begin
-            && self.queue.kind == QueueKind::Plain
-        {
-            self.damage = Some(format!(
+        let index = self.queue.units.first();
+        let unit = self.queue.unit_at(index)?;
+        let first = match (self.queue.kind, unit) {
+            (QueueKind::Plain, _) => index,
+            (QueueKind::Batch, Some(unit)) => unit.queue_offset,
+            (QueueKind::Batch, None) => return Ok(()),
+        };
+        self.damage = match (ends.begin(topic, id, log_min), unit) {
+            (Some(begin), _) if first > begin => Some(format!(
                 "it begins at {first}, and began at {begin} when the store was closed"
-            ));
-        }
+            )),
+            (None, Some(unit)) if index > 0 && unit.log_offset > log_min => Some(format!(
+                "it begins at {first}, and the commit log may have earlier messages of it"
+            )),
+            _ => None,
+        };
+        Ok(())
     }
 
     pub(crate) const fn is_damaged(&self) -> bool {

@@ -51,6 +51,13 @@ fn steps(options: &Options) -> Vec<Step> {
                 "test --package rocketry --test sim every_seed",
             )
         },
+        Step {
+            env: Some(("ROCKETRY_CRASHES", "full")),
+            ..step(
+                "crashes",
+                "test --profile checked --package rocketry-store --test crash -- --nocapture",
+            )
+        },
         step(
             "quickstart",
             "run --quiet --package rocketry-cli --bin rocketry -- quickstart",

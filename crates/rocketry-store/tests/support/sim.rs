@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     fmt, io,
-    path::{Path, PathBuf},
+    ops::Bound,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -40,10 +41,10 @@ pub(crate) enum Fault {
 struct State {
     /// Files by number: they outlive their names while they are open.
     files: BTreeMap<u64, Content>,
-    names: BTreeMap<PathBuf, Node>,
-    synced_names: BTreeMap<PathBuf, Node>,
+    names: BTreeMap<String, Node>,
+    synced_names: BTreeMap<String, Node>,
     /// Changes of names that were not synced, in order.
-    name_changes: Vec<(PathBuf, Option<Node>)>,
+    name_changes: Vec<(String, Option<Node>)>,
     next: u64,
     operations: u64,
     fault: Option<(u64, Fault)>,
@@ -57,31 +58,47 @@ enum Node {
     File(u64),
 }
 
+/// Its bytes are shared with the disks that were copied from this one, until they change.
 #[derive(Debug, Clone, Default)]
 struct Content {
-    now: Vec<u8>,
-    synced: Vec<u8>,
+    now: Arc<Vec<u8>>,
+    synced: Arc<Vec<u8>>,
     changes: Vec<Change>,
 }
 
 #[derive(Debug, Clone)]
 enum Change {
-    Write(u64, Vec<u8>),
+    Write(u64, Arc<[u8]>),
     Length(u64),
 }
 
 impl Change {
-    fn apply(&self, bytes: &mut Vec<u8>) {
+    fn apply(&self, bytes: &mut Arc<Vec<u8>>) {
         match self {
-            Self::Write(at, data) => {
-                let at = usize::try_from(*at).unwrap();
-                if bytes.len() < at + data.len() {
-                    bytes.resize(at + data.len(), 0);
-                }
-                bytes[at..at + data.len()].copy_from_slice(data);
-            }
-            Self::Length(len) => bytes.resize(usize::try_from(*len).unwrap(), 0),
+            Self::Write(at, data) => write(bytes, *at, data),
+            Self::Length(len) => Arc::make_mut(bytes).resize(usize::try_from(*len).unwrap(), 0),
         }
+    }
+}
+
+fn write(bytes: &mut Arc<Vec<u8>>, at: u64, data: &[u8]) {
+    let bytes = Arc::make_mut(bytes);
+    let at = usize::try_from(at).unwrap();
+    if bytes.len() < at + data.len() {
+        bytes.resize(at + data.len(), 0);
+    }
+    bytes[at..at + data.len()].copy_from_slice(data);
+}
+
+/// The name of a file, which compares faster than a path.
+fn name(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn parent(name: &str) -> &str {
+    match name.rfind('/') {
+        None | Some(0) => "/",
+        Some(at) => &name[..at],
     }
 }
 
@@ -139,14 +156,12 @@ impl SimFs {
         // what is below a directory that was lost cannot be reached
         let all = names.clone();
         names.retain(|path, _| {
-            let mut above = path
-                .ancestors()
-                .skip(1)
-                .filter(|above| *above != Path::new("/"));
+            let above = std::iter::successors(Some(parent(path)), |above| Some(parent(above)));
+            let mut above = above.take_while(|above| *above != "/");
             above.all(|above| all.get(above) == Some(&Node::Dir))
         });
         for content in state.files.values_mut() {
-            let mut bytes = content.synced.clone();
+            let mut bytes = Arc::clone(&content.synced);
             for change in &content.changes {
                 match crash {
                     Crash::Lose => {}
@@ -155,7 +170,7 @@ impl SimFs {
                 }
             }
             *content = Content {
-                now: bytes.clone(),
+                now: Arc::clone(&bytes),
                 synced: bytes,
                 changes: Vec::new(),
             };
@@ -176,9 +191,7 @@ impl SimFs {
             .names
             .iter()
             .filter_map(|(path, node)| match node {
-                Node::File(number) => {
-                    Some((path.display().to_string(), state.files[number].now.clone()))
-                }
+                Node::File(number) => Some((path.clone(), state.files[number].now.to_vec())),
                 Node::Dir => None,
             })
             .collect()
@@ -187,7 +200,9 @@ impl SimFs {
     /// Removes everything below a directory, as an operator would.
     pub(crate) fn remove_all(&self, dir: &Path) {
         let mut state = self.state();
-        state.names.retain(|path, _| !path.starts_with(dir));
+        state
+            .names
+            .retain(|path, _| !Path::new(path).starts_with(dir));
         state.synced_names = state.names.clone();
         state.name_changes.clear();
     }
@@ -212,7 +227,7 @@ impl SimFs {
     }
 }
 
-fn set_name(names: &mut BTreeMap<PathBuf, Node>, path: PathBuf, node: Option<Node>) {
+fn set_name(names: &mut BTreeMap<String, Node>, path: String, node: Option<Node>) {
     match node {
         Some(node) => names.insert(path, node),
         None => names.remove(&path),
@@ -220,7 +235,7 @@ fn set_name(names: &mut BTreeMap<PathBuf, Node>, path: PathBuf, node: Option<Nod
 }
 
 /// Applies a part of a change.
-fn tear(change: &Change, bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+fn tear(change: &Change, bytes: &mut Arc<Vec<u8>>, random: &mut fastrand::Rng) {
     match change {
         Change::Write(at, data) => {
             let end = at + data.len() as u64;
@@ -232,7 +247,7 @@ fn tear(change: &Change, bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
                     let piece = &data[place(from - at)..place(to - at)];
                     // a write beyond a lost change of the length has no place to go to
                     if to <= bytes.len() as u64 {
-                        Change::Write(from, piece.to_vec()).apply(bytes);
+                        write(bytes, from, piece);
                     }
                 }
                 from = to;
@@ -247,7 +262,7 @@ fn tear(change: &Change, bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
 }
 
 impl State {
-    fn rename_to(&mut self, path: PathBuf, node: Option<Node>) {
+    fn rename_to(&mut self, path: String, node: Option<Node>) {
         set_name(&mut self.names, path.clone(), node);
         self.name_changes.push((path, node));
     }
@@ -256,27 +271,26 @@ impl State {
 impl FileSystem for SimFs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let (mut state, _) = self.step()?;
-        let number = match (state.names.get(path), mode) {
+        let number = match (state.names.get(name(path)), mode) {
             (Some(Node::Dir), _) => return Err(io::ErrorKind::IsADirectory.into()),
             (Some(Node::File(number)), _) => *number,
             (None, OpenMode::Read | OpenMode::Write) => {
                 return Err(io::ErrorKind::NotFound.into());
             }
             (None, _) => {
-                let parent = path.parent().unwrap_or_else(|| Path::new("/"));
-                if state.names.get(parent) != Some(&Node::Dir) {
+                if state.names.get(parent(name(path))) != Some(&Node::Dir) {
                     return Err(io::ErrorKind::NotFound.into());
                 }
                 state.next += 1;
                 let number = state.next;
                 state.files.insert(number, Content::default());
-                state.rename_to(path.to_path_buf(), Some(Node::File(number)));
+                state.rename_to(name(path).to_owned(), Some(Node::File(number)));
                 number
             }
         };
         if mode == OpenMode::Truncate {
             let content = state.files.get_mut(&number).unwrap();
-            content.now.clear();
+            content.now = Arc::default();
             content.changes.push(Change::Length(0));
         }
         Ok(Arc::new(SimFile {
@@ -287,33 +301,34 @@ impl FileSystem for SimFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (mut state, _) = self.step()?;
-        let node = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        let node = *state.names.get(name(from)).ok_or(io::ErrorKind::NotFound)?;
         // one entry in the journal: the pair below is never split by a crash that keeps names in order, as `to` comes first
-        state.rename_to(to.to_path_buf(), Some(node));
-        state.rename_to(from.to_path_buf(), None);
+        state.rename_to(name(to).to_owned(), Some(node));
+        state.rename_to(name(from).to_owned(), None);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let (mut state, _) = self.step()?;
-        state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        state.rename_to(path.to_path_buf(), None);
+        state.names.get(name(path)).ok_or(io::ErrorKind::NotFound)?;
+        state.rename_to(name(path).to_owned(), None);
         Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let (state, _) = self.step()?;
-        match state.names.get(dir) {
+        match state.names.get(name(dir)) {
             Some(Node::Dir) => {}
             Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
             None => return Err(io::ErrorKind::NotFound.into()),
         }
         Ok(state
             .names
-            .iter()
-            .filter(|(path, _)| path.parent() == Some(dir))
+            .range::<str, _>((Bound::Included(name(dir)), Bound::Unbounded))
+            .take_while(|(path, _)| path.starts_with(name(dir)))
+            .filter(|(path, _)| path.len() > name(dir).len() && parent(path) == name(dir))
             .map(|(path, node)| Entry {
-                name: path.file_name().unwrap().to_string_lossy().into_owned(),
+                name: path[name(dir).len() + 1..].to_owned(),
                 is_dir: *node == Node::Dir,
                 len: match node {
                     Node::Dir => 0,
@@ -327,8 +342,9 @@ impl FileSystem for SimFs {
         let (mut state, _) = self.step()?;
         let missing: Vec<_> = dir
             .ancestors()
+            .map(name)
             .filter(|path| !state.names.contains_key(*path))
-            .map(Path::to_path_buf)
+            .map(str::to_owned)
             .collect();
         for path in missing.into_iter().rev() {
             state.rename_to(path, Some(Node::Dir));
@@ -340,7 +356,7 @@ impl FileSystem for SimFs {
         let (mut state, _) = self.step()?;
         let changes = std::mem::take(&mut state.name_changes);
         for (path, node) in changes {
-            if path.parent() == Some(dir) {
+            if parent(&path) == name(dir) {
                 set_name(&mut state.synced_names, path, node);
             } else {
                 state.name_changes.push((path, node));
@@ -354,7 +370,7 @@ impl FileSystem for SimFs {
         state.synced_names = state.names.clone();
         state.name_changes.clear();
         for content in state.files.values_mut() {
-            content.synced = content.now.clone();
+            content.synced = Arc::clone(&content.now);
             content.changes.clear();
         }
         Ok(())
@@ -424,7 +440,7 @@ impl File for SimFile {
         } else {
             buf.len()
         };
-        let change = Change::Write(offset, buf[..n].to_vec());
+        let change = Change::Write(offset, buf[..n].into());
         let content = state.files.get_mut(&self.number).unwrap();
         change.apply(&mut content.now);
         content.changes.push(change);
@@ -444,7 +460,7 @@ impl File for SimFile {
         let (mut state, _) = self.fs.step()?;
         let content = state.files.get_mut(&self.number).unwrap();
         let len = len.min((content.now.len() as u64).saturating_sub(offset));
-        let change = Change::Write(offset, vec![0; usize::try_from(len).unwrap()]);
+        let change = Change::Write(offset, vec![0; usize::try_from(len).unwrap()].into());
         change.apply(&mut content.now);
         content.changes.push(change);
         Ok(())
@@ -453,7 +469,7 @@ impl File for SimFile {
     fn sync(&self) -> io::Result<()> {
         let (mut state, _) = self.fs.step()?;
         let content = state.files.get_mut(&self.number).unwrap();
-        content.synced = content.now.clone();
+        content.synced = Arc::clone(&content.now);
         content.changes.clear();
         Ok(())
     }

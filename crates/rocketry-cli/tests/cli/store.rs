@@ -1,6 +1,13 @@
 //! `store`: check, ls, cat, export, repair, on a directory that is served, killed, damaged and repaired.
 
-use std::fs;
+use std::{fs, path::Path};
+
+use rocketry_protocol::{
+    batch::{BatchItem, encode_item},
+    body::topics::TopicConfig,
+    sys_flag::{INNER_BATCH, NEED_UNWRAP},
+};
+use rocketry_store::{NewMessage, Store, StoreOptions};
 
 use crate::support::{Served, run, run_with_input};
 
@@ -180,4 +187,95 @@ async fn what_is_no_store_is_refused() {
             .await
             .fails_with(1, &["not a RocketMQ data directory"]);
     }
+}
+
+/// A closed directory: a message, a record that holds three, and another message.
+fn with_inner_batch(dir: &Path) {
+    const NOW_MS: i64 = 1_795_400_000_000;
+    let (mut writer, reader, _) = Store::open(dir, StoreOptions::default(), NOW_MS).unwrap();
+    let mut config = TopicConfig::new("B", 1);
+    let kind = ("queue.type".to_owned(), "BatchCQ".to_owned());
+    config.attributes.extend([kind]);
+    reader.metadata().topics.put(config, NOW_MS);
+    reader.metadata().persist().unwrap();
+    let mut batch = Vec::new();
+    for (body, id) in [("one", "ID1"), ("two", "ID2"), ("three", "ID3")] {
+        let properties = format!("UNIQ_KEY\u{1}{id}\u{2}TAGS\u{1}red\u{2}");
+        let item = BatchItem {
+            flag: 0,
+            body: body.as_bytes(),
+            properties: properties.as_bytes(),
+        };
+        encode_item(&item, &mut batch).unwrap();
+    }
+    for (sys_flag, properties, body) in [
+        (0, "UNIQ_KEY\u{1}ID0\u{2}", &b"before"[..]),
+        (
+            INNER_BATCH | NEED_UNWRAP,
+            "UNIQ_KEY\u{1}WHOLE\u{2}INNER_NUM\u{1}3\u{2}",
+            &batch,
+        ),
+        (0, "UNIQ_KEY\u{1}ID4\u{2}", b"after"),
+    ] {
+        let host = "127.0.0.1:10911".parse().unwrap();
+        let message = NewMessage {
+            topic: "B",
+            queue_id: 0,
+            flag: 0,
+            sys_flag,
+            born_ms: NOW_MS,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            properties: properties.as_bytes(),
+            body,
+        };
+        writer.append(&message, NOW_MS).unwrap();
+    }
+    writer.commit().unwrap();
+    writer.close().unwrap();
+}
+
+/// A record that holds several messages is exported as those, a line each, at its place in the log; one of them is found by its own
+/// names, all of them by those of the record.
+#[tokio::test]
+async fn the_messages_of_an_inner_batch_have_lines_of_their_own() {
+    let root = tempfile::tempdir().unwrap();
+    with_inner_batch(root.path());
+    let data = root.path().to_str().unwrap();
+    let export = run(&["store", "export", data, "--output", "jsonl"])
+        .await
+        .ok();
+    let lines = export.jsonl();
+    let shown = |line: &serde_json::Value| {
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        (text("msg_id"), text("body"), line["queue_offset"].as_i64())
+    };
+    let expected = [
+        ("ID0", "before", 0),
+        ("ID1", "one", 1),
+        ("ID2", "two", 2),
+        ("ID3", "three", 3),
+        ("ID4", "after", 4),
+    ]
+    .map(|(id, body, offset)| (id.to_owned(), body.to_owned(), Some(offset)));
+    assert_eq!(lines.iter().map(shown).collect::<Vec<_>>(), expected);
+    let offsets: Vec<_> = lines
+        .iter()
+        .map(|line| line["commit_log_offset"].as_i64().unwrap())
+        .collect();
+    assert!(offsets.is_sorted(), "{offsets:?}");
+    assert_eq!(offsets[1], offsets[3]);
+    assert_eq!(lines[1]["tags"], "red");
+
+    for id in ["ID2", "B/0/2"] {
+        let one = run(&["store", "cat", data, id]).await.ok();
+        assert_eq!(one.jsonl(), &lines[2..3], "{id}");
+    }
+    for id in [offsets[1].to_string(), "WHOLE".to_owned()] {
+        let all = run(&["store", "cat", data, &id]).await.ok();
+        assert_eq!(all.jsonl(), &lines[1..4], "{id}");
+    }
+    run(&["store", "check", data]).await.ok();
 }

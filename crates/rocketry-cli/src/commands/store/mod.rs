@@ -8,6 +8,7 @@ use std::{ops::ControlFlow, path::Path};
 
 use rocketry_protocol::{
     MessageExt,
+    properties::name,
     record::{MAGIC_V1, Record},
 };
 use rocketry_store::{
@@ -90,8 +91,12 @@ fn cat(dir: &Path, id: &str, output: &mut Output) -> Result<(), Failure> {
     let by_offset = id
         .rsplit_once('/')
         .and_then(|(_, offset)| offset.parse::<i64>().ok());
+    let has_id = |message: &MessageExt| message.property(name::UNIQ_KEY) == Some(id);
+    let by_id = stored
+        .messages()
+        .is_ok_and(|messages| messages.iter().any(has_id));
     print(&stored, output, |message| {
-        by_offset.is_none_or(|offset| message.queue_offset == offset)
+        by_offset.is_none_or(|offset| message.queue_offset == offset) && (!by_id || has_id(message))
     })
 }
 

@@ -392,14 +392,17 @@ fn each(count: u64, job: impl Fn(u64) + Sync) {
     });
 }
 
-/// How much is tried: a sample, or with `ROCKETRY_CRASHES=full` everything, which wants an optimised build:
-/// `ROCKETRY_CRASHES=full cargo test --profile checked --package rocketry-store --test crash`.
-fn is_full() -> bool {
-    std::env::var("ROCKETRY_CRASHES").is_ok_and(|text| text == "full")
+/// Steps of a script that is tried with all its faults: what `ROCKETRY_CRASHES` says, for which an optimised build is good:
+/// `ROCKETRY_CRASHES=300 cargo test --profile checked --package rocketry-store --test crash -- --nocapture`.
+/// Without it a sample is tried, of a shorter script.
+fn full_steps() -> Option<usize> {
+    let text = std::env::var("ROCKETRY_CRASHES").ok()?;
+    Some(text.parse().expect("a number of steps"))
 }
 
 fn stopped_everywhere(flush: FlushMode, seed: u64) {
-    let steps = if is_full() { 300 } else { 30 };
+    let is_full = full_steps().is_some();
+    let steps = full_steps().unwrap_or(30);
     let whole = SimFs::default();
     let mut known = Known::default();
     run(&whole, flush, seed, steps, &mut known).expect("a script without faults ends");
@@ -420,7 +423,7 @@ fn stopped_everywhere(flush: FlushMode, seed: u64) {
             Crash::Kill,
         ];
         // of a sample two at each operation, so that all come up within five
-        let chosen = if is_full() { 5 } else { 2 };
+        let chosen = if is_full { 5 } else { 2 };
         for n in chosen * at..chosen * (at + 1) {
             let crash = crashes[n as usize % crashes.len()];
             let mut known = known.clone();
@@ -453,7 +456,9 @@ fn s3_a_stop_at_every_operation_loses_nothing_promised_async() {
 /// An error at every operation: no acknowledgement that does not hold, and what was acknowledged is there after a crash.
 #[test]
 fn s4_an_error_at_every_operation() {
-    let steps = if is_full() { 150 } else { 20 };
+    let is_full = full_steps().is_some();
+    // each operation fails in four ways
+    let steps = full_steps().map_or(20, |steps| steps / 2);
     let whole = SimFs::default();
     run(&whole, FlushMode::Sync, 3, steps, &mut Known::default()).unwrap();
     let operations = whole.operations();
@@ -476,7 +481,7 @@ fn s4_an_error_at_every_operation() {
         let crashes = [Crash::Lose, Crash::Kill, Crash::Tear(n)];
         // of a sample one: three crashes and four faults, each pair comes up within twelve
         let sample = n as usize % 3..n as usize % 3 + 1;
-        for crash in &crashes[if is_full() { 0..3 } else { sample }] {
+        for crash in &crashes[if is_full { 0..3 } else { sample }] {
             let result =
                 std::panic::catch_unwind(|| check(&disk.crash(*crash), FlushMode::Sync, &known));
             assert!(result.is_ok(), "{fault:?} at operation {at}, {crash:?}");

@@ -27,8 +27,8 @@ pub(crate) enum Limit {
 /// What to send, and how.
 #[derive(Clone)]
 pub(crate) struct Load<F> {
-    /// Sends.
-    pub(crate) producer: Producer,
+    /// Send in turn, message after message; never empty.
+    pub(crate) producers: Arc<[Producer]>,
     /// In which way.
     pub(crate) mode: Mode,
     /// With how many sends in flight.
@@ -84,7 +84,7 @@ where
         for _ in 0..self.concurrency {
             workers.spawn(work(
                 Arc::clone(&shared),
-                self.producer.clone(),
+                Arc::clone(&self.producers),
                 self.mode,
                 self.batch,
                 self.message.clone(),
@@ -111,13 +111,16 @@ where
 
 async fn work<F: Fn(u64) -> Message>(
     shared: Arc<Shared>,
-    producer: Producer,
+    producers: Arc<[Producer]>,
     mode: Mode,
     batch: u32,
     message: F,
 ) {
     let batch = u64::from(batch);
     while let Some((number, start)) = shared.next(batch).await {
+        let Some(producer) = in_turn(&producers, number / batch) else {
+            return;
+        };
         let result = match mode {
             Mode::Sync if batch > 1 => {
                 let messages = (number..number + batch).map(&message);
@@ -136,6 +139,13 @@ async fn work<F: Fn(u64) -> Message>(
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// The one whose turn it is.
+fn in_turn<T>(all: &[T], number: u64) -> Option<&T> {
+    let count = u64::try_from(all.len()).ok()?;
+    let index = number.checked_rem(count)?;
+    all.get(usize::try_from(index).ok()?)
 }
 
 struct Shared {
@@ -265,6 +275,13 @@ fn offset(number: u64, rate: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everyone_has_a_turn() {
+        let turns: Vec<_> = (0..5).map(|number| in_turn(&[7, 8], number)).collect();
+        assert_eq!(turns, [Some(&7), Some(&8), Some(&7), Some(&8), Some(&7)]);
+        assert_eq!(in_turn::<u8>(&[], 3), None);
+    }
 
     #[tokio::test]
     async fn the_pace_is_kept_and_ends() {

@@ -172,18 +172,46 @@ impl fmt::Debug for Fields {
 /// Writes typed header fields. Each method leaves out what is `None`, as Java leaves out null.
 #[derive(Debug)]
 pub struct FieldWriter<'a> {
-    fields: &'a mut Fields,
+    to: To<'a>,
+}
+
+/// Where typed fields go.
+#[derive(Debug)]
+enum To<'a> {
+    Map(&'a mut Fields),
+    /// The members of a JSON object, without a map in between.
+    Json(json::Members<'a>),
 }
 
 impl<'a> FieldWriter<'a> {
     /// Writes into `fields`.
     pub fn new(fields: &'a mut Fields) -> Self {
-        Self { fields }
+        Self {
+            to: To::Map(fields),
+        }
+    }
+
+    /// Writes members of a JSON object. No key may come twice: nobody looks for an earlier one.
+    pub(crate) fn json(members: json::Members<'a>) -> Self {
+        Self {
+            to: To::Json(members),
+        }
+    }
+
+    /// What was written, if it went to JSON.
+    pub(crate) fn into_members(self) -> Option<json::Members<'a>> {
+        match self.to {
+            To::Map(_) => None,
+            To::Json(members) => Some(members),
+        }
     }
 
     /// Text as it is.
     pub fn str(&mut self, key: &str, value: &str) {
-        self.fields.push(key, value);
+        match &mut self.to {
+            To::Map(fields) => fields.push(key, value),
+            To::Json(members) => members.text(key, value.as_bytes()),
+        }
     }
 
     /// Text, if there is one.
@@ -207,7 +235,8 @@ impl<'a> FieldWriter<'a> {
 
     /// Decimal number, formatted without allocation.
     pub fn i64(&mut self, key: &str, value: i64) {
-        self.fields.push_bytes(key, Decimal::new(value).as_bytes());
+        let value = Decimal::new(value);
+        self.plain(key, value.as_bytes());
     }
 
     /// Decimal number, if there is one.
@@ -219,13 +248,21 @@ impl<'a> FieldWriter<'a> {
 
     /// `true` or `false`.
     pub fn bool(&mut self, key: &str, value: bool) {
-        self.str(key, if value { "true" } else { "false" });
+        self.plain(key, if value { b"true" } else { b"false" });
     }
 
     /// `true` or `false`, if set.
     pub fn opt_bool(&mut self, key: &str, value: Option<bool>) {
         if let Some(value) = value {
             self.bool(key, value);
+        }
+    }
+
+    /// A value that has nothing to escape.
+    fn plain(&mut self, key: &str, value: &[u8]) {
+        match &mut self.to {
+            To::Map(fields) => fields.push_bytes(key, value),
+            To::Json(members) => members.plain(key, value),
         }
     }
 }

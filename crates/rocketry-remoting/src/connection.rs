@@ -16,9 +16,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use rocketry_protocol::RemotingCommand;
+use rocketry_protocol::{Outgoing, RemotingCommand};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::SemaphorePermit,
     time::{Instant, timeout_at},
 };
 
@@ -134,15 +135,54 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::call`], from before the response.
-    pub async fn begin(
+    pub async fn begin(&self, request: impl Outgoing, deadline: Deadline) -> Result<Reply, Error> {
+        match self.begin_now(request, deadline, Instant::now()) {
+            Ok(begun) => begun,
+            // Boxed: what waits is rare and large, and every call would carry its place.
+            Err(request) => Box::pin(self.begin_waiting(request, deadline)).await,
+        }
+    }
+
+    /// As [`Connection::begin`] where nothing has to be waited for; `now` is what the clock says, which the caller knows.
+    ///
+    /// # Errors
+    /// The request, while too many calls are in flight or bytes queued, or if the deadline is past: [`Connection::begin`] knows what to
+    /// do then.
+    pub fn begin_now<O: Outgoing>(
         &self,
-        command: RemotingCommand,
+        request: O,
+        deadline: Deadline,
+        now: Instant,
+    ) -> Result<Result<Reply, Error>, O> {
+        let shared = self.shared();
+        let free = shared.free(&shared.calls, request.body().len(), now, deadline);
+        match free {
+            Some((permit, room)) => Ok(self.hand_in(request, deadline, now, permit, room)),
+            None => Err(request),
+        }
+    }
+
+    async fn begin_waiting(
+        &self,
+        request: impl Outgoing,
         deadline: Deadline,
     ) -> Result<Reply, Error> {
         let shared = self.shared();
         let started = Instant::now();
         let permit = shared.permit(&shared.calls, started, deadline).await?;
-        let room = shared.room(command.body.len(), started, deadline).await?;
+        let room = shared.room(request.body().len(), started, deadline).await?;
+        self.hand_in(request, deadline, started, permit, room)
+    }
+
+    fn hand_in(
+        &self,
+        mut request: impl Outgoing,
+        deadline: Deadline,
+        started: Instant,
+        permit: SemaphorePermit<'_>,
+        room: SemaphorePermit<'_>,
+    ) -> Result<Reply, Error> {
+        let shared = self.shared();
         let reads_before = shared.silence_counts(started, deadline);
         let inserted = shared
             .pending
@@ -163,9 +203,8 @@ impl Connection {
             started,
             done: false,
         };
-        let mut command = command;
-        command.opaque = inserted.opaque;
-        match shared.append(command, Frame::Call(room)) {
+        request.set_opaque(inserted.opaque);
+        match shared.append(request, Frame::Call(room)) {
             Ok(position) => {
                 reply.position = position;
                 Ok(reply)
@@ -181,14 +220,54 @@ impl Connection {
     ///
     /// # Errors
     /// Timeout, Closed, Overloaded, Encode.
-    pub async fn oneway(&self, command: RemotingCommand, deadline: Deadline) -> Result<(), Error> {
+    pub async fn oneway(&self, request: impl Outgoing, deadline: Deadline) -> Result<(), Error> {
+        match self.oneway_now(request, deadline) {
+            Ok(queued) => queued,
+            Err(request) => Box::pin(self.oneway_waiting(request, deadline)).await,
+        }
+    }
+
+    /// As [`Connection::oneway`] where nothing has to be waited for.
+    ///
+    /// # Errors
+    /// The request, as [`Connection::begin_now`] gives it back.
+    pub fn oneway_now<O: Outgoing>(
+        &self,
+        request: O,
+        deadline: Deadline,
+    ) -> Result<Result<(), Error>, O> {
+        let shared = self.shared();
+        let started = Instant::now();
+        let free = shared.free(&shared.oneways, request.body().len(), started, deadline);
+        match free {
+            Some((permit, room)) => Ok(self.queue_oneway(request, started, permit, room)),
+            None => Err(request),
+        }
+    }
+
+    async fn oneway_waiting(
+        &self,
+        request: impl Outgoing,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
         let shared = self.shared();
         let started = Instant::now();
         let permit = shared.permit(&shared.oneways, started, deadline).await?;
-        let room = shared.room(command.body.len(), started, deadline).await?;
-        let mut command = command.with_oneway();
-        command.opaque = shared.pending.lock().skip_opaque();
-        match shared.append(command, Frame::Oneway(room)) {
+        let room = shared.room(request.body().len(), started, deadline).await?;
+        self.queue_oneway(request, started, permit, room)
+    }
+
+    fn queue_oneway(
+        &self,
+        mut request: impl Outgoing,
+        started: Instant,
+        permit: SemaphorePermit<'_>,
+        room: SemaphorePermit<'_>,
+    ) -> Result<(), Error> {
+        let shared = self.shared();
+        request.set_oneway();
+        request.set_opaque(shared.pending.lock().skip_opaque());
+        match shared.append(request, Frame::Oneway(room)) {
             Ok(_) => {
                 // Given back by the writer.
                 permit.forget();

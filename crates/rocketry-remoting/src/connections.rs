@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
-use rocketry_protocol::RemotingCommand;
+use rocketry_protocol::{Outgoing, RemotingCommand};
 use tokio::{
     sync::broadcast,
     time::{Instant, timeout_at},
@@ -84,11 +84,11 @@ impl Connections {
     pub async fn begin(
         &self,
         addr: &str,
-        command: RemotingCommand,
+        request: impl Outgoing,
         deadline: Deadline,
     ) -> Result<Reply, Error> {
         let connection = self.get(addr, deadline).await?;
-        connection.begin(command, deadline).await
+        connection.begin(request, deadline).await
     }
 
     /// Sends a one-way request to `addr`; connects first if need be. See [`Connection::oneway`].
@@ -98,11 +98,16 @@ impl Connections {
     pub async fn oneway(
         &self,
         addr: &str,
-        command: RemotingCommand,
+        request: impl Outgoing,
         deadline: Deadline,
     ) -> Result<(), Error> {
         let connection = self.get(addr, deadline).await?;
-        connection.oneway(command, deadline).await
+        connection.oneway(request, deadline).await
+    }
+
+    /// The live connection to `addr`, if there is one already.
+    pub fn ready(&self, addr: &str) -> Option<Connection> {
+        self.0.table.lock().ready(addr).cloned()
     }
 
     /// The live connection to `addr`, which is opened if there is none.
@@ -217,17 +222,14 @@ enum Found {
 impl Inner {
     fn find_or_connect(self: &Arc<Self>, addr: &str) -> Result<Found, ConnectFailure> {
         let mut table = self.table.lock();
-        match table.slots.get(addr) {
-            Some(Slot::Ready(connection)) if !connection.is_closed() => {
-                return Ok(Found::Ready(connection.clone()));
-            }
-            // An attempt whose task is gone left no result and never will.
-            Some(Slot::Connecting(attempt)) => {
-                if let Some(attempt) = attempt.upgrade() {
-                    return Ok(Found::Connecting(attempt.subscribe()));
-                }
-            }
-            _ => {}
+        if let Some(connection) = table.ready(addr) {
+            return Ok(Found::Ready(connection.clone()));
+        }
+        // An attempt whose task is gone left no result and never will.
+        if let Some(Slot::Connecting(attempt)) = table.slots.get(addr)
+            && let Some(attempt) = attempt.upgrade()
+        {
+            return Ok(Found::Connecting(attempt.subscribe()));
         }
         if table.closed {
             return Err(ConnectFailure::PoolClosed);
@@ -286,6 +288,13 @@ impl Inner {
 }
 
 impl Table {
+    fn ready(&self, addr: &str) -> Option<&Connection> {
+        match self.slots.get(addr) {
+            Some(Slot::Ready(connection)) if !connection.is_closed() => Some(connection),
+            _ => None,
+        }
+    }
+
     /// Drops what has ended, so that addresses which are no longer used do not pile up.
     fn sweep(&mut self) {
         self.slots.retain(|_, slot| match slot {

@@ -3,10 +3,13 @@
 use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
-use rocketry_protocol::{EncodeError, RemotingCommand};
+use rocketry_protocol::{EncodeError, Outgoing};
 
 /// Bodies from this size on are written from where they lie instead of being copied.
 pub(crate) const LARGE_BODY_BYTES: usize = 16 * 1024;
+
+/// What is set aside for a frame beside its body; a longer header takes more.
+pub(crate) const USUAL_HEADER_BYTES: usize = 512;
 
 /// Buffer space that is kept from one batch to the next.
 const KEEP_BYTES: usize = 256 * 1024;
@@ -51,15 +54,18 @@ impl Batch {
         self.inline.is_empty()
     }
 
-    /// Encodes `command` at the end and returns the frame's size.
-    pub(crate) fn push(&mut self, mut command: RemotingCommand) -> Result<usize, EncodeError> {
+    /// Encodes `frame` at the end and returns its size.
+    pub(crate) fn push(&mut self, mut frame: impl Outgoing) -> Result<usize, EncodeError> {
         let before = self.inline.len();
-        if command.body.len() < LARGE_BODY_BYTES {
-            command.encode(&mut self.inline)?;
+        let body = frame.body();
+        if body.len() < LARGE_BODY_BYTES {
+            self.inline.reserve(USUAL_HEADER_BYTES + body.len());
+            frame.encode_head(&mut self.inline)?;
+            self.inline.extend_from_slice(frame.body());
             return Ok(self.inline.len() - before);
         }
-        command.encode_head(&mut self.inline)?;
-        let body = std::mem::take(&mut command.body);
+        frame.encode_head(&mut self.inline)?;
+        let body = frame.take_body();
         let size = self.inline.len() - before + body.len();
         self.chunk_bytes += body.len();
         self.chunks.push(Chunk {
@@ -156,7 +162,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rocketry_protocol::ResponseCode;
+    use rocketry_protocol::{RemotingCommand, ResponseCode};
 
     use super::*;
 

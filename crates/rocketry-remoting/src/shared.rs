@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rocketry_protocol::{EncodeError, RemotingCommand, ResponseCode};
+use rocketry_protocol::{EncodeError, Outgoing, RemotingCommand, ResponseCode};
 use tokio::{
     sync::{AcquireError, Notify, Semaphore, SemaphorePermit, TryAcquireError},
     time::{Instant, timeout_at},
@@ -24,7 +24,7 @@ use crate::{
     deadline::Deadline,
     error::{CloseReason, Error, Stage},
     options::{ConnectionInfo, ConnectionOptions},
-    outbound::Batch,
+    outbound::{Batch, USUAL_HEADER_BYTES},
     pending::Pending,
     watch,
 };
@@ -220,6 +220,29 @@ impl Shared {
             .map_or(u64::MAX, |closed| closed.discarded_from)
     }
 
+    /// A place among a bounded number of requests and room for one of them, if both are free and there is time left.
+    pub(crate) fn free<'a>(
+        &'a self,
+        semaphore: &'a Semaphore,
+        body_bytes: usize,
+        started: Instant,
+        deadline: Deadline,
+    ) -> Option<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
+        if deadline.instant() <= started {
+            return None;
+        }
+        let permit = semaphore.try_acquire().ok()?;
+        let room = self.room.try_acquire_many(self.room_for(body_bytes)).ok()?;
+        Some((permit, room))
+    }
+
+    /// Bytes that are taken for a request before it is encoded.
+    fn room_for(&self, body_bytes: usize) -> u32 {
+        let all = self.options.max_outbound_bytes.clamp(1, MAX_ROOM as usize);
+        let bytes = (body_bytes + USUAL_HEADER_BYTES).min(all);
+        u32::try_from(bytes).unwrap_or(MAX_ROOM)
+    }
+
     /// One of a bounded number of requests.
     pub(crate) async fn permit<'a>(
         &'a self,
@@ -247,9 +270,7 @@ impl Shared {
         started: Instant,
         deadline: Deadline,
     ) -> Result<SemaphorePermit<'_>, Error> {
-        let all = self.options.max_outbound_bytes.clamp(1, MAX_ROOM as usize);
-        let bytes = (body_bytes + USUAL_HEADER_BYTES).min(all);
-        let bytes = u32::try_from(bytes).unwrap_or(MAX_ROOM);
+        let bytes = self.room_for(body_bytes);
         if deadline.instant() <= started {
             let elapsed = started.elapsed();
             return Err(Error::timeout(Stage::Write, self.addr(), elapsed));
@@ -289,13 +310,13 @@ impl Shared {
             .then(|| self.reads.load(Ordering::Relaxed))
     }
 
-    /// Encodes `command` into the outbound buffer and wakes the writer if it waits; returns where the frame begins.
+    /// Encodes `request` into the outbound buffer and wakes the writer if it waits; returns where the frame begins.
     pub(crate) fn append(
         &self,
-        command: RemotingCommand,
+        request: impl Outgoing,
         frame: Frame<'_>,
     ) -> Result<u64, AppendError> {
-        let appended = self.append_quietly(command, frame)?;
+        let appended = self.append_quietly(request, frame)?;
         if let Some(writer) = appended.writer {
             writer.wake();
         }
@@ -305,7 +326,7 @@ impl Shared {
     /// As [`Shared::append`], but leaves waking the writer to the caller.
     fn append_quietly(
         &self,
-        command: RemotingCommand,
+        message: impl Outgoing,
         frame: Frame<'_>,
     ) -> Result<Appended, AppendError> {
         let mut guard = self.outbound.lock();
@@ -314,7 +335,7 @@ impl Shared {
             return Err(AppendError::Closed);
         }
         let position = outbound.appended;
-        let size = outbound.queued.push(command).map_err(AppendError::Encode)?;
+        let size = outbound.queued.push(message).map_err(AppendError::Encode)?;
         outbound.appended += size as u64;
         match frame {
             Frame::Call(room) => outbound.queued.room += self.charge(room, size),
@@ -488,9 +509,6 @@ impl fmt::Debug for Shared {
             .finish_non_exhaustive()
     }
 }
-
-/// Bytes of header for which room is reserved before it is encoded.
-const USUAL_HEADER_BYTES: usize = 512;
 
 /// Most outbound bytes that can be bounded.
 const MAX_ROOM: u32 = 1 << 30;

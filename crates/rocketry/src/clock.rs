@@ -13,8 +13,17 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Milliseconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the wall clock"
+)]
 pub(crate) fn wall_ms() -> i64 {
-    wall_nanos().div_euclid(1_000_000)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            let whole = i64::try_from(since.as_secs()).unwrap_or(i64::MAX / 1000);
+            (whole * 1000).saturating_add(i64::from(since.subsec_millis()))
+        })
 }
 
 /// Nanoseconds since 1970; for seeds and names, not for order.

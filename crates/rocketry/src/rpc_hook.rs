@@ -32,6 +32,10 @@ impl RpcHooks {
         self.0.push(Arc::new(hook));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn before(&self, address: &str, request: &mut RemotingCommand) {
         for hook in &self.0 {
             let _ = guarded("RPC hook", || hook.before(address, request));

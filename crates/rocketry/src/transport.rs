@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rocketry_protocol::{Language, RemotingCommand, ResponseCode, acl};
+use rocketry_protocol::{Language, RemotingCommand, ResponseCode, TypedRequest, WriteHeader, acl};
 use rocketry_remoting::{Connection, Connections, Deadline, Error};
+use tokio::time::Instant;
 
 use crate::{config::ClientConfig, rpc_hook::RpcHooks};
 
@@ -80,14 +81,18 @@ impl Transport {
     }
 
     /// Bytes that the request takes on the wire, without what hooks add.
-    pub(crate) fn frame_bytes(&self, command: &RemotingCommand) -> usize {
-        let mut command = command.clone();
+    pub(crate) fn frame_bytes(&self, mut command: RemotingCommand) -> usize {
         self.marks.mark(&mut command);
         self.marks.sign(&mut command);
         let mut head = bytes::BytesMut::new();
         // one that cannot be encoded is reported by the attempt
         let _ = command.encode_head(&mut head);
         head.len() + command.body.len()
+    }
+
+    /// Whether requests go out as they are made, but for the language.
+    fn adds_nothing(&self) -> bool {
+        self.marks.fields.is_empty() && self.marks.credentials.is_none() && self.hooks.is_empty()
     }
 
     fn prepare(&self, address: &str, command: &mut RemotingCommand) {
@@ -135,6 +140,28 @@ impl Transport {
         self.watched(address, kept, reply).await
     }
 
+    /// A one-way send.
+    pub(crate) async fn oneway_typed(
+        &self,
+        address: &str,
+        request: TypedRequest<impl WriteHeader>,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let request = if self.adds_nothing()
+            && let Some(connection) = self.connections.ready(address)
+        {
+            let request = request.with_language(self.marks.language);
+            match connection.oneway_now(request, deadline) {
+                Ok(queued) => return queued,
+                Err(request) => request,
+            }
+        } else {
+            request
+        };
+        // Boxed, as all that rarely happens: every send under way would carry a place for it.
+        Box::pin(self.oneway(address, request.into_command(), deadline)).await
+    }
+
     /// A request that nobody answers; done when the connection has taken it.
     pub(crate) async fn oneway(
         &self,
@@ -150,10 +177,44 @@ impl Transport {
     ///
     /// A peer that says it is going away is asked once more, on a new connection, unless `in_order`: what was handed over later could
     /// be there first. Java: `NettyRemotingClient`, `GO_AWAY`.
-    pub(crate) async fn exchange(
+    pub(crate) async fn exchange<H: WriteHeader>(
         &self,
         address: &str,
-        make: impl Fn() -> RemotingCommand,
+        make: impl Fn() -> TypedRequest<H>,
+        (now, deadline): (Instant, Deadline),
+        (handed, in_order): (&AtomicBool, bool),
+    ) -> Result<RemotingCommand, Error> {
+        // What rarely happens is boxed: every send under way would carry a place for it.
+        let Some(connection) = self
+            .connections
+            .ready(address)
+            .filter(|_| self.adds_nothing())
+        else {
+            let exchanged = self.exchange_carefully(address, make, deadline, (handed, in_order));
+            return Box::pin(exchanged).await;
+        };
+        let request = make().with_language(self.marks.language);
+        let begun = match connection.begin_now(request, deadline, now) {
+            Ok(begun) => begun?,
+            Err(request) => Box::pin(connection.begin(request, deadline)).await?,
+        };
+        handed.store(true, Ordering::Relaxed);
+        let reply = begun.await?;
+        if reply.response_code() != ResponseCode::GO_AWAY {
+            return Ok(reply);
+        }
+        self.connections.retire(&connection);
+        if in_order {
+            return Ok(reply);
+        }
+        Box::pin(self.exchange_again(address, make, deadline, handed)).await
+    }
+
+    /// Opens the connection if need be, and has the hooks see the request.
+    async fn exchange_carefully<H: WriteHeader>(
+        &self,
+        address: &str,
+        make: impl Fn() -> TypedRequest<H>,
         deadline: Deadline,
         (handed, in_order): (&AtomicBool, bool),
     ) -> Result<RemotingCommand, Error> {
@@ -168,19 +229,28 @@ impl Transport {
         if in_order {
             return Ok(reply);
         }
-        let replacement = self.connections.get(address, deadline).await?;
-        self.exchange_on(&replacement, &make, deadline, handed)
-            .await
+        self.exchange_again(address, make, deadline, handed).await
     }
 
-    async fn exchange_on(
+    async fn exchange_again<H: WriteHeader>(
         &self,
-        connection: &Connection,
-        make: impl Fn() -> RemotingCommand,
+        address: &str,
+        make: impl Fn() -> TypedRequest<H>,
         deadline: Deadline,
         handed: &AtomicBool,
     ) -> Result<RemotingCommand, Error> {
-        let mut command = make();
+        let replacement = self.connections.get(address, deadline).await?;
+        self.exchange_on(&replacement, make, deadline, handed).await
+    }
+
+    async fn exchange_on<H: WriteHeader>(
+        &self,
+        connection: &Connection,
+        make: impl Fn() -> TypedRequest<H>,
+        deadline: Deadline,
+        handed: &AtomicBool,
+    ) -> Result<RemotingCommand, Error> {
+        let mut command = make().into_command();
         let address = connection.info().name();
         self.prepare(address, &mut command);
         let kept = self.hooks.keep(&command);

@@ -3,6 +3,7 @@
 mod cache;
 mod callers;
 mod clients;
+mod counts;
 mod echo;
 mod figures;
 mod machine;
@@ -13,6 +14,7 @@ mod record;
 mod report;
 mod server_load;
 mod servers;
+mod soak;
 mod store;
 mod targets;
 mod workload;
@@ -31,7 +33,7 @@ use crate::process::run_ok;
 use crate::{Result, clock, output, root};
 use cache::Cache;
 use clients::{Client, Phases};
-use figures::Samples;
+use figures::{Samples, float};
 use servers::{Kind, Starter};
 
 const BUILD: Duration = Duration::from_hours(1);
@@ -48,6 +50,9 @@ pub(crate) struct Options {
     /// Measured seconds of each run [default: 2]
     #[arg(long, value_name = "N")]
     seconds: Option<f64>,
+    /// Minutes of the soak's steady load; a log of 20 GB takes ten [default: 10]
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
     /// Only points whose name contains this: sync-64, 16384, zlib, ... (may be repeated)
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -58,9 +63,9 @@ pub(crate) struct Options {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "S,S")]
     servers: Vec<Kind>,
     /// One round of half a second each: whether it all runs, not how fast
-    #[arg(long, conflicts_with_all = ["rounds", "seconds", "record"])]
+    #[arg(long, conflicts_with_all = ["rounds", "seconds", "minutes", "record"])]
     quick: bool,
-    /// The run of record: the main points in three rounds, the others in one, some eight minutes once everything is built; writes
+    /// The run of record, within half an hour once everything is built: three rounds of all points, the soak; writes
     /// docs/performance/ and the tables of docs/performance.md
     #[arg(long)]
     record: bool,
@@ -90,10 +95,20 @@ pub(crate) enum Part {
     Servers,
     /// The store without a server
     Store,
+    /// Our client and server for minutes: memory, cost with a long log, rest
+    Soak,
+    /// Allocations and writes per message, from the tests that hold their budgets
+    Counts,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Producers, Self::Servers, Self::Store];
+    const ALL: [Self; 5] = [
+        Self::Producers,
+        Self::Servers,
+        Self::Store,
+        Self::Soak,
+        Self::Counts,
+    ];
 }
 
 impl Options {
@@ -160,6 +175,15 @@ impl Options {
         }
     }
 
+    /// Length of the soak's load.
+    fn soak_seconds(&self) -> f64 {
+        match self.minutes {
+            Some(minutes) => minutes * 60.0,
+            None if self.quick => 10.0,
+            None => 600.0,
+        }
+    }
+
     /// A warm-up, which a quick run cuts short.
     fn scaled(&self, seconds: f64) -> f64 {
         if self.quick { seconds / 4.0 } else { seconds }
@@ -204,6 +228,14 @@ pub(crate) async fn run(options: Options) -> Result {
                 results.missing.extend(missing);
             }
             Part::Store => results.store = bench.store().await?,
+            Part::Soak => match soak::run(&bench, &starter).await {
+                Ok(soak) => results.soak = Some(soak),
+                Err(error) => results.missing.push(format!("soak: {error}")),
+            },
+            Part::Counts => match counts::run().await {
+                Ok(counts) => results.counts = counts,
+                Err(error) => results.missing.push(format!("counts: {error}")),
+            },
         }
     }
     results.machine = machine::describe().await;
@@ -238,6 +270,8 @@ struct Results {
     states: Vec<server_load::State>,
     /// Of each round.
     store: Vec<Vec<store::Measure>>,
+    soak: Option<soak::Soak>,
+    counts: counts::Counts,
     /// What could not be measured, and why.
     missing: Vec<String>,
 }
@@ -254,6 +288,8 @@ impl Results {
             "servers": all(&self.servers),
             "server_processes": self.states,
             "store": self.store,
+            "soak": self.soak,
+            "counts": self.counts,
             "not_measured": self.missing,
         })
     }
@@ -350,6 +386,7 @@ impl Bench {
             self.cache.rust_client().await.map(drop),
         );
         note("rocketmq-broker", self.cache.rust_servers().await.map(drop));
+        note("counting tests", counts::prepare().await);
         if failed.is_empty() {
             Ok(())
         } else {

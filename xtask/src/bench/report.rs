@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::figures::{Figures, Sample, Samples, Spread};
+use super::figures::{Figures, Sample, Samples, Spread, float};
 use super::producers::NO_SERVER;
 use super::server_load::State;
+use super::soak::{self, Soak};
 use super::store::Measure;
 use super::{Results, targets};
 
@@ -88,6 +89,10 @@ pub(super) fn markdown(results: &Results) -> String {
         text += "### Servers\n\n";
         text += &servers(&results.servers);
         text += &states(&results.states);
+    }
+    if let Some(of) = &results.soak {
+        text += "### For minutes\n\n";
+        text += &soak(of);
     }
     if !results.store.is_empty() {
         text += "### The store alone\n\n";
@@ -175,19 +180,72 @@ fn states(states: &[State]) -> String {
     #[expect(clippy::cast_precision_loss, reason = "memory of a process")]
     let mib = |bytes: u64| short(bytes as f64 / f64::from(1 << 20));
     let mut text = String::from(
-        "| server | start to first acknowledged send, ms | resident idle, MiB | of it no file's | resident after the load, MiB | of it no file's |\n|---|--:|--:|--:|--:|--:|\n",
+        "| server | start to first acknowledged send, ms | resident idle, MiB | of it no file's | resident after the load, MiB | of it no file's | the same at 50,000 in flight, MiB | CPU without requests, % of a core |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for state in states {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
             state.server,
             short(state.first_send_ms),
             mib(state.idle.resident),
             mib(state.idle.anonymous),
             mib(state.loaded.resident),
             mib(state.loaded.anonymous),
+            state.busiest.map_or_else(|| "-".to_owned(), mib),
+            short(state.idle_percent),
         );
+    }
+    text.push('\n');
+    text
+}
+
+/// A steady load and what it left.
+fn soak(soak: &Soak) -> String {
+    let mib = |bytes: Option<f64>| bytes.map(|bytes| bytes / f64::from(1 << 20));
+    let peak = |of: fn(&soak::Sample) -> u64| mib(soak.peak(of).map(float));
+    let costs = |costs: &[f64]| cell(Spread::of(costs.iter().copied()));
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), short);
+    let rows = [
+        ("seconds", short(soak.seconds)),
+        ("messages of 1 KiB", soak.messages.to_string()),
+        ("failed", soak.failed.to_string()),
+        (
+            "p99 / p99.9 of a send, µs",
+            format!("{} / {}", number(soak.p99_us), number(soak.p999_us)),
+        ),
+        ("log at the end, GB", short(float(soak.log_bytes) / 1e9)),
+        (
+            "server CPU per send at 64 in flight, µs: before / after",
+            format!("{} / {}", costs(&soak.cost_before), costs(&soak.cost_after)),
+        ),
+        (
+            "most memory of no file, MiB: client / server",
+            format!(
+                "{} / {}",
+                number(peak(|at| at.client)),
+                number(peak(|at| at.server))
+            ),
+        ),
+        (
+            "growth from the second to the last fifth, MiB: client / server",
+            format!(
+                "{} / {}",
+                number(mib(soak.growth(|at| at.client))),
+                number(mib(soak.growth(|at| at.server)))
+            ),
+        ),
+        (
+            "CPU without messages, % of a core: client / server",
+            soak.idle.map_or_else(
+                || "-".to_owned(),
+                |idle| format!("{:.2} / {:.2}", idle.client_percent, idle.server_percent),
+            ),
+        ),
+    ];
+    let mut text = String::from("| our client and server | |\n|---|--:|\n");
+    for (name, value) in rows {
+        let _ = writeln!(text, "| {name} | {value} |");
     }
     text.push('\n');
     text
@@ -240,9 +298,9 @@ fn cell(spread: Option<Spread>) -> String {
 
 /// Three figures, or all before the point.
 pub(super) fn short(value: f64) -> String {
-    if value >= 100.0 {
+    if value.abs() >= 100.0 {
         format!("{value:.0}")
-    } else if value >= 10.0 {
+    } else if value.abs() >= 10.0 {
         format!("{value:.1}")
     } else {
         format!("{value:.2}")

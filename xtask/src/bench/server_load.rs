@@ -1,14 +1,19 @@
 //! The servers side by side, under our load generator: what a message costs them, by how they flush and how many topics they have.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
 use super::Bench;
 use super::clients::{Phases, consume, produce};
 use super::figures::{Figures, Sample, Samples};
-use super::process_usage::{Memory, memory};
+use super::process_usage::{Memory, cpu_us, memory};
 use super::producers::{at, warm};
 use super::report;
 use super::servers::{Kind, Server, Setup, Starter};
 use super::workload::{Mode, Workload};
-use crate::{Result, output};
+use crate::{Result, clock, output};
 
 /// What the servers are told apart by in samples; the first is where everything begins.
 const SETUPS: [(&str, Setup); 3] = [
@@ -45,6 +50,8 @@ enum Load {
     Send(Workload),
     /// [`SEND`] over so many topics.
     Topics(u32),
+    /// [`SEND`] over so many connections, one after the other.
+    Connections(u32),
     Pull,
 }
 
@@ -53,6 +60,7 @@ impl Load {
         match self {
             Self::Send(load) => load.to_string(),
             Self::Topics(count) => format!("topics-{count}"),
+            Self::Connections(count) => format!("connections-{count}"),
             Self::Pull => "pull".to_owned(),
         }
     }
@@ -70,6 +78,8 @@ fn loads(setup: Setup) -> Vec<Load> {
             Load::Pull,
             Load::Topics(10),
             Load::Topics(100),
+            Load::Connections(10),
+            Load::Connections(1000),
             Load::Send(MANY),
         ],
     }
@@ -84,7 +94,15 @@ pub(super) struct State {
     pub(super) idle: Memory,
     /// After all its load.
     pub(super) loaded: Memory,
+    /// The most that belonged to no file while 50,000 messages were under way, bytes.
+    pub(super) busiest: Option<u64>,
+    /// CPU without any request after all its load, per cent of a core.
+    pub(super) idle_percent: f64,
 }
+
+/// From the last load to what counts as idle, and how long that is watched.
+const SETTLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Measures; what is missing is named at the end.
 pub(super) async fn run(
@@ -121,15 +139,24 @@ pub(super) async fn run(
         for server in &servers {
             warm(bench, server).await?;
         }
+        let mut busiest: HashMap<u32, u64> = HashMap::new();
         for round in 0..bench.options.rounds() {
             for &load in &loads {
                 for server in &servers {
                     // The points that no target is judged by, and the slow ones.
-                    let once = matches!(load, Load::Topics(100) | Load::Send(MANY));
-                    if once && round >= bench.options.rounds_of_more() {
+                    let of_record = !matches!(load, Load::Topics(100) | Load::Send(MANY))
+                        && (server.kind == Kind::Rocketry || !matches!(load, Load::Connections(_)));
+                    if !of_record && round >= bench.options.rounds_of_more() {
                         continue;
                     }
-                    let outcome = measure(bench, server, load).await;
+                    let measured = measure(bench, server, load);
+                    let outcome = if load.name() == Load::Send(MANY).name() {
+                        let (outcome, most) = watching(server.pid, measured).await;
+                        busiest.insert(server.pid, most);
+                        outcome
+                    } else {
+                        measured.await
+                    };
                     let sample = Sample {
                         round,
                         server: format!("{}{label}", server.kind.name()),
@@ -142,17 +169,42 @@ pub(super) async fn run(
                 }
             }
         }
-        for server in servers {
+        sleep(SETTLE).await;
+        let before: Vec<_> = servers.iter().map(|server| cpu_us(server.pid)).collect();
+        let (began, idle) = (clock::now(), bench.options.scaled(IDLE.as_secs_f64()));
+        sleep(Duration::from_secs_f64(idle)).await;
+        for (server, before) in servers.into_iter().zip(before) {
+            let used = cpu_us(server.pid)? - before?;
             states.push(State {
                 server: format!("{}{label}", server.kind.name()),
                 first_send_ms: server.first_send_ms,
                 idle: server.idle,
                 loaded: memory(server.pid)?,
+                busiest: busiest.get(&server.pid).copied(),
+                idle_percent: used / 1e6 / began.elapsed().as_secs_f64() * 100.0,
             });
             server.end().await?;
         }
     }
     Ok((samples, states, missing))
+}
+
+/// Does `work` and looks at the memory of `pid` meanwhile; the most that belonged to no file.
+async fn watching<T>(pid: u32, work: impl Future<Output = T>) -> (T, u64) {
+    let mut ticks = interval(Duration::from_millis(20));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut most = 0;
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return (done, most),
+            _ = ticks.tick() => {
+                // One that has ended shows in what its load came to.
+                most = most.max(memory(pid).map_or(0, |memory| memory.anonymous));
+            }
+        }
+    }
 }
 
 async fn measure(bench: &Bench, server: &Server, load: Load) -> Result<Figures> {
@@ -163,6 +215,11 @@ async fn measure(bench: &Bench, server: &Server, load: Load) -> Result<Figures> 
             // Every queue is there, and every route known, before it is measured.
             let (topics, warmup) = (count.to_string(), (count * 5).to_string());
             let more = ["--topics", &topics, "--warmup", &warmup];
+            produce(&bench.rocketry, at(server), SEND, phases, &more).await
+        }
+        Load::Connections(count) => {
+            let count = count.to_string();
+            let more = ["--connections", &count];
             produce(&bench.rocketry, at(server), SEND, phases, &more).await
         }
         Load::Pull => {

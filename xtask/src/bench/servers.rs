@@ -160,6 +160,11 @@ impl Starter<'_> {
 }
 
 impl Server {
+    /// Where its files are.
+    pub(super) fn data(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
     /// Stops it without waiting for what it has not written, and removes its files.
     pub(super) async fn end(self) -> Result {
         match self.processes {

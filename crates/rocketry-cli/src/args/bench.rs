@@ -84,6 +84,12 @@ pub(crate) struct BenchProduce {
     /// Worker threads of the client
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: u16,
+    /// Connections to each broker: so many clients send in turn
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections: u32,
+    /// Stay connected for this long after the last message, and measure what doing nothing costs
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) idle: Option<Duration>,
     /// Also measure the CPU time of this process of the same machine, the broker for example
     #[arg(long, value_name = "PID")]
     pub(crate) watch: Option<u32>,

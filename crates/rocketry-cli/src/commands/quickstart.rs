@@ -1,6 +1,6 @@
 //! `rocketry quickstart`: server, three ways to send, and proof that everything arrived, in one process.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use rocketry::{Client, Message, Reader};
 use rocketry_server::Server;
@@ -76,7 +76,7 @@ async fn send(client: &Client, args: &Quickstart) -> Result<[Outcome; 3], Failur
     for mode in MODES {
         let (count, size) = (args.count, args.size);
         let load = Load {
-            producer: producer.clone(),
+            producers: Arc::from([producer.clone()]),
             mode,
             concurrency: if mode == Mode::Async { IN_FLIGHT } else { 1 },
             batch: 1,

@@ -7,7 +7,10 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{Builder, Decimal};
-use crate::{DecodeError, Fields, Language, RemotingCommand, Serialization, error::excerpt};
+use crate::{
+    DecodeError, FieldWriter, Fields, Language, RemotingCommand, Serialization, VERSION,
+    WriteHeader, error::excerpt,
+};
 
 mod plain;
 mod scan;
@@ -17,43 +20,122 @@ use scan::Scanner;
 
 /// Appends the header of `command`.
 pub(crate) fn write(command: &RemotingCommand, out: &mut BytesMut) {
-    out.put_slice(b"{\"code\":");
-    put_number(command.code, out);
+    put_code(command.code, out);
     if let Some(fields) = &command.fields {
-        out.put_slice(b",\"extFields\":{");
-        let mut is_open = false;
+        let mut members = Members::begin(out);
         for entry in fields.entries() {
-            let Some(value) = entry.value else { continue };
-            // a quote stays open from one entry to the next, so that less often something is appended
-            if is_open {
-                out.put_slice(b"\",\"");
-            } else {
-                out.put_u8(b'"');
-                is_open = true;
+            if let Some(value) = entry.value {
+                members.entry(entry.key, value);
             }
-            put_content(entry.key, out);
-            out.put_slice(b"\":\"");
-            put_content(value, out);
         }
-        if is_open {
-            out.put_u8(b'"');
-        }
-        out.put_u8(b'}');
+        members.end();
     }
+    put_rest(
+        command.flag,
+        command.language,
+        command.opaque,
+        command.remark.as_deref(),
+        command.version,
+        out,
+    );
+}
+
+/// Appends the header of a request whose fields are written straight from their type.
+pub(crate) fn write_typed(
+    code: i32,
+    header: &(impl WriteHeader + ?Sized),
+    (flag, language, opaque): (i32, Language, i32),
+    out: &mut BytesMut,
+) {
+    put_code(code, out);
+    let mut writer = FieldWriter::json(Members::begin(out));
+    header.write(&mut writer);
+    if let Some(members) = writer.into_members() {
+        members.end();
+    }
+    put_rest(flag, Some(language), opaque, None, VERSION, out);
+}
+
+fn put_code(code: i32, out: &mut BytesMut) {
+    out.put_slice(b"{\"code\":");
+    put_number(code, out);
+}
+
+/// What follows the fields, in alphabetical order.
+fn put_rest(
+    flag: i32,
+    language: Option<Language>,
+    opaque: i32,
+    remark: Option<&str>,
+    version: i32,
+    out: &mut BytesMut,
+) {
     out.put_slice(b",\"flag\":");
-    put_number(command.flag, out);
-    let language = command.language.and_then(Language::name);
+    put_number(flag, out);
+    let language = language.and_then(Language::name);
     out.put_slice(b",\"language\":\"");
     out.put_slice(language.unwrap_or("OTHER").as_bytes());
     out.put_slice(b"\",\"opaque\":");
-    put_number(command.opaque, out);
-    if let Some(remark) = &command.remark {
+    put_number(opaque, out);
+    if let Some(remark) = remark {
         out.put_slice(b",\"remark\":");
         put_text(remark.as_bytes(), out);
     }
     out.put_slice(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
-    put_number(command.version, out);
+    put_number(version, out);
     out.put_u8(b'}');
+}
+
+/// The members of `extFields` while they are written.
+#[derive(Debug)]
+pub(crate) struct Members<'a> {
+    out: &'a mut BytesMut,
+    /// A quote stays open from one entry to the next, so that less often something is appended.
+    is_open: bool,
+}
+
+impl<'a> Members<'a> {
+    fn begin(out: &'a mut BytesMut) -> Self {
+        out.put_slice(b",\"extFields\":{");
+        Self {
+            out,
+            is_open: false,
+        }
+    }
+
+    fn end(self) {
+        self.out.put_slice(if self.is_open { b"\"}" } else { b"}" });
+    }
+
+    /// A value that may hold anything, under the name of a field of ours.
+    pub(crate) fn text(&mut self, key: &str, value: &[u8]) {
+        self.name(key.as_bytes());
+        put_content(value, self.out);
+    }
+
+    /// A value without anything to escape.
+    pub(crate) fn plain(&mut self, key: &str, value: &[u8]) {
+        self.name(key.as_bytes());
+        self.out.put_slice(value);
+    }
+
+    /// Any name and any value.
+    fn entry(&mut self, key: &[u8], value: &[u8]) {
+        self.out
+            .put_slice(if self.is_open { b"\",\"" } else { b"\"" });
+        self.is_open = true;
+        put_content(key, self.out);
+        self.out.put_slice(b"\":\"");
+        put_content(value, self.out);
+    }
+
+    fn name(&mut self, key: &[u8]) {
+        self.out
+            .put_slice(if self.is_open { b"\",\"" } else { b"\"" });
+        self.is_open = true;
+        self.out.put_slice(key);
+        self.out.put_slice(b"\":\"");
+    }
 }
 
 fn put_number(value: i32, out: &mut BytesMut) {

@@ -1,6 +1,9 @@
 //! The attempts of one send: each goes to one broker, and tells what it has learnt about it.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use rocketry_remoting::Deadline;
 use tokio::time::Instant;
@@ -36,15 +39,24 @@ impl Delivery<'_> {
     /// Tries until the message is stored, or until nothing is left to try.
     pub(super) async fn run(
         &self,
-        mut target: Target,
+        target: &mut Target,
         tries: &mut Attempts<'_>,
         calls: &mut Calls<'_>,
     ) -> Result<Option<SendResult>, Error> {
-        let told = (calls.explain(), target.choice());
+        let choice = target.choice();
         loop {
-            let place = place::next(self.shared, self.prepared, &mut target, tries, told).await;
+            let explain = calls.explain();
+            let place = match place::at_once(self.shared, self.prepared, target, tries, explain) {
+                Some(place) => Ok(place),
+                // Boxed: it rarely waits, and every send under way would carry a place for it.
+                None => {
+                    let told = (explain, choice);
+                    let next = place::next(self.shared, self.prepared, target, tries, told);
+                    Box::pin(next).await
+                }
+            };
             let step = match place {
-                Ok(place) => self.attempt(place, tries, calls).await?,
+                Ok(place) => self.attempt(&place, tries, calls).await?,
                 Err(error) => tries.fail(error, clock::now()),
             };
             match step {
@@ -58,7 +70,7 @@ impl Delivery<'_> {
     /// One attempt, and what follows from it. An error is a veto of the application, which is final.
     async fn attempt(
         &self,
-        place: Place,
+        place: &Place,
         tries: &mut Attempts<'_>,
         calls: &mut Calls<'_>,
     ) -> Result<Step, Error> {
@@ -81,15 +93,16 @@ impl Delivery<'_> {
             None => Outcome::Lost(Loss::broker_unknown(broker)),
             Some(address) => {
                 calls.before(tries.begun(), queue, address, begun)?;
-                self.exchange(&place, address, until, explain).await
+                self.exchange(place, address, tries.begun(), (begun, until), explain)
+                    .await
             }
         };
         let now = clock::now();
         explain.attempted(mark, tries, &outcome);
         log::attempt(tries, &outcome, broker, address, now);
-        self.learn(&place, &outcome, tries.elapsed(now), now);
+        self.learn(place, &outcome, tries.elapsed(now), now);
         explain.brokers();
-        let address = place.address.unwrap_or_default();
+        let address = place.address.as_ref().map_or_else(Arc::default, Arc::clone);
         calls.attempted(&outcome, || tries.error_of(&outcome, queue, &address, now));
         Ok(tries.decide(outcome, queue, &address, now))
     }
@@ -99,31 +112,39 @@ impl Delivery<'_> {
         &self,
         Place { queue, .. }: &Place,
         address: &str,
-        until: Instant,
+        attempt: u32,
+        (begun, until): (Instant, Instant),
         explain: Explain<'_>,
     ) -> Outcome {
         let transport = &self.shared.core().transport;
         let make = || {
             let mark = explain.mark();
-            let command = encode::encode(
+            let request = encode::encode(
                 self.prepared,
                 &queue.broker_name,
                 queue.queue_id,
                 &self.shared.encode,
-                clock::wall_ms(),
+                // the first attempt begins where the message was prepared
+                if attempt > 1 {
+                    clock::wall_ms()
+                } else {
+                    self.prepared.prepared_ms
+                },
             );
-            explain.encoded(mark, &command);
-            command
+            explain.encoded(mark, || request.clone().into_command());
+            request
         };
         let until = Deadline::at(until);
         if self.mode == SendMode::OneWay {
-            return match transport.oneway(address, make(), until).await {
+            return match transport.oneway_typed(address, make(), until).await {
                 Ok(()) => Outcome::Handed,
                 Err(error) => Outcome::Lost(error.into()),
             };
         }
         let handing = (self.handed, self.in_order);
-        let reply = transport.exchange(address, make, until, handing).await;
+        let reply = transport
+            .exchange(address, make, (begun, until), handing)
+            .await;
         interpret(reply, self.prepared, &queue.broker_name)
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Calls<'a> {
     explain: Explain<'a>,
     attempt: u32,
     /// The attempt that `before` was called for, until `after` is.
-    open: Option<Open>,
+    open: Option<Box<Open>>,
 }
 
 struct Open {
@@ -80,12 +80,12 @@ impl<'a> Calls<'a> {
             Some(open) => (open.begun, open.begun_ms),
             None => (now, clock::wall_ms()),
         };
-        let open = Open {
+        let open = Box::new(Open {
             queue: queue.clone(),
             address: Arc::clone(address),
             begun,
             begun_ms,
-        };
+        });
         let context = self.context(&open, now, None);
         for hook in &hooks.forbidden {
             let refused = match guarded("forbidden hook", || hook.check(&context)) {

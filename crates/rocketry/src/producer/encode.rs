@@ -2,11 +2,8 @@
 //! Java: the header of `DefaultMQProducerImpl.sendKernelImpl`, the codes of `MQClientAPIImpl.sendMessage`.
 
 use rocketry_protocol::{
-    Group, RemotingCommand,
-    header::{
-        SendBatchMessageRequest, SendMessageRequest, SendMessageV1Request, SendReplyMessageRequest,
-        SendReplyMessageV1Request,
-    },
+    FieldWriter, Group, RequestCode, TypedRequest, WriteHeader,
+    header::{SendMessageRequest, SendMessageV1Request},
 };
 
 use super::prepare::{Kind, Prepared};
@@ -39,13 +36,13 @@ impl EncodeConfig {
 }
 
 /// The request that asks the broker of that name to store the message in one of its queues.
-pub(crate) fn encode(
-    prepared: &Prepared,
-    broker_name: &str,
+pub(crate) fn encode<'a>(
+    prepared: &'a Prepared,
+    broker_name: &'a str,
     queue_id: i32,
-    config: &EncodeConfig,
+    config: &'a EncodeConfig,
     born_ms: i64,
-) -> RemotingCommand {
+) -> TypedRequest<SendHeader<'a>> {
     let header = SendMessageRequest {
         producer_group: config.group.as_str(),
         topic: prepared.topic.as_str(),
@@ -62,19 +59,36 @@ pub(crate) fn encode(
         batch: prepared.kind == Kind::Batch,
         broker_name: Some(broker_name),
     };
-    let command = match (prepared.kind, config.short_headers) {
-        (Kind::Batch, _) => RemotingCommand::request(&SendBatchMessageRequest(header)),
-        (Kind::Reply, true) => RemotingCommand::request(&SendReplyMessageRequest(header)),
-        (Kind::Reply, false) => RemotingCommand::request(&SendReplyMessageV1Request(header)),
-        (Kind::Message, true) => RemotingCommand::request(&header),
-        (Kind::Message, false) => RemotingCommand::request(&SendMessageV1Request(header)),
+    let (code, is_long) = match (prepared.kind, config.short_headers) {
+        (Kind::Batch, _) => (RequestCode::SEND_BATCH_MESSAGE, false),
+        (Kind::Reply, true) => (RequestCode::SEND_REPLY_MESSAGE_V2, false),
+        (Kind::Reply, false) => (RequestCode::SEND_REPLY_MESSAGE, true),
+        (Kind::Message, true) => (RequestCode::SEND_MESSAGE_V2, false),
+        (Kind::Message, false) => (RequestCode::SEND_MESSAGE, true),
     };
-    command.with_body(prepared.wire_body().clone())
+    TypedRequest::new(code, SendHeader { header, is_long }).with_body(prepared.wire_body().clone())
+}
+
+/// The fields of a send, under their one-letter names or the long ones.
+#[derive(Debug, Clone)]
+pub(crate) struct SendHeader<'a> {
+    header: SendMessageRequest<'a>,
+    is_long: bool,
+}
+
+impl WriteHeader for SendHeader<'_> {
+    fn write(&self, out: &mut FieldWriter<'_>) {
+        if self.is_long {
+            SendMessageV1Request(self.header).write(out);
+        } else {
+            self.header.write(out);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use rocketry_protocol::{Message, id::IdSource};
+    use rocketry_protocol::{Message, RemotingCommand, id::IdSource};
 
     use super::*;
     use crate::producer::{
@@ -88,6 +102,15 @@ mod tests {
             ..ProducerConfig::default()
         };
         EncodeConfig::new(Group::new("PG").unwrap(), &producer)
+    }
+    fn encode(
+        prepared: &Prepared,
+        broker_name: &str,
+        queue_id: i32,
+        config: &EncodeConfig,
+        born_ms: i64,
+    ) -> RemotingCommand {
+        super::encode(prepared, broker_name, queue_id, config, born_ms).into_command()
     }
     fn prepared(outgoing: Outgoing) -> Prepared {
         let limits = Limits {

@@ -41,6 +41,11 @@ impl<'a> Explain<'a> {
         }
     }
 
+    /// Whether somebody observes.
+    pub(crate) fn is_watched(self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Number of the send.
     pub(crate) fn send(self) -> u64 {
         self.send
@@ -135,10 +140,13 @@ impl<'a> Explain<'a> {
             .collect()
     }
 
-    pub(crate) fn encoded(self, mark: Mark, command: &RemotingCommand) {
-        self.stage(mark, || SendStage::Encoded {
-            code: command.request_code(),
-            frame_bytes: self.shared.client.core().transport.frame_bytes(command),
+    pub(crate) fn encoded(self, mark: Mark, command: impl FnOnce() -> RemotingCommand) {
+        self.stage(mark, || {
+            let command = command();
+            SendStage::Encoded {
+                code: command.request_code(),
+                frame_bytes: self.shared.client.core().transport.frame_bytes(command),
+            }
         });
     }
 

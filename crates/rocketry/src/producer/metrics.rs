@@ -270,7 +270,8 @@ impl Running<'_> {
         self.number
     }
 
-    pub(crate) fn end(mut self, over: &Result<Option<SendResult>, Error>) {
+    /// The send came to `over`; `ended` is when its last attempt was over, if that is known.
+    pub(crate) fn end(mut self, over: &Result<Option<SendResult>, Error>, ended: Option<Instant>) {
         self.over = true;
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         match over {
@@ -278,7 +279,8 @@ impl Running<'_> {
                 if result.status != SendStatus::Ok {
                     add(&self.counters.not_durable);
                 }
-                let took = clock::now().saturating_duration_since(self.started);
+                let ended = ended.unwrap_or_else(clock::now);
+                let took = ended.saturating_duration_since(self.started);
                 self.counters.latency.record(took);
             }
             Ok(None) => {

@@ -358,12 +358,12 @@ impl Producer {
     where
         F: FnOnce(Result<SendResult, Error>) + Send + 'static,
     {
-        let order = Order {
+        let mut order = Order {
             outgoing: Outgoing::Single(message),
             target: Target::Any,
             timeout: None,
         };
-        let handed = self.shared.hand_over(order).await;
+        let handed = self.shared.hand_over(&mut order).await;
         let counted = self.shared.sends.token();
         tokio::spawn(async move {
             let _counted = counted;
@@ -580,12 +580,9 @@ impl<'a> IntoFuture for SendRequest<'a, Reply> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
+        let (shared, mut order) = (&self.producer.shared, self.order);
         Box::pin(async move {
-            let result = self
-                .producer
-                .shared
-                .send(self.order, SendMode::Sync)
-                .await?;
+            let result = shared.send(&mut order, SendMode::Sync).await?;
             result.ok_or_else(send::no_result)
         })
     }
@@ -596,8 +593,9 @@ impl<'a> IntoFuture for SendRequest<'a, Ticket> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
+        let (shared, mut order) = (&self.producer.shared, self.order);
         Box::pin(async move {
-            match self.producer.shared.hand_over(self.order).await? {
+            match shared.hand_over(&mut order).await? {
                 HandedOver::Done(Err(error)) => Err(error),
                 HandedOver::Done(done) => Ok(SendFuture(State::Done(Some(done)))),
                 HandedOver::Gathered(gathered) => Ok(SendFuture(State::Gathered(gathered))),
@@ -614,13 +612,8 @@ impl<'a> IntoFuture for SendRequest<'a, OneWay> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            self.producer
-                .shared
-                .send(self.order, SendMode::OneWay)
-                .await
-                .map(drop)
-        })
+        let (shared, mut order) = (&self.producer.shared, self.order);
+        Box::pin(async move { shared.send(&mut order, SendMode::OneWay).await.map(drop) })
     }
 }
 

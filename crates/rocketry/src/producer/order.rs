@@ -14,6 +14,27 @@ pub(crate) struct Order {
     pub(crate) timeout: Option<Duration>,
 }
 
+impl Order {
+    /// Takes out what is to be sent, and where: a future that is handed a reference need not hold it a second time.
+    pub(super) fn take(&mut self) -> (Outgoing, Target) {
+        let nothing = Outgoing::Batch(Vec::new());
+        (
+            std::mem::replace(&mut self.outgoing, nothing),
+            std::mem::replace(&mut self.target, Target::Any),
+        )
+    }
+
+    /// All of it, by value.
+    pub(super) fn taken(&mut self) -> Self {
+        let (outgoing, target) = self.take();
+        Self {
+            outgoing,
+            target,
+            timeout: self.timeout,
+        }
+    }
+}
+
 /// What an application sends at once.
 #[derive(Debug)]
 pub(crate) enum Outgoing {

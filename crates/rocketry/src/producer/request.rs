@@ -76,9 +76,11 @@ impl From<NotARequest> for Error {
 
 impl Shared {
     async fn request(self: &Arc<Self>, order: Order) -> Result<MessageExt, Error> {
+        #[cfg(feature = "trace-context")]
+        let mut order = order;
         // a shutdown waits for the reply as it does for a send
         #[cfg(feature = "trace-context")]
-        let order = self.propagate(order);
+        self.propagate(&mut order);
         let _counted = self.sends.token();
         let started = clock::now();
         let deadline = self.begin(&order, started)?;

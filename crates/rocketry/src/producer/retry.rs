@@ -92,11 +92,12 @@ pub(crate) struct Attempts<'c> {
     deadline: Instant,
     begun: u32,
     attempt_started: Instant,
+    attempt_ended: Option<Instant>,
     last_broker: Option<Arc<str>>,
     failed: Vec<Attempt>,
     maybe_stored: bool,
     /// A result without the requested durability: better than an error.
-    stored: Option<SendResult>,
+    stored: Option<Box<SendResult>>,
 }
 
 /// What to do after an attempt.
@@ -124,6 +125,7 @@ impl<'c> Attempts<'c> {
             deadline,
             begun: 0,
             attempt_started: started,
+            attempt_ended: None,
             last_broker: None,
             failed: Vec::new(),
             maybe_stored: false,
@@ -133,6 +135,11 @@ impl<'c> Attempts<'c> {
 
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// When the last attempt was over.
+    pub(crate) fn last_ended(&self) -> Option<Instant> {
+        self.attempt_ended
     }
 
     /// The broker of the attempt before.
@@ -177,13 +184,14 @@ impl<'c> Attempts<'c> {
         address: &Arc<str>,
         now: Instant,
     ) -> Step {
+        self.attempt_ended = Some(now);
         let failure = match outcome {
             Outcome::Handed => return Step::Done(None),
             Outcome::Stored(result) => return Step::Done(Some(result)),
             Outcome::NotDurable(result) => {
                 if self.policy.retry_not_durable && self.may_go_on(now) {
                     self.last_broker = Some(Arc::clone(&queue.broker_name));
-                    self.stored = Some(result);
+                    self.stored = Some(Box::new(result));
                     return Step::Again;
                 }
                 return Step::Done(Some(result));
@@ -197,7 +205,7 @@ impl<'c> Attempts<'c> {
             return Step::Again;
         }
         match self.stored.take() {
-            Some(result) => Step::Done(Some(result)),
+            Some(result) => Step::Done(Some(*result)),
             None => Step::GiveUp(self.error(&queue.topic, failure, now)),
         }
     }
@@ -226,7 +234,7 @@ impl<'c> Attempts<'c> {
     /// The error of a send that ends outside of an attempt: no route, no queue. An earlier result counts more.
     pub(crate) fn fail(&mut self, error: Error, now: Instant) -> Step {
         if let Some(result) = self.stored.take() {
-            return Step::Done(Some(result));
+            return Step::Done(Some(*result));
         }
         let error = if self.failed.is_empty() {
             error

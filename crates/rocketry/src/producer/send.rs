@@ -9,20 +9,21 @@ use std::{
     task::Poll,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tracing::Instrument as _;
 
 use super::{
-    Outgoing, SendMode, SendResult,
+    SendMode, SendResult,
     accumulate::Gathered,
     attempt::Delivery,
     calls::Calls,
     explain::Explain,
+    in_flight::Permits,
     log,
     observe::SendStage,
-    order::Order,
+    order::{Order, Outgoing},
     place,
-    prepare::{self, Job},
+    prepare::{self, Job, Prepared},
     retry::{Attempts, Policy},
     select::Target,
     shared::Shared,
@@ -61,95 +62,113 @@ impl Shared {
     /// Sends and waits for the answer; for a one-way send, until the connection has taken the request.
     pub(crate) async fn send(
         self: &Arc<Self>,
-        order: Order,
+        order: &mut Order,
         mode: SendMode,
     ) -> Result<Option<SendResult>, Error> {
         #[cfg(feature = "trace-context")]
-        let order = self.propagate(order);
+        self.propagate(order);
         let _counted = self.sends.token();
         let started = clock::now();
-        let deadline = self.begin(&order, started)?;
+        let deadline = self.begin(order, started)?;
         if mode == SendMode::Sync
-            && let Some(room) = self.room_for_company(&order)
+            && let Some(room) = self.room_for_company(order)
         {
-            let gathered = self
-                .gather(order, mode, (started, deadline), (room, None))
-                .await
-                .inspect_err(|error| self.counters.refused(error))?;
-            return gathered.await.map(Some);
+            let held = (room, None);
+            return Box::pin(self.send_in_company(order, (started, deadline), held)).await;
         }
         let handed = AtomicBool::new(false);
-        drive(
-            self,
-            order.outgoing,
-            order.target,
-            mode,
-            (started, deadline),
-            &handed,
-        )
-        .await
+        drive(self, order, mode, (started, deadline), &handed).await
+    }
+
+    async fn send_in_company(
+        self: &Arc<Self>,
+        order: &mut Order,
+        times: (Instant, Instant),
+        held: (OwnedSemaphorePermit, Option<Permits>),
+    ) -> Result<Option<SendResult>, Error> {
+        let gathered = self
+            .gather(order.taken(), SendMode::Sync, times, held)
+            .await
+            .inspect_err(|error| self.counters.refused(error))?;
+        gathered.await.map(Some)
     }
 
     /// Sends, and returns when the request is on its way: what one task hands over to one queue arrives in that order.
     ///
     /// The first part runs here, not on a task of its own: that keeps the order, and nothing is spawned for what fails at once.
-    pub(crate) async fn hand_over(self: &Arc<Self>, order: Order) -> Result<HandedOver, Error> {
+    pub(crate) async fn hand_over(
+        self: &Arc<Self>,
+        order: &mut Order,
+    ) -> Result<HandedOver, Error> {
         #[cfg(feature = "trace-context")]
-        let order = self.propagate(order);
+        self.propagate(order);
         let counted = self.sends.token();
         let started = clock::now();
-        let deadline = self.begin(&order, started)?;
+        let deadline = self.begin(order, started)?;
         let free = (!self.abort.is_cancelled())
             .then(|| self.in_flight.try_acquire(order.outgoing.body_bytes()))
             .flatten();
         let permits = if let Some(permits) = free {
             Ok(permits)
         } else {
-            tokio::select! {
-                biased;
-                // a place that becomes free because others are ended comes too late
-                () = self.abort.cancelled() => Err(self.aborted(&order.outgoing)),
-                permits = self.in_flight.acquire(&order.outgoing, deadline) => permits,
-            }
+            Box::pin(self.place_in_flight(&order.outgoing, deadline)).await
         };
         let permits = permits.inspect_err(|error| self.counters.refused(error))?;
-        if let Some(room) = self.room_for_company(&order) {
+        if let Some(room) = self.room_for_company(order) {
             let held = (room, Some(permits));
-            let gathered = self
-                .gather(order, SendMode::Async, (started, deadline), held)
+            let gathered = self.gather(order.taken(), SendMode::Async, (started, deadline), held);
+            let gathered = Box::pin(gathered)
                 .await
                 .inspect_err(|error| self.counters.refused(error))?;
             return Ok(HandedOver::Gathered(gathered));
         }
         let (times, held) = ((started, deadline), (permits, counted));
-        Ok(self.start(order, SendMode::Async, times, held).await)
+        Ok(self
+            .start(order.taken(), SendMode::Async, times, held)
+            .await)
+    }
+
+    /// Waits for a place among the asynchronous sends.
+    async fn place_in_flight(
+        &self,
+        outgoing: &Outgoing,
+        deadline: Instant,
+    ) -> Result<Permits, Error> {
+        tokio::select! {
+            biased;
+            // a place that becomes free because others are ended comes too late
+            () = self.abort.cancelled() => Err(self.aborted(outgoing)),
+            permits = self.in_flight.acquire(outgoing, deadline) => permits,
+        }
     }
 
     /// The beginning of a send, until the request is on its way; `held` is given back at its end.
-    pub(crate) async fn start(
+    pub(crate) fn start(
         self: &Arc<Self>,
         order: Order,
         mode: SendMode,
         times: (Instant, Instant),
         held: impl Send + 'static,
-    ) -> HandedOver {
+    ) -> impl Future<Output = HandedOver> + Send {
         let handed = Arc::new(AtomicBool::new(false));
         let mut sending: Sending = {
             let (shared, handed) = (Arc::clone(self), Arc::clone(&handed));
+            let mut order = order;
             Box::pin(async move {
                 let _held = held;
-                let result =
-                    drive(&shared, order.outgoing, order.target, mode, times, &handed).await?;
+                let result = drive(&shared, &mut order, mode, times, &handed).await?;
                 result.ok_or_else(no_result)
             })
         };
-        let done = poll_fn(|cx| match sending.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending if handed.load(Ordering::Relaxed) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await;
-        done.map_or(HandedOver::Pending(sending), HandedOver::Done)
+        async move {
+            let done = poll_fn(|cx| match sending.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending if handed.load(Ordering::Relaxed) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            })
+            .await;
+            done.map_or(HandedOver::Pending(sending), HandedOver::Done)
+        }
     }
 }
 
@@ -168,13 +187,13 @@ pub(crate) fn no_result() -> Error {
 /// may be stored nevertheless.
 async fn drive(
     shared: &Shared,
-    outgoing: Outgoing,
-    target: Target,
+    order: &mut Order,
     mode: SendMode,
     (started, deadline): (Instant, Instant),
     handed: &AtomicBool,
 ) -> Result<Option<SendResult>, Error> {
-    let running = shared.counters.begin(&outgoing, started);
+    let outgoing = &order.outgoing;
+    let running = shared.counters.begin(outgoing, started);
     let explain = Explain::new(shared, running.number(), started);
     let span = log::span(shared.encode.group(), outgoing.topic(), mode);
     explain.stage(explain.mark(), || SendStage::Began {
@@ -184,33 +203,23 @@ async fn drive(
         body_bytes: outgoing.body_bytes(),
         budget: deadline.saturating_duration_since(started),
     });
-    let over = stages(
-        shared,
-        outgoing,
-        target,
-        mode,
-        (started, deadline),
-        handed,
-        explain,
-    )
-    .instrument(span)
-    .await;
-    running.end(&over);
+    let (over, ended) = stages(shared, order, mode, (started, deadline), handed, explain)
+        .instrument(span)
+        .await;
+    running.end(&over, ended);
     explain.ended(&over);
     over
 }
 
-async fn stages(
+/// The stages that ask nobody: validate and prepare.
+fn prepare(
     shared: &Shared,
-    outgoing: Outgoing,
-    target: Target,
-    mode: SendMode,
-    (started, deadline): (Instant, Instant),
-    handed: &AtomicBool,
+    order: &mut Order,
     explain: Explain<'_>,
-) -> Result<Option<SendResult>, Error> {
+) -> Result<(Prepared, Target), Error> {
     let core = shared.core();
     let mark = explain.mark();
+    let (outgoing, target) = order.take();
     let outgoing = shared.namespace.wrap_messages(outgoing);
     let checked = validate::check(outgoing, shared.limits)?;
     let target = match target {
@@ -221,16 +230,38 @@ async fn stages(
         }
         target => target,
     };
-    let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
+    let now_ms = clock::wall_ms();
+    let since_month_start = core.month.ms_since_month_start(now_ms);
     let mut prepared = prepare::prepare(checked, shared.limits, &core.ids, since_month_start)?;
     log::prepared(&prepared);
+    prepared.prepared_ms = now_ms;
     prepared.result_topic = shared.namespace.unwrap_topic(&prepared.topic);
     explain.stage(mark, || SendStage::Prepared {
         msg_id: &prepared.msg_id,
     });
+    Ok((prepared, target))
+}
+
+/// What the send comes to, and when its last attempt ended if there was one.
+async fn stages(
+    shared: &Shared,
+    order: &mut Order,
+    mode: SendMode,
+    (started, deadline): (Instant, Instant),
+    handed: &AtomicBool,
+    explain: Explain<'_>,
+) -> (Result<Option<SendResult>, Error>, Option<Instant>) {
+    let (mut prepared, mut target) = match prepare(shared, order, explain) {
+        Ok(prepared) => prepared,
+        Err(error) => return (Err(error), None),
+    };
     let mark = explain.mark();
     if let Some(job) = prepared.wants_compression(&shared.prepare) {
-        prepared.compress_with(compress(job).await);
+        prepared.compress_with(if job.body_bytes() < Job::OFF_THREAD_BYTES {
+            job.run()
+        } else {
+            Box::pin(compress(job)).await
+        });
     }
     explain.body(mark, &prepared);
     let is_strict = target.is_strict();
@@ -249,21 +280,18 @@ async fn stages(
     };
     let over = tokio::select! {
         biased;
-        over = delivery.run(target, &mut tries, &mut calls), if !shared.abort.is_cancelled() => over,
+        over = delivery.run(&mut target, &mut tries, &mut calls), if !shared.abort.is_cancelled() => over,
         () = shared.abort.cancelled() => {
             let ids = prepared.msg_id.split(',');
             Err(shared.ended(prepared.topic.as_arc(), ids, handed.load(Ordering::Relaxed)))
         }
     };
     calls.over(&over);
-    over
+    (over, tries.last_ended())
 }
 
 /// Large bodies leave the runtime's threads: compressing them takes as long as many sends.
 async fn compress(job: Job) -> Option<(bytes::Bytes, i32)> {
-    if job.body_bytes() < Job::OFF_THREAD_BYTES {
-        return job.run();
-    }
     match tokio::task::spawn_blocking(move || job.run()).await {
         Ok(compressed) => compressed,
         Err(error) => {

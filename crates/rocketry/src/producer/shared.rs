@@ -166,9 +166,9 @@ impl Shared {
 #[cfg(feature = "trace-context")]
 impl Shared {
     /// Gives every message its trace context. Where the send begins: later it may be in other hands.
-    pub(super) fn propagate(&self, mut order: Order) -> Order {
+    pub(super) fn propagate(&self, order: &mut Order) {
         let Some(propagator) = &self.propagator else {
-            return order;
+            return;
         };
         match &mut order.outgoing {
             Outgoing::Single(message) => propagator.propagate(message),
@@ -178,7 +178,6 @@ impl Shared {
                 }
             }
         }
-        order
     }
 }
 

@@ -365,13 +365,13 @@ impl Dispatcher {
         }
         let (sender, dropped) = (Arc::clone(&self.sender), Arc::clone(&self.dropped));
         let records = body.records;
-        let order = Order {
+        let mut order = Order {
             outgoing: Outgoing::Single(body.into_message(&self.config.topic)),
             target: Target::Any,
             timeout: None,
         };
         self.sending.spawn(async move {
-            if let Err(error) = sender.send(order, SendMode::Async).await {
+            if let Err(error) = sender.send(&mut order, SendMode::Async).await {
                 static LIMIT: LogLimit = LogLimit::new();
                 dropped.fetch_add(records, Ordering::Relaxed);
                 if let Some(held_back) = LIMIT.pass() {

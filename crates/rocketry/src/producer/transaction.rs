@@ -192,12 +192,12 @@ impl Shared {
         // a shutdown waits for the local transaction as it does for a send
         let _counted = self.sends.token();
         let mut half = message.clone();
-        let order = Order {
+        let mut order = Order {
             outgoing: Outgoing::Single(message),
             target: Target::Any,
             timeout,
         };
-        let sent = self.send(order, SendMode::Sync).await;
+        let sent = self.send(&mut order, SendMode::Sync).await;
         let sent = sent
             .and_then(|sent| sent.ok_or_else(send::no_result))
             .map_err(|error| error.during(action))?;

@@ -20,6 +20,9 @@ use crate::{
     units::readable,
 };
 
+/// Between the last message and the start of what counts as idle.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// Messages of a run that is limited by neither `--count` nor `--duration`.
 const DEFAULT_COUNT: u64 = 100_000;
 
@@ -28,11 +31,14 @@ const DEFAULT_COUNT: u64 = 100_000;
 /// # Errors
 /// The cluster could not be reached, or messages failed.
 pub(crate) async fn run(args: BenchProduce, global: &Global) -> Result<(), Failure> {
-    let client = connect(global).await?;
-    let producer = client
-        .producer(PRODUCER_GROUP)
-        .config(config(&args))
-        .await?;
+    let mut clients = Vec::new();
+    let mut producers = Vec::new();
+    for _ in 0..args.connections {
+        let client = connect(global).await?;
+        let producer = client.producer(PRODUCER_GROUP).config(config(&args));
+        producers.push(producer.await?);
+        clients.push(client);
+    }
     let kind = args.payload.unwrap_or(if args.compress == Codec::None {
         Payload::Random
     } else {
@@ -43,7 +49,7 @@ pub(crate) async fn run(args: BenchProduce, global: &Global) -> Result<(), Failu
         .map(|topic| Message::new(topic, body.clone()))
         .collect();
     let load = Load {
-        producer,
+        producers: producers.into(),
         mode: args.mode,
         concurrency: args.concurrency,
         batch: args.batch,
@@ -99,8 +105,13 @@ pub(crate) async fn run(args: BenchProduce, global: &Global) -> Result<(), Failu
     let mut report = Report::new(&args, &outcome, cpu, peak_memory());
     report.watched_cpu_seconds = watched.map(|time| round(time.as_secs_f64(), 1e6));
     drop(progress);
+    if let Some(idle) = args.idle {
+        report.idle = Some(Idle::measure(idle, args.watch).await?);
+    }
 
-    client.shutdown(CLOSE_WITHIN).await;
+    for client in clients {
+        client.shutdown(CLOSE_WITHIN).await;
+    }
     let mut output = Output::stdout();
     match args.output {
         ReportFormat::Json => output.json(&report)?,
@@ -229,6 +240,55 @@ struct Report {
     max_rss_bytes: Option<u64>,
     /// Of the process that `--watch` names.
     watched_cpu_seconds: Option<f64>,
+    connections: u32,
+    /// What followed, without messages, if `--idle` asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle: Option<Idle>,
+}
+
+/// A time without messages, and what it cost.
+#[derive(Debug, Clone, Serialize)]
+struct Idle {
+    seconds: f64,
+    cpu_seconds: Option<f64>,
+    /// Of the process that `--watch` names.
+    watched_cpu_seconds: Option<f64>,
+}
+
+impl Idle {
+    async fn measure(time: Duration, watch: Option<u32>) -> Result<Self, Failure> {
+        // What the last messages leave behind is not idleness yet.
+        tokio::time::sleep(SETTLE).await;
+        let (own, watched) = (Cpu::now(), watch.map(watched_cpu).transpose()?);
+        tokio::time::sleep(time).await;
+        let own = Cpu::now().zip(own).map(|(now, before)| now.since(before));
+        let watched = match (watch, watched) {
+            (Some(pid), Some(before)) => Some(watched_cpu(pid)?.saturating_sub(before)),
+            _ => None,
+        };
+        let seconds = |time: Duration| round(time.as_secs_f64(), 1e6);
+        Ok(Self {
+            seconds: seconds(time),
+            cpu_seconds: own.map(|cpu| seconds(cpu.total())),
+            watched_cpu_seconds: watched.map(seconds),
+        })
+    }
+
+    fn rows(&self) -> [(&'static str, String); 2] {
+        let percent = |cpu: Option<f64>| {
+            cpu.filter(|_| self.seconds > 0.0).map_or_else(
+                || "n/a".to_owned(),
+                |cpu| format!("{:.2} % of a core", cpu / self.seconds * 100.0),
+            )
+        };
+        [
+            ("CPU while idle", percent(self.cpu_seconds)),
+            (
+                "CPU of the watched process then",
+                percent(self.watched_cpu_seconds),
+            ),
+        ]
+    }
 }
 
 impl Report {
@@ -279,6 +339,8 @@ impl Report {
             }),
             max_rss_bytes: peak_memory,
             watched_cpu_seconds: None,
+            connections: args.connections,
+            idle: None,
         }
     }
 
@@ -298,6 +360,7 @@ impl Report {
                 },
             ),
             ("topics", self.topics.to_string()),
+            ("connections", self.connections.to_string()),
             ("size", format!("{} B", self.size_bytes)),
             ("compression", self.compress.to_owned()),
             (
@@ -350,7 +413,9 @@ impl Report {
                 ),
             ),
         ];
+        let idle = self.idle.as_ref().map(Idle::rows);
         rows.into_iter()
+            .chain(idle.into_iter().flatten())
             .map(|(name, value)| vec![name.to_owned(), value])
             .collect()
     }

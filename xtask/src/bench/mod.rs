@@ -65,7 +65,7 @@ pub(crate) struct Options {
     /// One round of half a second each: whether it all runs, not how fast
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "minutes", "record"])]
     quick: bool,
-    /// The run of record, within half an hour once everything is built: three rounds of all points, the soak; writes
+    /// The run of record, within half an hour once everything is built: the main points in three rounds, the others in two, the soak; writes
     /// docs/performance/ and the tables of docs/performance.md
     #[arg(long)]
     record: bool,
@@ -146,7 +146,7 @@ impl Options {
 
     /// Of points that no target is judged by.
     fn rounds_of_more(&self) -> usize {
-        if self.record { 1 } else { self.rounds() }
+        if self.record { 2 } else { self.rounds() }
     }
 
     fn phases(&self) -> Phases {
@@ -167,7 +167,7 @@ impl Options {
         let phases = self.phases();
         if self.record && self.seconds.is_none() {
             Phases {
-                seconds: 0.6,
+                seconds: 0.8,
                 ..phases
             }
         } else {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use rocketry::{Client, Message, Producer};
-use rocketry_protocol::header::SendMessageRequest;
-use rocketry_protocol::{RemotingCommand, frame};
+use rocketry_protocol::header::{SendMessageReply, SendMessageRequest, SendReply};
+use rocketry_protocol::{
+    Outgoing as _, RemotingCommand, RequestCode, ResponseCode, TypedRequest, frame,
+};
 use rocketry_store::{NewMessage, ReadLimits, Store, StoreOptions};
 
 use super::peer::InMemory;
@@ -25,6 +27,12 @@ pub(super) enum Work {
     Encode,
     /// The bytes of a send request to command and header
     Decode,
+    /// The answer to a send to bytes
+    #[value(name = "encode-reply")]
+    EncodeReply,
+    /// The bytes of the answer to command and header
+    #[value(name = "decode-reply")]
+    DecodeReply,
     /// A message into the store, 64 a commit
     Append,
     /// A message out of the store, 32 a read
@@ -35,16 +43,22 @@ pub(super) enum Work {
     /// The same of 64 tasks at a time
     #[value(name = "drive-64")]
     DriveMany,
+    /// The same of asynchronous sends
+    #[value(name = "drive-async")]
+    DriveAsync,
 }
 
 impl Work {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Encode,
         Self::Decode,
+        Self::EncodeReply,
+        Self::DecodeReply,
         Self::Append,
         Self::Read,
         Self::DriveOne,
         Self::DriveMany,
+        Self::DriveAsync,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -55,6 +69,9 @@ impl Work {
             Self::Read => "read",
             Self::DriveOne => "drive-1",
             Self::DriveMany => "drive-64",
+            Self::DriveAsync => "drive-async",
+            Self::EncodeReply => "encode-reply",
+            Self::DecodeReply => "decode-reply",
         }
     }
 
@@ -65,8 +82,11 @@ impl Work {
             Self::Decode => decode(repetitions),
             Self::Append => append(repetitions),
             Self::Read => read(repetitions),
-            Self::DriveOne => drive(1, repetitions),
-            Self::DriveMany => drive(TOGETHER, repetitions),
+            Self::EncodeReply => encode_reply(repetitions),
+            Self::DecodeReply => decode_reply(repetitions),
+            Self::DriveOne => drive(1, repetitions, false),
+            Self::DriveMany => drive(TOGETHER, repetitions, false),
+            Self::DriveAsync => drive(TOGETHER, repetitions, true),
         }
     }
 }
@@ -74,8 +94,8 @@ impl Work {
 const PROPERTIES: &str =
     "UNIQ_KEY\u{1}7F000001000100000000000000000001\u{2}WAIT\u{1}true\u{2}TAGS\u{1}TagA\u{2}";
 
-fn request() -> RemotingCommand {
-    RemotingCommand::request(&SendMessageRequest {
+fn request() -> TypedRequest<SendMessageRequest<'static>> {
+    let header = SendMessageRequest {
         producer_group: "PG",
         topic: "bench",
         default_topic: "TBW102",
@@ -85,24 +105,54 @@ fn request() -> RemotingCommand {
         properties: PROPERTIES,
         broker_name: Some("broker-a"),
         ..SendMessageRequest::default()
-    })
-    .with_body(Bytes::from_static(&BODY))
+    };
+    TypedRequest::new(RequestCode::SEND_MESSAGE_V2, header).with_body(Bytes::from_static(&BODY))
+}
+
+fn reply() -> RemotingCommand {
+    let id = "7F00000100002A9F0000000000001234";
+    let mut header = SendReply::new(id, 3, 1_000_000);
+    header.transaction_id = Some("7F000001000100000000000000000001".into());
+    RemotingCommand::response(ResponseCode::SUCCESS).with_header(&header)
 }
 
 fn encode(repetitions: u64) -> Result {
     let mut out = BytesMut::with_capacity(64 * 1024);
     for _ in 0..repetitions {
-        let command = black_box(request());
-        command.encode(&mut out)?;
+        let request = black_box(request());
+        request.encode_head(&mut out)?;
+        out.extend_from_slice(request.body());
         black_box(&out);
         out.clear();
     }
     Ok(())
 }
 
+fn encode_reply(repetitions: u64) -> Result {
+    let mut out = BytesMut::with_capacity(64 * 1024);
+    for _ in 0..repetitions {
+        black_box(reply()).encode(&mut out)?;
+        black_box(&out);
+        out.clear();
+    }
+    Ok(())
+}
+
+fn decode_reply(repetitions: u64) -> Result {
+    let mut bytes = BytesMut::new();
+    reply().encode(&mut bytes)?;
+    let frame = frame::split(&mut bytes, frame::MAX_FRAME_BYTES)?.ok_or("half a frame")?;
+    for _ in 0..repetitions {
+        let command = RemotingCommand::decode(black_box(frame.clone()))?;
+        let header: SendMessageReply = command.header()?;
+        black_box(header.queue_offset);
+    }
+    Ok(())
+}
+
 fn decode(repetitions: u64) -> Result {
     let mut bytes = BytesMut::new();
-    request().encode(&mut bytes)?;
+    request().into_command().encode(&mut bytes)?;
     let frame = frame::split(&mut bytes, frame::MAX_FRAME_BYTES)?.ok_or("half a frame")?;
     for _ in 0..repetitions {
         let command = RemotingCommand::decode(black_box(frame.clone()))?;
@@ -185,7 +235,7 @@ fn read(repetitions: u64) -> Result {
     Ok(())
 }
 
-fn drive(together: u64, repetitions: u64) -> Result {
+fn drive(together: u64, repetitions: u64, is_async: bool) -> Result {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -198,7 +248,7 @@ fn drive(together: u64, repetitions: u64) -> Result {
         let each = repetitions.div_ceil(together);
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..together {
-            tasks.spawn(send(producer.clone(), each));
+            tasks.spawn(send(producer.clone(), each, is_async));
         }
         while let Some(sent) = tasks.join_next().await {
             sent??;
@@ -207,11 +257,15 @@ fn drive(together: u64, repetitions: u64) -> Result {
     })
 }
 
-async fn send(producer: Producer, messages: u64) -> Result {
+async fn send(producer: Producer, messages: u64, is_async: bool) -> Result {
     let topic: Arc<str> = "bench".into();
     for _ in 0..messages {
         let message = Message::new(Arc::clone(&topic), Bytes::from_static(&BODY)).tag("TagA");
-        producer.send(message).await?;
+        if is_async {
+            producer.enqueue(message).await?.await?;
+        } else {
+            producer.send(message).await?;
+        }
     }
     Ok(())
 }

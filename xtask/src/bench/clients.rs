@@ -65,15 +65,30 @@ impl Client {
     /// Whether it can do that at all.
     pub(super) fn can(self, load: Workload) -> bool {
         match self {
-            Self::Rocketry | Self::Java => true,
-            Self::Rust => load.mode != Mode::AutoBatch || load.codec == "none",
-            Self::Go => load.mode != Mode::AutoBatch && matches!(load.codec, "none" | "zlib"),
+            Self::Rocketry | Self::Java | Self::Go | Self::Rust => self.lacks(load).is_none(),
             Self::Echo | Self::Loop => {
                 matches!(load.mode, Mode::Sync | Mode::Async) && load.codec == "none"
             }
         }
     }
+
+    /// Why it cannot.
+    pub(super) fn lacks(self, load: Workload) -> Option<&'static str> {
+        match self {
+            Self::Go if load.mode == Mode::AutoBatch => Some("it has no auto-batching"),
+            Self::Go if !matches!(load.codec, "none" | "zlib") => {
+                Some("it compresses with zlib only")
+            }
+            Self::Rust if load.mode == Mode::Async && load.in_flight > RUST_QUEUE => Some(
+                "its queue of outgoing requests takes 1,024 and refuses what comes beyond (QUEUE_CAPACITY in rocketmq-transport)",
+            ),
+            _ => None,
+        }
+    }
 }
+
+/// What `rocketmq-client-rust` 1.0.0 lets wait for one connection.
+const RUST_QUEUE: u32 = 1024;
 
 /// Where to send.
 #[derive(Debug, Clone, Copy)]

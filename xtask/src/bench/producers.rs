@@ -41,6 +41,14 @@ pub(super) async fn run(bench: &Bench, starter: &Starter<'_>) -> Result<(Samples
         if loads.is_empty() || rounds == 0 {
             continue;
         }
+        for client in &clients {
+            for (load, why) in loads
+                .iter()
+                .filter_map(|load| Some((load, client.lacks(*load)?)))
+            {
+                missing.push(format!("{} at {load}: {why}", client.name()));
+            }
+        }
         // Fresh ones for each half: what they store would fill the disk.
         let mut servers = Vec::new();
         for kind in bench.options.servers() {

@@ -11,6 +11,7 @@ use super::soak::Soak;
 const SYNC_1: &str = "sync-1-1024";
 const SYNC_64: &str = "sync-64-1024";
 const ASYNC: &str = "async-4096-1024";
+const ASYNC_NARROW: &str = "async-256-1024";
 const OURS: &str = "rocketry";
 
 /// One line of the table; a figure that is missing leaves it open.
@@ -108,6 +109,13 @@ fn clients(samples: &Samples, targets: &mut Vec<Target>) {
             ("Go", 1.0 / 3.0),
             ("rocketmq-client-rust", 1.0 / 3.0),
         ] {
+            // The window of 4096 is beyond what it takes: the narrower one is what can be compared.
+            let (load, shown, ours) = if peer == "rocketmq-client-rust" && load == ASYNC {
+                let narrow = samples.median("Apache", OURS, ASYNC_NARROW, cpu);
+                (ASYNC_NARROW, "async, window 256", narrow)
+            } else {
+                (load, shown, ours)
+            };
             targets.push(Target {
                 name: "F1",
                 what: format!("client CPU, {shown}, Apache's broker: rocketry : {peer}"),

@@ -46,14 +46,14 @@ impl Delivery<'_> {
         let choice = target.choice();
         loop {
             let explain = calls.explain();
-            let place = match place::at_once(self.shared, self.prepared, target, tries, explain) {
-                Some(place) => Ok(place),
+            let known = place::at_once(self.shared, self.prepared, target, tries, explain);
+            let place = if let Some(place) = known {
+                Ok(place)
+            } else {
                 // Boxed: it rarely waits, and every send under way would carry a place for it.
-                None => {
-                    let told = (explain, choice);
-                    let next = place::next(self.shared, self.prepared, target, tries, told);
-                    Box::pin(next).await
-                }
+                let told = (explain, choice);
+                let next = place::next(self.shared, self.prepared, target, tries, told);
+                Box::pin(next).await
             };
             let step = match place {
                 Ok(place) => self.attempt(&place, tries, calls).await?,
@@ -128,7 +128,7 @@ impl Delivery<'_> {
                 if attempt > 1 {
                     clock::wall_ms()
                 } else {
-                    self.prepared.prepared_ms
+                    self.prepared.ready_ms
                 },
             );
             explain.encoded(mark, || request.clone().into_command());

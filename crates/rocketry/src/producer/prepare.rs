@@ -64,7 +64,7 @@ pub(crate) struct Prepared {
     pub(crate) reconsume_times: i32,
     pub(crate) max_reconsume_times: Option<i32>,
     /// When that was, milliseconds since 1970.
-    pub(crate) prepared_ms: i64,
+    pub(crate) ready_ms: i64,
 }
 
 impl Prepared {
@@ -199,7 +199,7 @@ fn single(topic: Topic, mut message: Message, ids: &IdSource, ms: u32) -> Result
         msg_id,
         reconsume_times,
         max_reconsume_times,
-        prepared_ms: 0,
+        ready_ms: 0,
     })
 }
 
@@ -263,7 +263,7 @@ fn whole_batch(
         msg_id,
         reconsume_times: 0,
         max_reconsume_times: None,
-        prepared_ms: 0,
+        ready_ms: 0,
     })
 }
 

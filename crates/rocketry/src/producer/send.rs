@@ -234,7 +234,7 @@ fn prepare(
     let since_month_start = core.month.ms_since_month_start(now_ms);
     let mut prepared = prepare::prepare(checked, shared.limits, &core.ids, since_month_start)?;
     log::prepared(&prepared);
-    prepared.prepared_ms = now_ms;
+    prepared.ready_ms = now_ms;
     prepared.result_topic = shared.namespace.unwrap_topic(&prepared.topic);
     explain.stage(mark, || SendStage::Prepared {
         msg_id: &prepared.msg_id,

@@ -2,7 +2,7 @@
 
 use super::{Accepted, at_times, known};
 
-pub(crate) const ACCEPTED: [Accepted; 66] = [
+pub(crate) const ACCEPTED: [Accepted; 67] = [
     known(
         "* without *",
         "remark",
@@ -349,8 +349,15 @@ pub(crate) const ACCEPTED: [Accepted; 66] = [
     known(
         "runtime-info",
         "body .table.commitLogDiskRatio_*",
-        "-|",
-        "-|",
+        "-",
+        "",
+        "the directory of each side is part of the name",
+    ),
+    known(
+        "runtime-info",
+        "body .table.commitLogDiskRatio_*",
+        "",
+        "-",
         "the directory of each side is part of the name",
     ),
     known(

@@ -53,7 +53,8 @@ impl Flusher {
         }
     }
 
-    /// Does what is due at `now_ms`: writes waiting consume-queue units, and less often syncs them and moves the checkpoint on.
+    /// Does what is due at `now_ms`: writes waiting consume-queue units, and less often syncs them and moves the checkpoint on. Where
+    /// more than a thousand queues have some, they are written with the sync only, or when they take much memory.
     /// Meant to be called every few hundred milliseconds; does not wait for the writer, and the writer not for it.
     ///
     /// # Errors
@@ -69,7 +70,9 @@ impl Flusher {
             self.sync_queues(&mut state)
         } else if is_due(now_ms, state.last_write_ms, options.queue_write_interval) {
             state.last_write_ms = now_ms;
-            self.write_queues(&mut state)?;
+            if !self.shared.queues.is_spread_thin() {
+                self.write_queues(&mut state)?;
+            }
             if self.shared.index_is_pressing() {
                 self.write_index(&mut state)?;
             }

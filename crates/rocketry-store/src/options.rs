@@ -39,7 +39,8 @@ pub struct StoreOptions {
     pub max_message_bytes: usize,
     /// Whether every record ends with a check sum of itself, the property `__CRC32#`. Default: false. Java: `enabledAppendPropCRC`
     pub record_crc: bool,
-    /// Time between two writes of consume-queue units that wait in memory. Default: 1 s. Java: `flushIntervalConsumeQueue`.
+    /// Time between two writes of consume-queue units that wait in memory, while those are of at most a thousand queues. Default: 1 s.
+    /// Java: `flushIntervalConsumeQueue`.
     pub queue_write_interval: Duration,
     /// Time between two syncs of the consume queues, after which the checkpoint moves on: what a start after a kill has to read
     /// again is at most the log of that time. Default: 10 s. Java: `flushConsumeQueueThoroughInterval`, 60 s.

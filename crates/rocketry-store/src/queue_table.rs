@@ -94,6 +94,12 @@ impl QueueTable {
         self.waiting_bytes.load(Ordering::Relaxed) > MAX_WAITING_BYTES
     }
 
+    /// Whether so many queues have something to write that each write is better worth its while later: it costs the same for one unit
+    /// as for hundreds.
+    pub(crate) fn is_spread_thin(&self) -> bool {
+        self.dirty.lock().len() > MANY_DIRTY && !self.waiting_is_large()
+    }
+
     /// One queue, if it exists.
     pub(crate) fn get(&self, topic: &str, queue_id: i32) -> Option<Arc<ConsumeQueue>> {
         let topics = self.topics.read();
@@ -181,6 +187,9 @@ impl QueueTable {
         std::mem::take(&mut self.dirty.lock())
     }
 }
+
+/// Queues with something to write from which on they wait for the next sync.
+const MANY_DIRTY: usize = 1024;
 
 /// Java: `QueueTypeUtils.isBatchCq`
 fn is_batch(config: &TopicConfig) -> bool {

@@ -524,3 +524,24 @@ fn bytes_inside_a_record_are_no_record() {
         assert_eq!(reader.record_at(offset).unwrap(), None, "{offset}");
     }
 }
+
+/// A write costs the same for one unit as for hundreds: with thousands of queues the units of several seconds go together.
+#[test]
+fn units_of_very_many_queues_wait_for_the_sync() {
+    let topic = |n: usize| format!("t{n}");
+    for (queues, is_written) in [(900, true), (1100, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, _reader, _) = open(dir.path(), &small());
+        for n in 0..queues {
+            writer
+                .append(&message(&topic(n), 0, b"one"), NOW_MS)
+                .unwrap();
+        }
+        writer.commit().unwrap();
+        let file = dir.path().join("consumequeue/t7/0/00000000000000000000");
+        writer.flush_tick(NOW_MS + 2000).unwrap();
+        assert_eq!(file.exists(), is_written, "{queues}");
+        writer.flush_tick(NOW_MS + 20_000).unwrap();
+        assert!(file.exists(), "{queues}");
+    }
+}

@@ -303,6 +303,8 @@ async fn woken(target: Target) -> Result<String> {
 }
 
 async fn pops(target: Target) -> Result<String> {
+    let client = rocketry::Client::connect(&*target.namesrv).await?;
+    let producer = client.producer("careful").await?;
     let mut wire = Wire::connect(&target.broker).await?;
     let mut taken = 0;
     while target.goes_on() {
@@ -325,8 +327,13 @@ async fn pops(target: Target) -> Result<String> {
         wire.send(&frame(RemotingCommand::request(&pop))?).await?;
         let answer = wire.answers(1).await?.pop();
         taken += usize::from(answer.is_some_and(|answer| answer.code == 0));
+        // There is always something to take.
+        producer
+            .send(Message::new("popped", vec![b'x'; 100]))
+            .await?;
         sleep(BEAT).await;
     }
+    producer.shutdown(Duration::from_secs(1)).await;
     Ok(format!("{taken} pops that found messages"))
 }
 

@@ -21,8 +21,8 @@ use crate::{Result, clock, output, root};
 /// Requests in flight on each of the connections that prepare and send.
 const PIPELINE: usize = 16;
 const SENDERS: usize = 4;
-/// Idle means: nothing of the load is left to write.
-const SETTLE: Duration = Duration::from_secs(6);
+/// Idle means: nothing of the load is left to write. The server syncs its queues every ten seconds, and very many of them take some.
+const SETTLE: Duration = Duration::from_secs(25);
 
 /// `cargo xtask many`
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 5000, value_name = "N")]
     connections: usize,
     /// Messages of 1 KiB that are sent with all of it in place
-    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    #[arg(long, default_value_t = 300_000, value_name = "N")]
     messages: usize,
     /// Seconds without requests over which idle CPU is counted
     #[arg(long, default_value_t = 15, value_name = "N")]

@@ -7,15 +7,15 @@ use std::{
 
 use rocketry_protocol::{Language, body::heartbeat::ConsumeType, record::Record};
 
-use super::page::Page;
+use super::{oldest::Oldest, page::Page};
 use crate::{broker::Broker, clock, names::RETRY_PREFIX};
 
-pub(super) fn collect(page: &mut Page, broker: &Broker) {
+pub(super) fn collect(page: &mut Page, broker: &Broker, oldest: &mut Oldest) {
     let now_ms = clock::wall_ms();
     messages(page, broker);
     totals(page, broker);
     clients(page, broker);
-    lag(page, broker, now_ms);
+    lag(page, broker, oldest, now_ms);
     storage(page, broker, now_ms);
     let latencies = &broker.latencies;
     page.histogram(
@@ -180,7 +180,8 @@ struct Lag {
     queues: Vec<(i32, i64)>,
 }
 
-fn lag(page: &mut Page, broker: &Broker, now_ms: i64) {
+fn lag(page: &mut Page, broker: &Broker, oldest: &mut Oldest, now_ms: i64) {
+    oldest.begin();
     let mut lags: Vec<(String, String, Lag)> = Vec::new();
     let offsets = broker.offsets.committed().snapshot().offset_table;
     for (key, queues) in offsets {
@@ -201,7 +202,10 @@ fn lag(page: &mut Page, broker: &Broker, now_ms: i64) {
             lag.queues.push((queue_id, range.max - committed));
             if range.max > committed
                 && lags.len() < broker.config.metrics_max_series
-                && let Ok(Some(stored_ms)) = broker.reader.store_time(topic, queue_id, committed)
+                && let Some(stored_ms) = oldest.stored_ms(&key, queue_id, committed, || {
+                    let read = broker.reader.store_time(topic, queue_id, committed);
+                    read.ok().flatten()
+                })
             {
                 lag.oldest_ms = Some(lag.oldest_ms.map_or(stored_ms, |ms| ms.min(stored_ms)));
             }
@@ -215,28 +219,31 @@ fn lag(page: &mut Page, broker: &Broker, now_ms: i64) {
         "rocketmq_consumer_lag_messages",
         "Messages not consumed yet",
         &lags,
-        |lag| lag.messages,
+        |lag| Some(lag.messages),
     );
     lag_family(
         page,
         "rocketmq_consumer_inflight_messages",
         "Messages pulled and not yet committed",
         &lags,
-        |lag| lag.in_flight,
+        |lag| Some(lag.in_flight),
     );
     lag_family(
         page,
         "rocketmq_consumer_ready_messages",
         "Messages not pulled yet",
         &lags,
-        |lag| lag.ready,
+        |lag| Some(lag.ready),
     );
     lag_family(
         page,
         "rocketmq_consumer_lag_latency",
         "Age of the oldest message not consumed yet, ms",
         &lags,
-        |lag| lag.oldest_ms.map_or(0, |ms| (now_ms - ms).max(0)),
+        |lag| match lag.oldest_ms {
+            Some(stored_ms) => Some((now_ms - stored_ms).max(0)),
+            None => (lag.messages == 0).then_some(0),
+        },
     );
     let mut family = page.family(
         "rocketry_consumer_queue_lag_messages",
@@ -260,7 +267,7 @@ fn lag_family(
     name: &'static str,
     help: &'static str,
     lags: &[(String, String, Lag)],
-    of: impl Fn(&Lag) -> i64,
+    of: impl Fn(&Lag) -> Option<i64>,
 ) {
     let mut family = page.family(name, "gauge", help);
     for (topic, group, lag) in lags {
@@ -270,7 +277,9 @@ fn lag_family(
             ("topic", topic),
             ("is_retry", is_retry),
         ];
-        family.add(&labels, of(lag));
+        if let Some(value) = of(lag) {
+            family.add(&labels, value);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{broker, page::Page, process};
+use super::{broker, oldest::Oldest, page::Page, process};
 use crate::{
     ServerConfig,
     admission::{Admission, Refused},
@@ -44,6 +44,7 @@ pub(crate) struct Sources {
 /// Serves the page until the server stops.
 pub(crate) struct Endpoint {
     sources: Arc<Sources>,
+    oldest: Arc<parking_lot::Mutex<Oldest>>,
     made: Mutex<Option<(Instant, Arc<str>)>>,
 }
 
@@ -57,6 +58,7 @@ impl Endpoint {
     ) {
         let endpoint = Arc::new(Self {
             sources: Arc::new(sources),
+            oldest: Arc::default(),
             made: Mutex::new(None),
         });
         let serving = tasks.clone();
@@ -129,12 +131,13 @@ impl Endpoint {
         {
             return Arc::clone(page);
         }
-        let sources = Arc::clone(&self.sources);
+        let (sources, oldest) = (Arc::clone(&self.sources), Arc::clone(&self.oldest));
         // It looks at every queue, and at the disk.
-        let page: Arc<str> = match tokio::task::spawn_blocking(move || sources.page()).await {
-            Ok(page) => page.into(),
-            Err(_) => Arc::from("# this page could not be made\n"),
-        };
+        let page: Arc<str> =
+            match tokio::task::spawn_blocking(move || sources.page(&mut oldest.lock())).await {
+                Ok(page) => page.into(),
+                Err(_) => Arc::from("# this page could not be made\n"),
+            };
         *made = Some((Instant::now(), Arc::clone(&page)));
         page
     }
@@ -169,7 +172,7 @@ async fn head(stream: &mut TcpStream) -> Option<String> {
 }
 
 impl Sources {
-    fn page(&self) -> String {
+    fn page(&self, oldest: &mut Oldest) -> String {
         let config = &self.config;
         let role = if self.broker.is_some() {
             "broker"
@@ -183,7 +186,7 @@ impl Sources {
         ];
         let mut page = Page::new(&common, config.metrics_max_series);
         if let Some(broker) = &self.broker {
-            broker::collect(&mut page, broker);
+            broker::collect(&mut page, broker, oldest);
         }
         if let Some(name_server) = &self.name_server {
             let (brokers, topics) = name_server.counts();

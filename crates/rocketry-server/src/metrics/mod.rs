@@ -8,6 +8,7 @@
 mod broker;
 mod endpoint;
 mod histogram;
+mod oldest;
 mod page;
 mod process;
 

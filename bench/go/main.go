@@ -90,6 +90,16 @@ func run(o options) (*figures, error) {
 	if err := p.Start(); err != nil {
 		return nil, err
 	}
+	// Callers that ask for an unknown route at the same time are told that there is none: the first message asks alone.
+	first := primitive.NewMessage(o.topic, body(o.size, false))
+	for attempt := 0; ; attempt++ {
+		if _, err := p.SendSync(context.Background(), first); err == nil {
+			break
+		} else if attempt == 20 {
+			return nil, err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	m := &measure{watch: o.watch}
 	l := load{o, p, m, body(o.size, o.compress != "none"), make(chan struct{}, o.inFlight)}
 	var workers sync.WaitGroup

@@ -278,6 +278,8 @@ fn servers(results: &Results, targets: &mut Vec<Target>) {
 
 /// What a process may have more at the end of a run: the allocator's, not the program's.
 const GROWTH_MIB: f64 = 2.0;
+/// A soak that says anything about growth.
+const MIN_SOAK_SECONDS: f64 = 300.0;
 
 fn soak(soak: &Soak, targets: &mut Vec<Target>) {
     let mut push = |name, what: String, value, bound| {
@@ -289,7 +291,13 @@ fn soak(soak: &Soak, targets: &mut Vec<Target>) {
         });
     };
     let minutes = soak.seconds / 60.0;
-    let growth = |of| soak.growth(of).map(|bytes| bytes / f64::from(1 << 20));
+    // A short run still finds its size.
+    let growth = |of| {
+        let grown = soak
+            .growth(of)
+            .filter(|_| soak.seconds >= MIN_SOAK_SECONDS)?;
+        Some(grown / f64::from(1 << 20))
+    };
     for (whose, grown, idle) in [
         (
             "client",

@@ -119,6 +119,16 @@ impl Index {
             newest: None,
             confirmed_ms,
         };
+        if let Some(damaged) = index.first_damaged().map_err(fault(&index.dir))? {
+            if let Some(name) = index.names.get(damaged) {
+                notes.push(format!(
+                    "index/{name} does not follow the file before it; built again from there on"
+                ));
+            }
+            while index.names.len() > damaged {
+                index.remove_newest().map_err(fault(&index.dir))?;
+            }
+        }
         while let Some(name) = index.names.last() {
             let path = index.dir.join(name);
             let file =
@@ -134,6 +144,21 @@ impl Index {
             index.remove_newest().map_err(fault(&path))?;
         }
         Ok(Some(index))
+    }
+
+    /// The first file, the newest left out, whose header does not fit the file, or the one before: files follow each other in the log.
+    fn first_damaged(&self) -> io::Result<Option<usize>> {
+        let mut end_offset = 0;
+        let older = self.names.len().saturating_sub(1);
+        for (at, name) in self.names.iter().take(older).enumerate() {
+            let path = self.dir.join(name);
+            let file = IndexFile::open(&*self.fs, &path, self.sizes, OpenMode::Read)?;
+            if !file.is_sane() || file.header.begin_offset < end_offset {
+                return Ok(Some(at));
+            }
+            end_offset = file.header.end_offset;
+        }
+        Ok(None)
     }
 
     /// Log offset of the newest message with a key in the index, and whether some of its keys may be missing.

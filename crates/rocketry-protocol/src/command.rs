@@ -157,16 +157,32 @@ impl RemotingCommand {
     /// # Errors
     /// As [`RemotingCommand::encode`].
     pub fn encode_head(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        self.encode_head_for(self.body.len(), out)
+    }
+    /// [`RemotingCommand::encode_head`] for a body of `body_bytes` that is not the command's own.
+    ///
+    /// # Errors
+    /// As [`RemotingCommand::encode`].
+    pub fn encode_head_for(
+        &self,
+        body_bytes: usize,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
         let start = out.len();
         out.reserve(self.size_hint());
-        let written = self.write_head(start, out);
+        let written = self.write_head(start, body_bytes, out);
         if written.is_err() {
             out.truncate(start);
         }
         written
     }
 
-    fn write_head(&self, start: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
+    fn write_head(
+        &self,
+        start: usize,
+        body_bytes: usize,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
         if let Some(fields) = &self.fields {
             fields.check_sizes()?;
         }
@@ -181,7 +197,7 @@ impl RemotingCommand {
                 0
             }
         };
-        put_lengths(start, kind, self.body.len(), out)
+        put_lengths(start, kind, body_bytes, out)
     }
 
     /// About what the frame takes without its body, so that `out` grows once.

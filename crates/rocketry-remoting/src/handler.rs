@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use bytes::Bytes;
 use rocketry_protocol::{RemotingCommand, ResponseCode, Serialization};
 
 use crate::connection::Connection;
@@ -73,7 +74,13 @@ impl Responder {
     /// by an error response (code 1). A peer that lets responses pile up beyond
     /// [`ConnectionOptions::response_limit_bytes`](crate::ConnectionOptions::response_limit_bytes) loses its connection.
     pub fn respond(self, response: RemotingCommand) {
-        let writer = self.queue(response);
+        self.respond_in_pieces(response, Vec::new());
+    }
+
+    /// As [`Responder::respond`] with a body that lies in several places: it is written from there, in this order. The response's
+    /// own body is used when there are no pieces.
+    pub fn respond_in_pieces(self, response: RemotingCommand, pieces: Vec<Bytes>) {
+        let writer = self.queue(response, pieces);
         if let Some(writer) = writer {
             writer.wake();
         }
@@ -84,18 +91,18 @@ impl Responder {
     pub fn respond_all(answers: impl IntoIterator<Item = (Self, RemotingCommand)>) {
         let mut writers = WakeOnDrop(Vec::new());
         for (responder, response) in answers {
-            writers.0.extend(responder.queue(response));
+            writers.0.extend(responder.queue(response, Vec::new()));
         }
     }
 
-    fn queue(self, mut response: RemotingCommand) -> Option<Waker> {
+    fn queue(self, mut response: RemotingCommand, pieces: Vec<Bytes>) -> Option<Waker> {
         if self.oneway {
             return None;
         }
         response.opaque = self.opaque;
         response.flag = (response.flag | RESPONSE) & !ONEWAY;
         response.serialization = self.serialization;
-        self.connection.shared().respond(response)
+        self.connection.shared().respond(response, pieces)
     }
 
     /// Answers with code 3 and the remark that Java gives for a request code nobody handles.

@@ -3,10 +3,12 @@
 use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
-use rocketry_protocol::{EncodeError, Outgoing};
+use rocketry_protocol::{EncodeError, Outgoing, RemotingCommand};
 
 /// Bodies from this size on are written from where they lie instead of being copied.
 pub(crate) const LARGE_BODY_BYTES: usize = 16 * 1024;
+/// The same for a piece of a body that comes in pieces: what lies in the page cache is not fresh in the processor's.
+const LARGE_PIECE_BYTES: usize = 512;
 
 /// What is set aside for a frame beside its body; a longer header takes more.
 pub(crate) const USUAL_HEADER_BYTES: usize = 512;
@@ -67,12 +69,35 @@ impl Batch {
         frame.encode_head(&mut self.inline)?;
         let body = frame.take_body();
         let size = self.inline.len() - before + body.len();
+        self.put_chunk(body);
+        Ok(size)
+    }
+
+    /// [`Batch::push`] with a body that comes in pieces, and takes the place of the command's own.
+    pub(crate) fn push_pieces(
+        &mut self,
+        command: &RemotingCommand,
+        pieces: Vec<Bytes>,
+    ) -> Result<usize, EncodeError> {
+        let before = self.len();
+        let body_bytes = pieces.iter().map(Bytes::len).sum();
+        command.encode_head_for(body_bytes, &mut self.inline)?;
+        for piece in pieces {
+            if piece.len() < LARGE_PIECE_BYTES {
+                self.inline.extend_from_slice(&piece);
+            } else {
+                self.put_chunk(piece);
+            }
+        }
+        Ok(self.len() - before)
+    }
+
+    fn put_chunk(&mut self, body: Bytes) {
         self.chunk_bytes += body.len();
         self.chunks.push(Chunk {
             at: self.inline.len(),
             body,
         });
-        Ok(size)
     }
 
     /// The next bytes to write, in order and at most `most` of them, into as many of `slices` as are needed; returns how many that
@@ -162,7 +187,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rocketry_protocol::{RemotingCommand, ResponseCode};
+    use rocketry_protocol::ResponseCode;
 
     use super::*;
 
@@ -207,6 +232,32 @@ mod tests {
             batch.clear();
             prop_assert!(batch.is_empty() && batch.is_written());
             prop_assert_eq!(batch.chunk_bytes, 0);
+        }
+    }
+
+    proptest! {
+        /// A body in pieces makes the frame that it makes in one piece, whatever the command's own body is.
+        #[test]
+        fn pieces_are_one_body(sizes in proptest::collection::vec(prop_oneof![0..3usize, LARGE_PIECE_BYTES - 1..LARGE_PIECE_BYTES + 2], 0..9)) {
+            let pieces: Vec<Bytes> = sizes.iter().map(|size| command(0, *size).body).collect();
+            let mut whole = command(7, 0);
+            whole.body = pieces.concat().into();
+            let mut expected = BytesMut::new();
+            whole.encode(&mut expected).unwrap();
+            let mut batch = Batch::default();
+            for _ in 0..2 {
+                prop_assert_eq!(batch.push_pieces(&command(7, 5), pieces.clone()).unwrap(), expected.len());
+            }
+            prop_assert_eq!(batch.len(), 2 * expected.len());
+            let mut written = Vec::new();
+            while !batch.is_written() {
+                let mut slices = [IoSlice::new(&[]); 3];
+                let used = batch.unwritten(&mut slices, usize::MAX);
+                let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+                written.extend_from_slice(&bytes);
+                batch.advance(bytes.len());
+            }
+            prop_assert_eq!(written, [&expected[..], &expected[..]].concat());
         }
     }
 

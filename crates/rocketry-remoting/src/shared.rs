@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rocketry_protocol::{EncodeError, Outgoing, RemotingCommand, ResponseCode};
 use tokio::{
@@ -316,7 +317,8 @@ impl Shared {
         request: impl Outgoing,
         frame: Frame<'_>,
     ) -> Result<u64, AppendError> {
-        let appended = self.append_quietly(request, frame)?;
+        let push = |batch: &mut Batch| batch.push(request);
+        let appended = self.append_quietly(push, frame)?;
         if let Some(writer) = appended.writer {
             writer.wake();
         }
@@ -326,7 +328,7 @@ impl Shared {
     /// As [`Shared::append`], but leaves waking the writer to the caller.
     fn append_quietly(
         &self,
-        message: impl Outgoing,
+        push: impl FnOnce(&mut Batch) -> Result<usize, EncodeError>,
         frame: Frame<'_>,
     ) -> Result<Appended, AppendError> {
         let mut guard = self.outbound.lock();
@@ -335,7 +337,7 @@ impl Shared {
             return Err(AppendError::Closed);
         }
         let position = outbound.appended;
-        let size = outbound.queued.push(message).map_err(AppendError::Encode)?;
+        let size = push(&mut outbound.queued).map_err(AppendError::Encode)?;
         outbound.appended += size as u64;
         match frame {
             Frame::Call(room) => outbound.queued.room += self.charge(room, size),
@@ -397,18 +399,26 @@ impl Shared {
         self.progressed();
     }
 
-    /// Queues a response and returns the writer if it has to be woken.
-    pub(crate) fn respond(&self, response: RemotingCommand) -> Option<Waker> {
+    /// Queues a response and returns the writer if it has to be woken. `pieces`, if there are any, are its body.
+    pub(crate) fn respond(&self, response: RemotingCommand, pieces: Vec<Bytes>) -> Option<Waker> {
         let opaque = response.opaque;
         let serialization = response.serialization;
-        let appended = match self.append_quietly(response, Frame::Response) {
+        let push = |batch: &mut Batch| {
+            if pieces.is_empty() {
+                batch.push(response)
+            } else {
+                batch.push_pieces(&response, pieces)
+            }
+        };
+        let appended = match self.append_quietly(push, Frame::Response) {
             Err(AppendError::Encode(error)) => {
                 tracing::warn!(connection = self.id, peer = %self.info.name, %error, "a response cannot be encoded");
                 let mut fallback = RemotingCommand::response(ResponseCode::SYSTEM_ERROR)
                     .with_remark(format!("the response cannot be encoded: {error}"));
                 fallback.opaque = opaque;
                 fallback.serialization = serialization;
-                self.append_quietly(fallback, Frame::Response)
+                let push = |batch: &mut Batch| batch.push(fallback);
+                self.append_quietly(push, Frame::Response)
             }
             appended => appended,
         };

@@ -15,13 +15,17 @@ use std::{
     fmt::Debug,
     fs, io,
     num::NonZeroU64,
+    ops::Range,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::process::{Flock, FlockOffsetType, FlockType};
+
+use crate::mapping::Mapping;
 
 /// How [`FileSystem::open`] opens a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +126,19 @@ pub trait File: Debug + Send + Sync {
     }
     /// Makes content and length durable. Java: `FileChannel.force(false)`.
     fn sync(&self) -> io::Result<()>;
+    /// The bytes of `range` without a copy, from where the system keeps them. `None` where that cannot be done, also when the disk
+    /// refuses them: whoever asks then reads.
+    ///
+    /// # Safety
+    /// While the result or a part of it lives, nobody writes to the range, and the file is not cut before its end.
+    #[allow(
+        unsafe_code,
+        reason = "only the caller knows that the range is final; see `Mapping`"
+    )]
+    unsafe fn map(&self, range: Range<u64>) -> Option<Bytes> {
+        let _ = range;
+        None
+    }
 
     /// Fills `buf`, whatever pieces the system returns.
     fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
@@ -195,7 +212,10 @@ impl FileSystem for RealFileSystem {
             OpenMode::Create => options.write(true).create(true).truncate(false),
             OpenMode::Truncate => options.write(true).create(true).truncate(true),
         };
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile {
+            file: options.open(path)?,
+            mapping: OnceLock::new(),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -268,23 +288,27 @@ impl FileSystem for RealFileSystem {
 }
 
 #[derive(Debug)]
-struct RealFile(fs::File);
+struct RealFile {
+    file: fs::File,
+    /// Made when it is first asked for; `None` inside when the system refused.
+    mapping: OnceLock<Option<Arc<Mapping>>>,
+}
 
 impl File for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.file.read_at(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(buf, offset)
+        self.file.write_at(buf, offset)
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -295,7 +319,7 @@ impl File for RealFile {
         {
             use rustix::fs::{FallocateFlags, fallocate};
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            match fallocate(&self.0, flags, offset, len) {
+            match fallocate(&self.file, flags, offset, len) {
                 Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
                 other => return Ok(other?),
             }
@@ -307,14 +331,23 @@ impl File for RealFile {
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{Advice, fadvise};
-            let _ = fadvise(&self.0, offset, NonZeroU64::new(len), Advice::WillNeed);
+            let _ = fadvise(&self.file, offset, NonZeroU64::new(len), Advice::WillNeed);
         }
         #[cfg(not(target_os = "linux"))]
         let _ = (offset, len);
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
+    }
+
+    #[allow(unsafe_code, reason = "as `File::map` says")]
+    unsafe fn map(&self, range: Range<u64>) -> Option<Bytes> {
+        let mapping = self
+            .mapping
+            .get_or_init(|| Mapping::of(&self.file).ok().map(Arc::new));
+        // SAFETY: what `Mapping::bytes` asks for is what the caller of this promises.
+        unsafe { mapping.as_ref()?.bytes(range) }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod fs;
 mod index;
 pub mod inspect;
 mod layout;
+mod mapping;
 pub mod metadata;
 mod number;
 mod options;

@@ -17,6 +17,8 @@ use crate::{
 
 /// Bytes between two wanted records that are read along rather than paying for another call.
 const GAP_BYTES: u64 = 8 * 1024;
+/// Records that take less together are read: that costs no more than to have them mapped.
+const MAP_FROM_BYTES: u64 = 4 * 1024;
 /// Units looked at in one go.
 const UNITS_AT_ONCE: u64 = 64;
 /// Bytes of a record up to the end of its store timestamp, with an IPv6 born host.
@@ -107,9 +109,9 @@ impl ReadStatus {
     }
 }
 
-/// What a read found.
+/// What a read found; `M` is how the records come.
 #[derive(Debug, Clone)]
-pub struct ReadOutcome {
+pub struct ReadOutcome<M = Bytes> {
     /// How it ended.
     pub status: ReadStatus,
     /// Where to read on.
@@ -119,7 +121,7 @@ pub struct ReadOutcome {
     /// The queue's end.
     pub max_offset: i64,
     /// The records, one behind the other, as they are stored: the body of a pull reply.
-    pub messages: Bytes,
+    pub messages: M,
     /// Number of messages in `messages`; a record that is an inner batch counts as the messages it holds.
     pub count: usize,
 }
@@ -215,14 +217,10 @@ impl Reader {
         signed(self.shared.log.synced())
     }
 
-    /// Reads messages of a queue from `offset` on. Consecutive records that lie close to each other in the log are read together.
-    /// Blocks for the disk where the page cache does not have them.
+    /// [`Reader::read_pieces`], with all records in one piece.
     ///
     /// # Errors
     /// The disk refused a read.
-    ///
-    /// Java: `DefaultMessageStore.getMessage`. Differs from Java: crosses consume-queue files, and has one limit for messages in
-    /// memory and on disk.
     pub fn read(
         &self,
         topic: &str,
@@ -231,6 +229,34 @@ impl Reader {
         limits: &ReadLimits,
         filter: Option<&dyn Filter>,
     ) -> Result<ReadOutcome, ReadError> {
+        let read = self.read_pieces(topic, queue_id, offset, limits, filter)?;
+        Ok(ReadOutcome {
+            status: read.status,
+            next_offset: read.next_offset,
+            min_offset: read.min_offset,
+            max_offset: read.max_offset,
+            messages: joined(read.messages),
+            count: read.count,
+        })
+    }
+
+    /// Reads messages of a queue from `offset` on, and returns them where they lie: in the page cache, as far as the system can do
+    /// that. Each piece has whole records, and keeps its commit-log file in memory's address space while it lives. Consecutive
+    /// records that lie close to each other in the log are read together. Blocks for the disk where the page cache does not have them.
+    ///
+    /// # Errors
+    /// The disk refused a read.
+    ///
+    /// Java: `DefaultMessageStore.getMessage`, `SelectMappedBufferResult`. Differs from Java: crosses consume-queue files, and has one
+    /// limit for messages in memory and on disk.
+    pub fn read_pieces(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+        limits: &ReadLimits,
+        filter: Option<&dyn Filter>,
+    ) -> Result<ReadOutcome<Vec<Bytes>>, ReadError> {
         let Some(queue) = self.shared.queues.get(topic, queue_id) else {
             return Ok(ended(ReadStatus::NoMatchedLogicQueue, 0, 0, 0));
         };
@@ -256,7 +282,8 @@ impl Reader {
             next: offset.cast_unsigned(),
             scanned: 0,
             count: 0,
-            out: BytesMut::new(),
+            pieces: Vec::new(),
+            bytes: 0,
             removed: false,
             holes: false,
         };
@@ -273,7 +300,7 @@ impl Reader {
             min_offset: signed_min,
             max_offset: signed_max,
             count: scan.count,
-            messages: scan.out.freeze(),
+            messages: scan.pieces,
         })
     }
 
@@ -379,13 +406,29 @@ impl Reader {
     }
 }
 
-fn ended(status: ReadStatus, next_offset: i64, min_offset: i64, max_offset: i64) -> ReadOutcome {
+fn joined(mut pieces: Vec<Bytes>) -> Bytes {
+    if pieces.len() < 2 {
+        return pieces.pop().unwrap_or_default();
+    }
+    let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in pieces {
+        all.extend_from_slice(&piece);
+    }
+    all.freeze()
+}
+
+fn ended(
+    status: ReadStatus,
+    next_offset: i64,
+    min_offset: i64,
+    max_offset: i64,
+) -> ReadOutcome<Vec<Bytes>> {
     ReadOutcome {
         status,
         next_offset,
         min_offset,
         max_offset,
-        messages: Bytes::new(),
+        messages: Vec::new(),
         count: 0,
     }
 }
@@ -399,7 +442,9 @@ struct Scan<'a> {
     next: u64,
     scanned: usize,
     count: usize,
-    out: BytesMut,
+    pieces: Vec<Bytes>,
+    /// Of `pieces` together.
+    bytes: usize,
     removed: bool,
     holes: bool,
 }
@@ -442,7 +487,7 @@ impl Scan<'_> {
     /// Chooses the units to read; returns whether the read is full before the last of `units`.
     fn pick(&mut self, units: &[Option<Unit>], picked: &mut Vec<Unit>) -> bool {
         let log_min = self.shared.log.min();
-        let mut bytes = self.out.len();
+        let mut bytes = self.bytes;
         let mut count = self.count;
         for unit in units {
             match unit {
@@ -474,7 +519,7 @@ impl Scan<'_> {
         false
     }
 
-    /// Reads the picked records behind those found so far, run by run of close ones.
+    /// Adds the picked records to those found so far, run by run of close ones.
     fn take(&mut self, picked: &[Unit]) -> Result<(), ReadError> {
         let log = &self.shared.log;
         let close = |a: &Unit, b: &Unit| {
@@ -486,57 +531,85 @@ impl Scan<'_> {
             let (Some(first), Some(last)) = (run.first(), run.last()) else {
                 continue;
             };
-            let start = self.out.len();
-            self.out
-                .resize(start + size(last.log_end() - first.log_offset), 0);
-            let read = log.read(
-                self.out.get_mut(start..).unwrap_or_default(),
-                first.log_offset,
-            );
-            match read {
-                Ok(()) => self.compact(run, first.log_offset, start),
-                Err(error) => {
-                    self.out.truncate(start);
-                    let path = log.path(log.file_start(first.log_offset));
-                    // the file was removed between the look at the queue and the read
-                    if error.kind() == std::io::ErrorKind::NotFound || first.log_offset < log.min()
-                    {
-                        self.removed = true;
-                        continue;
-                    }
-                    return Err(ReadError::new("commit log", path)(error));
-                }
+            let (from, to) = (first.log_offset, last.log_end());
+            if to - from >= MAP_FROM_BYTES
+                && let Some(bytes) = log.map(from, to)
+            {
+                self.keep(run, &bytes);
+            } else {
+                self.read(run, from, to)?;
             }
         }
         Ok(())
     }
 
-    /// Closes the gaps between the records of a run that was read to `start`, and drops what is no record or does not match.
-    fn compact(&mut self, run: &[Unit], run_offset: u64, start: usize) {
-        let mut end = start;
+    /// Keeps the wanted records of a run, whose bytes lie in the page cache; those that follow each other are one piece.
+    fn keep(&mut self, run: &[Unit], bytes: &Bytes) {
+        let origin = run.first().map_or(0, |unit| unit.log_offset);
+        let mut piece = 0..0;
         for unit in run {
-            let from = start + size(unit.log_offset - run_offset);
-            let len = unit.size as usize;
-            let bytes = self.out.get(from..from + len).unwrap_or_default();
-            if !is_record(bytes, unit.log_offset) {
-                tracing::warn!(
-                    log_offset = unit.log_offset,
-                    "a consume queue points to something that is no record"
-                );
-                self.removed = true;
+            let from = size(unit.log_offset - origin);
+            let to = from + unit.size as usize;
+            if !self.wants(unit, bytes.get(from..to).unwrap_or_default()) {
                 continue;
             }
-            let matches = self
-                .filter
-                .is_none_or(|filter| !filter.needs_record() || filter.matches_record(bytes));
-            if !matches {
-                continue;
+            if piece.end != from {
+                self.push(bytes.slice(piece));
+                piece = from..from;
             }
-            self.out.copy_within(from..from + len, end);
-            end += len;
+            piece.end = to;
             self.count += usize::from(unit.count);
         }
-        self.out.truncate(end);
+        self.push(bytes.slice(piece));
+    }
+
+    /// Reads a run, closes the gaps between its records, and drops what is not wanted.
+    fn read(&mut self, run: &[Unit], from: u64, to: u64) -> Result<(), ReadError> {
+        let log = &self.shared.log;
+        let mut bytes = BytesMut::zeroed(size(to - from));
+        if let Err(error) = log.read(&mut bytes, from) {
+            // the file was removed between the look at the queue and the read
+            if error.kind() == std::io::ErrorKind::NotFound || from < log.min() {
+                self.removed = true;
+                return Ok(());
+            }
+            let path = log.path(log.file_start(from));
+            return Err(ReadError::new("commit log", path)(error));
+        }
+        let mut end = 0;
+        for unit in run {
+            let at = size(unit.log_offset - from);
+            let len = unit.size as usize;
+            if self.wants(unit, bytes.get(at..at + len).unwrap_or_default()) {
+                bytes.copy_within(at..at + len, end);
+                end += len;
+                self.count += usize::from(unit.count);
+            }
+        }
+        bytes.truncate(end);
+        self.push(bytes.freeze());
+        Ok(())
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.bytes += piece.len();
+            self.pieces.push(piece);
+        }
+    }
+
+    /// Whether `bytes` are a record, and one that the filter lets pass.
+    fn wants(&mut self, unit: &Unit, bytes: &[u8]) -> bool {
+        if !is_record(bytes, unit.log_offset) {
+            tracing::warn!(
+                log_offset = unit.log_offset,
+                "a consume queue points to something that is no record"
+            );
+            self.removed = true;
+            return false;
+        }
+        self.filter
+            .is_none_or(|filter| !filter.needs_record() || filter.matches_record(bytes))
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rocketry_protocol::{
     FieldWriter, Fields, RemotingCommand, ResponseCode,
     body::topics::perm,
@@ -101,7 +102,7 @@ fn first(broker: &Broker, pull: Pull, responder: Responder) {
     let answer = read(broker, &pull);
     broker.latencies.pull.observe(began.elapsed(), 1);
     let Some(wait) = pull.suspend.filter(|_| answer.is_empty()) else {
-        responder.respond(answer.response);
+        answer.give(responder);
         return;
     };
     let held = HeldPull {
@@ -112,7 +113,7 @@ fn first(broker: &Broker, pull: Pull, responder: Responder) {
     match keep(broker, held) {
         Kept::Waits => {}
         Kept::Came(held) => first(broker, held.pull, held.responder),
-        Kept::Full(held) => held.responder.respond(answer.response),
+        Kept::Full(held) => answer.give(held.responder),
     }
 }
 
@@ -120,20 +121,20 @@ fn first(broker: &Broker, pull: Pull, responder: Responder) {
 pub(crate) fn woken(broker: &Broker, mut held: HeldPull) {
     let answer = read(broker, &held.pull);
     if !answer.is_refused() || held.deadline <= Instant::now() {
-        held.responder.respond(answer.response);
+        answer.give(held.responder);
         return;
     }
     held.pull.offset = answer.next_offset;
     match keep(broker, held) {
         Kept::Waits => {}
         // The client asks again at once; going on here would keep other pulls waiting.
-        Kept::Came(held) | Kept::Full(held) => held.responder.respond(answer.response),
+        Kept::Came(held) | Kept::Full(held) => answer.give(held.responder),
     }
 }
 
 /// Answers a pull that waits no longer, whatever there is now.
 pub(crate) fn release(broker: &Broker, held: HeldPull) {
-    held.responder.respond(read(broker, &held.pull).response);
+    read(broker, &held.pull).give(held.responder);
 }
 
 /// What became of a pull that was to wait.
@@ -362,12 +363,27 @@ fn registered_filter(
 /// What a read came to.
 struct Answer {
     response: RemotingCommand,
+    /// Its body.
+    messages: Vec<Bytes>,
     /// `None` when the queue was not read.
     status: Option<ReadStatus>,
     next_offset: i64,
 }
 
 impl Answer {
+    fn of(response: RemotingCommand, next_offset: i64) -> Self {
+        Self {
+            response,
+            messages: Vec::new(),
+            status: None,
+            next_offset,
+        }
+    }
+
+    fn give(self, responder: Responder) {
+        responder.respond_in_pieces(self.response, self.messages);
+    }
+
     /// Whether there is nothing yet.
     fn is_empty(&self) -> bool {
         self.response.response_code() == ResponseCode::PULL_NOT_FOUND
@@ -390,13 +406,9 @@ fn read(broker: &Broker, pull: &Pull) -> Answer {
         let response = RemotingCommand::response(ResponseCode::PULL_OFFSET_MOVED)
             .with_header(&pull.reply(offset, min, max))
             .with_remark("OFFSET_RESET");
-        return Answer {
-            response,
-            status: None,
-            next_offset: offset,
-        };
+        return Answer::of(response, offset);
     }
-    let outcome = match broker.reader.read(
+    let outcome = match broker.reader.read_pieces(
         &pull.topic,
         pull.queue_id,
         pull.offset,
@@ -406,32 +418,25 @@ fn read(broker: &Broker, pull: &Pull) -> Answer {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::error!(%error, topic = %pull.topic, queue = pull.queue_id, "pull failed");
-            return Answer {
-                response: Fault::system_error(error.to_string()).into_response(),
-                status: None,
-                next_offset: pull.offset,
-            };
+            let response = Fault::system_error(error.to_string()).into_response();
+            return Answer::of(response, pull.offset);
         }
     };
     broker
         .offsets
         .note_pulled(&pull.group, &pull.topic, pull.queue_id, outcome.next_offset);
+    let bytes = outcome.messages.iter().map(Bytes::len).sum();
+    broker.stats.count_get(outcome.count as u64, bytes as u64);
     broker
-        .stats
-        .count_get(outcome.count as u64, outcome.messages.len() as u64);
-    broker.rates.count_get(
-        &pull.topic,
-        &pull.group,
-        outcome.count,
-        outcome.messages.len(),
-    );
+        .rates
+        .count_get(&pull.topic, &pull.group, outcome.count, bytes);
     let code = code_of(outcome.status, pull.offset);
     let response = RemotingCommand::response(code)
         .with_header(&pull.reply(outcome.next_offset, outcome.min_offset, outcome.max_offset))
-        .with_remark(outcome.status.name())
-        .with_body(outcome.messages);
+        .with_remark(outcome.status.name());
     Answer {
         response,
+        messages: outcome.messages,
         status: Some(outcome.status),
         next_offset: outcome.next_offset,
     }

@@ -15,6 +15,7 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub(crate) use self::{
@@ -129,6 +130,21 @@ impl CommitLog {
         if let Ok(file) = self.file(start) {
             file.will_need(offset - start, len);
         }
+    }
+
+    /// The bytes from `from` to `to`, which must not cross the end of a file, without a copy; `None` where that cannot be done, or not
+    /// all of them are committed.
+    #[allow(unsafe_code, reason = "see `File::map`")]
+    pub(crate) fn map(&self, from: u64, to: u64) -> Option<Bytes> {
+        if to > self.end() {
+            return None;
+        }
+        let start = self.file_start(from);
+        let file = self.file(start).ok()?;
+        // SAFETY: what lies before the end is never written again, since the writer only appends there, and a file of the log
+        // keeps its full length until its name is removed, after which the mapping still holds it. Recovery, which does cut and clear,
+        // is over before the end is set; and the directory's lock keeps other processes that would write out.
+        unsafe { file.map(from - start..to - start) }
     }
 
     /// The file that starts at `start`, created in full (sparse) length if it is not there yet.

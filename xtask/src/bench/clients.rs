@@ -111,6 +111,8 @@ pub(super) struct Phases {
 pub(super) struct Drivers {
     rocketry: Rocketry,
     xtask: PathBuf,
+    /// Where the Java driver's classes are, once they are compiled.
+    java_classes: Option<String>,
     java: Option<Java>,
     go: Option<PathBuf>,
     rust: Option<PathBuf>,
@@ -136,6 +138,7 @@ impl Drivers {
         let mut drivers = Self {
             rocketry: rocketry.clone(),
             xtask: xtask.to_owned(),
+            java_classes: None,
             java: None,
             go: None,
             rust: None,
@@ -156,7 +159,7 @@ impl Drivers {
     async fn prepare(&mut self, client: Client, cache: &Cache) -> Result {
         match client {
             Client::Rocketry | Client::Echo | Client::Loop => {}
-            Client::Java => self.java = Some(Java::start(&cache.java().await?, &self.dir)?),
+            Client::Java => self.java_classes = Some(cache.java().await?),
             Client::Go => self.go = Some(cache.go().await?),
             Client::Rust => self.rust = Some(cache.rust_client().await?),
         }
@@ -173,15 +176,24 @@ impl Drivers {
     ) -> Result<Figures> {
         match client {
             Client::Rocketry => produce(&self.rocketry, at, load, phases, &[]).await,
-            Client::Java => {
-                let java = self.java.as_mut().ok_or("the Java driver is not there")?;
-                java.measure(at, load, phases).await
-            }
+            Client::Java => self.java(at, load, phases).await,
             Client::Go => driver(self.go.as_deref(), at, load, phases).await,
             Client::Rust => driver(self.rust.as_deref(), at, load, phases).await,
             Client::Echo => self.floor("echo", load, phases).await,
             Client::Loop => self.floor("loop", load, phases).await,
         }
+    }
+
+    /// One JVM for all runs, until one fails: what it still does, or answers late, would be taken for the next.
+    async fn java(&mut self, at: At<'_>, load: Workload, phases: Phases) -> Result<Figures> {
+        let classes = self.java_classes.as_ref();
+        let mut java = match self.java.take() {
+            Some(java) => java,
+            None => Java::start(classes.ok_or("the Java driver is not there")?, &self.dir)?,
+        };
+        let figures = java.measure(at, load, phases).await?;
+        self.java = Some(java);
+        Ok(figures)
     }
 
     async fn floor(&self, kind: &str, load: Workload, phases: Phases) -> Result<Figures> {

@@ -140,6 +140,7 @@ async fn run_script(world: &mut World, target: Target) -> Result<Transcript> {
     side.step(Compare::Lines, &line).await?;
     let line = format!("updateSubGroup -c DefaultCluster -g {GROUP} -r 3");
     side.step(Compare::Lines, &line).await?;
+    has_route(&mut side, TOPIC).await?;
     for n in 1..MESSAGES {
         send(world, &ns, n).await?;
     }
@@ -245,6 +246,7 @@ async fn live(world: &World, side: &mut Side) -> Result {
     let out = out.display().to_string();
     let line = format!("updateTopic -c DefaultCluster -t {LIVE} -r 2 -w 2");
     side.step(Compare::Lines, &line).await?;
+    has_route(side, LIVE).await?;
     let options = [
         ("id", LIVE),
         ("ns", &*ns),
@@ -302,6 +304,15 @@ async fn live(world: &World, side: &mut Side) -> Result {
     }
     side.driver.ask("unsubscribe", &[("id", LIVE)]).await?;
     Ok(())
+}
+
+/// Apache's broker tells its name server of a new topic at once, or, on a busy machine, with its next registration.
+async fn has_route(side: &mut Side, topic: &str) -> Result {
+    let line = format!("topicRoute -t {topic}");
+    until(side, &line, "no route", |printed| {
+        printed.contains("readQueueNums")
+    })
+    .await
 }
 
 /// Repeats a command until what it prints is complete.

@@ -52,7 +52,7 @@ fn steps(options: &Options) -> Vec<Step> {
             )
         },
         Step {
-            env: Some(("ROCKETRY_CRASHES", "200")),
+            env: Some(("ROCKETRY_CRASHES", "100")),
             ..step(
                 "crashes",
                 "test --profile checked --package rocketry-store --test crash -- --nocapture",

@@ -62,7 +62,10 @@ impl<'a> Users<'a> {
             }
             None => None,
         };
-        config.name_server_credentials.clone_from(&inner);
+        // a file that says nothing of it changes nothing
+        if inner.is_some() {
+            config.name_server_credentials.clone_from(&inner);
+        }
         let Some(access) = &mut config.access else {
             let only_with_users = [
                 (FIRST, self.first),
@@ -73,7 +76,9 @@ impl<'a> Users<'a> {
             ignored.extend(given.map(|(key, _)| (*key).to_owned()));
             return;
         };
-        access.inner_user = inner;
+        if inner.is_some() {
+            access.inner_user = inner;
+        }
         if let Some(permissions) = self.permissions {
             access.permissions = permissions == "true";
         }
@@ -165,6 +170,35 @@ mod tests {
         assert_eq!(
             (&*access.open_codes, &*access.unchecked_codes),
             (&[105, 106][..], &[310][..])
+        );
+    }
+
+    #[test]
+    fn what_the_file_does_not_say_stays() {
+        let own = Credentials {
+            access_key: "own".to_owned(),
+            secret_key: "s".to_owned(),
+            security_token: None,
+        };
+        let access = crate::AccessOptions {
+            inner_user: Some(own.clone()),
+            ..Default::default()
+        };
+        let mut config = ServerConfig {
+            name_server_credentials: Some(own),
+            access: Some(access),
+            ..ServerConfig::default()
+        };
+        config
+            .apply_broker_conf("authorizationEnabled=true\n")
+            .unwrap();
+        let kept = [
+            config.name_server_credentials,
+            config.access.unwrap().inner_user,
+        ];
+        assert!(
+            kept.into_iter()
+                .all(|kept| kept.unwrap().access_key == "own")
         );
     }
 

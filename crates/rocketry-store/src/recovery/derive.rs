@@ -51,8 +51,10 @@ pub(super) struct Deriver<'a> {
     /// Log offset before which kept queues have their units.
     kept_before: u64,
     log_min: u64,
-    /// Queues that were written to.
+    /// Queues that were written to, each once.
     written: Vec<Arc<ConsumeQueue>>,
+    /// The same, to find one among many.
+    is_written: HashSet<*const ConsumeQueue>,
     scratch: Vec<u8>,
 }
 
@@ -77,6 +79,7 @@ impl<'a> Deriver<'a> {
             kept_before,
             log_min,
             written: Vec::new(),
+            is_written: HashSet::new(),
             scratch: Vec::new(),
         };
         if kept_before <= log_min {
@@ -184,10 +187,7 @@ impl<'a> Deriver<'a> {
     /// Begins a queue anew, without the files that it was given in this reading.
     fn begin_at(&mut self, slot: usize, place: u64) -> io::Result<()> {
         if let Some(found) = self.dispatcher.slot(slot)
-            && self
-                .written
-                .iter()
-                .any(|queue| Arc::ptr_eq(queue, &found.queue))
+            && self.is_written.contains(&Arc::as_ptr(&found.queue))
         {
             found.queue.units.remove_files()?;
         }
@@ -205,7 +205,7 @@ impl<'a> Deriver<'a> {
         for queue in self.table.take_dirty() {
             let (bytes, _) = queue.units.write_pending(&mut self.scratch)?;
             self.table.note_written(bytes);
-            if !self.written.iter().any(|other| Arc::ptr_eq(other, &queue)) {
+            if self.is_written.insert(Arc::as_ptr(&queue)) {
                 self.written.push(queue);
             }
         }
@@ -307,22 +307,21 @@ impl Work<'_> {
             .map(|(name, _)| name)
             .filter(|name| !found.contains(name))
             .collect();
-        let damaged = loaded.iter().filter(|found| found.is_damaged());
-        for name in damaged.map(|found| name_of(&found.queue)) {
-            self.note_whole(&name, loaded);
+        for damaged in loaded.iter().filter(|found| found.is_damaged()) {
+            let name = name_of(&damaged.queue);
+            self.note_whole(&name, Some(damaged));
             deriver.add_whole(name);
         }
         for name in missing {
             if proven {
-                self.note_whole(&name, loaded);
+                self.note_whole(&name, None);
             }
             deriver.add_whole(name);
         }
     }
 
-    /// Notes why a queue is derived as a whole.
-    pub(super) fn note_whole(&mut self, name: &QueueName, loaded: &[LoadedQueue]) {
-        let found = loaded.iter().find(|found| name_of(&found.queue) == *name);
+    /// Notes why a queue is derived as a whole, of which these files were `found`.
+    pub(super) fn note_whole(&mut self, name: &QueueName, found: Option<&LoadedQueue>) {
         let (topic, queue_id) = name;
         let is_short = |found: &LoadedQueue| {
             let end = self.metadata.queue_ends.end(topic, *queue_id);

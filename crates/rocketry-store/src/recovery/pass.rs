@@ -1,8 +1,10 @@
 //! One reading of the log, which everything derived is fed from, and the bound on what waits in memory meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{Deriver, Keys, LoadedQueue, QueueName, Work};
+use rocketry_protocol::record::Record;
+
+use super::{Deriver, Keys, LoadedQueue, QueueName, Work, name_of};
 use crate::{
     StoreError,
     checkpoint::Checkpoint,
@@ -107,10 +109,7 @@ impl Work<'_> {
                 store_ms: dispatch.store_ms,
             };
             keys.add(&record, at, &marks);
-            deriver.add(&record, dispatch).map_err(|error| {
-                // not once per record
-                StoreError::io("derive consume queues of", self.layout.root())(error)
-            })?;
+            self.derive(deriver, &record, dispatch)?;
             scanner.advance(len);
             let reached = scanner.position();
             if reached - checked_at >= CHECK_BYTES {
@@ -121,10 +120,7 @@ impl Work<'_> {
                     if self.report.clean || deriver.has_whole() {
                         self.begin_writing(writes, deriver, loaded)?;
                     }
-                    deriver.write().map_err(StoreError::io(
-                        "write consume queues of",
-                        self.layout.root(),
-                    ))?;
+                    self.write_queues(deriver)?;
                     keys.write(self)?;
                 }
             }
@@ -152,8 +148,12 @@ impl Work<'_> {
         if names.is_empty() {
             return Ok(());
         }
+        let found: HashMap<QueueName, &LoadedQueue> = loaded
+            .iter()
+            .map(|found| (name_of(&found.queue), found))
+            .collect();
         for name in names {
-            self.note_whole(name, loaded);
+            self.note_whole(name, found.get(name).copied());
         }
         deriver.start_over(names).map_err(StoreError::io(
             "remove consume queues of",
@@ -177,25 +177,38 @@ impl Work<'_> {
             let at = record.physical_offset.cast_unsigned();
             let marks = Marks::of(record.properties);
             let dispatch = Dispatch::of(&record, &marks, at, len, self.delay_levels());
-            deriver.add(&record, dispatch).map_err(|error| {
-                // not once per record
-                StoreError::io("derive consume queues of", self.layout.root())(error)
-            })?;
+            self.derive(deriver, &record, dispatch)?;
             scanner.advance(len);
             let reached = scanner.position();
             if reached - checked_at >= CHECK_BYTES {
                 checked_at = reached;
                 self.tell("deriving consume queues", reached);
                 if deriver.is_large() {
-                    deriver.write().map_err(StoreError::io(
-                        "write consume queues of",
-                        self.layout.root(),
-                    ))?;
+                    self.write_queues(deriver)?;
                 }
             }
         }
         self.report.bytes_read += scanner.bytes_read();
         Ok(())
+    }
+
+    fn derive(
+        &self,
+        deriver: &mut Deriver<'_>,
+        record: &Record<'_>,
+        dispatch: Dispatch,
+    ) -> Result<(), StoreError> {
+        // the path of the error is made when there is one, not once per record
+        deriver
+            .add(record, dispatch)
+            .map_err(|error| StoreError::io("derive consume queues of", self.layout.root())(error))
+    }
+
+    fn write_queues(&self, deriver: &mut Deriver<'_>) -> Result<(), StoreError> {
+        deriver.write().map_err(StoreError::io(
+            "write consume queues of",
+            self.layout.root(),
+        ))
     }
 }
 

@@ -16,9 +16,12 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, request: RemotingCommand, responder: Responder);
 
     /// All requests that one read of the socket brought, or as many as one connection may have handled in one go, have been given to
-    /// [`Handler::handle`]: what gains from being done together
-    /// may be done now. Also called when one of them made the handler panic.
-    fn caught_up(&self) {}
+    /// [`Handler::handle`]: what gains from being done together may be done now. Also called when one of them made the handler panic.
+    ///
+    /// `more`: others of the same peer have arrived and come next. Answering now gives the peer something to do meanwhile.
+    fn caught_up(&self, more: bool) {
+        let _ = more;
+    }
 
     /// Once per connection, before its first request.
     fn opened(&self, connection: &Connection) {

@@ -371,8 +371,8 @@ impl Handler for Open {
         self.handler.unmatched(responses);
     }
 
-    fn caught_up(&self) {
-        self.handler.caught_up();
+    fn caught_up(&self, more: bool) {
+        self.handler.caught_up(more);
     }
 
     fn opened(&self, connection: &Connection) {

@@ -90,13 +90,13 @@ impl Inbound {
         loop {
             if shared.draining.is_cancelled() {
                 turn.end();
-                self.handled.tell();
+                self.handled.tell(false);
                 stopped.await;
                 return None;
             }
             if shared.is_choked(high_water) {
                 turn.end();
-                self.handled.tell();
+                self.handled.tell(false);
                 tokio::select! {
                     biased;
                     () = &mut stopped => return None,
@@ -128,15 +128,14 @@ impl Inbound {
                 Ok(left) => more = left,
                 Err(reason) => return Some(reason),
             }
-            if !(more && turn.is_over()) {
-                self.handled.tell();
-            }
+            // Whoever sends many at once works on the answers to the first of them while the next are handled.
+            self.handled.tell(more);
             if turn.is_over() {
                 let handled = &mut self.handled;
                 tokio::select! {
                     biased;
                     () = &mut stopped => return None,
-                    () = turn.next(|| handled.tell()) => {}
+                    () = turn.next(|| handled.tell(false)) => {}
                 }
             }
         }
@@ -177,9 +176,7 @@ impl Inbound {
             match command {
                 Ok(command) if command.is_response() => {
                     self.responses.push(command);
-                    if self.responses.len() >= MAX_RESPONSES {
-                        self.complete();
-                    }
+                    turn.did(1, 0);
                 }
                 Ok(request) => {
                     let responder = Responder::new(Connection::to(&self.shared), &request);
@@ -251,20 +248,22 @@ async fn read<R: AsyncRead>(
 /// Tells the handler that the requests of a read, or of a turn, have been handled, however that ended.
 struct CaughtUp {
     handler: Arc<dyn Handler>,
+    /// Whether there were requests since the handler was told, or was told that more would come.
     any: bool,
 }
 
 impl CaughtUp {
-    fn tell(&mut self) {
-        if std::mem::take(&mut self.any) {
-            self.handler.caught_up();
+    fn tell(&mut self, more: bool) {
+        if self.any {
+            self.any = more;
+            self.handler.caught_up(more);
         }
     }
 }
 
 impl Drop for CaughtUp {
     fn drop(&mut self) {
-        self.tell();
+        self.tell(false);
     }
 }
 
@@ -273,6 +272,3 @@ const MAX_READ_BYTES: usize = 128 * 1024;
 
 /// Most room that a partial frame gets ahead of its bytes.
 const MAX_GROWTH_BYTES: usize = 1024 * 1024;
-
-/// Responses that are completed under one lock.
-const MAX_RESPONSES: usize = 256;

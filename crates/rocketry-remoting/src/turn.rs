@@ -9,8 +9,11 @@ use tokio::{sync::SemaphorePermit, task::yield_now};
 
 use crate::load::Load;
 
-/// Most requests of a turn.
-const TURN_REQUESTS: usize = 32;
+/// Most requests and responses of a turn. Also what a peer with many in flight gets answered at once, and what callers are woken at
+/// once: with 64 in flight half of them are then on one side while the other half is on the other side, and both sides have
+/// work all the time. Measured with two processors and 64 in flight: a quarter more calls a second than if all of them moved together, at the
+/// same cost per call.
+const TURN_FRAMES: usize = 32;
 
 /// Most bytes of a turn, arriving and answered; the last request may exceed it. Also those that are written in a row.
 pub(crate) const TURN_BYTES: usize = 256 * 1024;
@@ -19,7 +22,7 @@ pub(crate) const TURN_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     load: Option<&'a Load>,
-    requests: usize,
+    frames: usize,
     bytes: usize,
     /// Held from the second turn on, also while the task waits to run: those beyond the places do not even wait for that.
     place: Option<SemaphorePermit<'a>>,
@@ -30,19 +33,19 @@ impl<'a> Turn<'a> {
     pub(crate) const fn new(load: Option<&'a Load>) -> Self {
         Self {
             load,
-            requests: 0,
+            frames: 0,
             bytes: 0,
             place: None,
         }
     }
 
-    pub(crate) fn did(&mut self, requests: usize, bytes: usize) {
-        self.requests += requests;
+    pub(crate) fn did(&mut self, frames: usize, bytes: usize) {
+        self.frames += frames;
         self.bytes += bytes;
     }
 
     pub(crate) const fn is_over(&self) -> bool {
-        self.requests >= TURN_REQUESTS || self.bytes >= TURN_BYTES
+        self.frames >= TURN_FRAMES || self.bytes >= TURN_BYTES
     }
 
     /// Nothing is left to do: the next request begins a first turn.

@@ -311,8 +311,8 @@ impl Handler for BrokerPort {
         responder.respond(into_response(reply));
     }
 
-    fn caught_up(&self) {
-        self.broker.writer.carry_out();
+    fn caught_up(&self, more: bool) {
+        self.broker.writer.carry_out(more);
     }
 
     fn closed(&self, connection: &Connection) {

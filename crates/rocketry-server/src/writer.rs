@@ -228,9 +228,11 @@ impl WriterHandle {
     }
 
     /// Carries out what is queued on this thread, unless that is the business of the writer's.
-    pub(crate) fn carry_out(&self) {
+    ///
+    /// `more`: the connection has more to put in at once. A sync waits for that, which costs far less than another sync.
+    pub(crate) fn carry_out(&self, more: bool) {
         let inbox = &*self.inbox;
-        if inbox.is_idle() {
+        if inbox.is_idle() || (more && inbox.is_sync) {
             return;
         }
         if !inbox.is_sync && !inbox.is_thread_only() {

@@ -203,7 +203,7 @@ fn a_connection_carries_out_rounds_itself() {
     };
     later(&handle);
     later(&handle);
-    handle.carry_out();
+    handle.carry_out(false);
     for offset in 0..2 {
         let (stored, by) = told.try_recv().unwrap();
         assert_eq!((stored.records[0].queue_offset, by), (offset, here));
@@ -217,19 +217,50 @@ fn a_connection_carries_out_rounds_itself() {
         Box::new(move |queues| tell_removed.send(queues).unwrap()),
     );
     later(&handle);
-    handle.carry_out();
+    handle.carry_out(false);
     assert_eq!(told.recv().unwrap().0.records[0].queue_offset, 2);
     assert_eq!(removed.recv().unwrap(), Ok(1));
     assert_eq!(told.recv().unwrap().0.records[0].queue_offset, 0);
 
     *handle.inbox.thread_only.lock() = Some(Instant::now() + Duration::from_hours(1));
     later(&handle);
-    handle.carry_out();
+    handle.carry_out(false);
     assert_ne!(told.recv().unwrap().1, here, "the disk is slow");
     handle.stop();
-    handle.carry_out();
+    handle.carry_out(false);
     thread.join().unwrap().unwrap();
-    handle.carry_out();
+    handle.carry_out(false);
+}
+
+/// A connection that has more to put in right away need not wait with what costs a write; another sync would cost far more than it gains.
+#[test]
+fn only_a_sync_waits_for_what_comes_next() {
+    for flush in [FlushMode::Async, FlushMode::Sync] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            flush,
+            ..StoreOptions::default()
+        };
+        let (writer, _, _) = Store::open(dir.path(), options, 1).unwrap();
+        let (handle, thread) =
+            spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
+        let (tell, told) = mpsc::channel();
+        handle.put_for_later(
+            put(""),
+            None,
+            Box::new(move |outcome| tell.send(outcome.is_ok()).unwrap()),
+        );
+        handle.carry_out(true);
+        if flush == FlushMode::Async {
+            assert_eq!(told.try_recv(), Ok(true));
+        } else {
+            assert_eq!(handle.waiting(), 1, "the thread was not told");
+            handle.carry_out(false);
+            assert_eq!(told.recv(), Ok(true));
+        }
+        handle.stop();
+        thread.join().unwrap().unwrap();
+    }
 }
 
 /// After one slow round a connection leaves the next ones to the thread, also when nobody else waited meanwhile.
@@ -250,7 +281,7 @@ fn a_slow_disk_is_left_to_the_thread() {
         Box::new(move |outcome| tell.send(outcome.is_ok()).unwrap()),
     );
     assert!(!handle.inbox.is_thread_only());
-    handle.carry_out();
+    handle.carry_out(false);
     assert_eq!(told.try_recv(), Ok(true));
     assert!(handle.inbox.is_thread_only());
     handle.stop();

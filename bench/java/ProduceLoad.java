@@ -14,6 +14,11 @@ import org.apache.rocketmq.common.message.Message;
 final class ProduceLoad {
     /** For what is under way at the end. */
     private static final int WAIT_SECONDS = 30;
+    /**
+     * One-way sends of a thread per synchronous one. Nothing else bounds how many wait: the client's permits for them are taken by the thread
+     * of the event loop, which then waits for permits that only itself can give back, 3 s for each send too many.
+     */
+    private static final int ONEWAYS = 256;
 
     private final String topic;
     private final String mode;
@@ -81,6 +86,7 @@ final class ProduceLoad {
     }
 
     private void work(Semaphore window) {
+        int unconfirmed = 0;
         while (measure.goesOn()) {
             try {
                 switch (mode) {
@@ -90,7 +96,11 @@ final class ProduceLoad {
                         break;
                     case "oneway": {
                         long started = System.nanoTime();
-                        producer.sendOneway(message());
+                        if (unconfirmed++ % ONEWAYS == 0) {
+                            stored(producer.send(message()));
+                        } else {
+                            producer.sendOneway(message());
+                        }
                         measure.done(started, 1);
                         break;
                     }

@@ -57,10 +57,7 @@ pub(crate) fn spawn_broker(
 
     let clients = Arc::clone(broker);
     tasks.spawn(every(CLIENT_SCAN, stop.clone(), move || {
-        let silent = clients.clients.lock().expired(clock::wall_ms());
-        for connection in silent {
-            connection.close("no heartbeat for 120 s");
-        }
+        close_silent(&clients, clock::wall_ms());
     }));
 
     let stats = Arc::clone(&broker.stats);
@@ -93,6 +90,14 @@ pub(crate) fn spawn_broker(
     for (index, addr) in broker.config.name_servers.iter().enumerate() {
         let registration = Registration::new(addr.clone(), index, broker.outbound.clone());
         tasks.spawn(registration.run(Arc::clone(broker), stop.clone()));
+    }
+}
+
+/// Ends the connections of clients that no longer send heartbeats. Java: `ClientHousekeepingService.scanExceptionChannel`.
+fn close_silent(broker: &Broker, now_ms: i64) {
+    let silent = broker.clients.lock().expired(now_ms);
+    for connection in silent {
+        connection.close("no heartbeat for 120 s");
     }
 }
 
@@ -181,3 +186,6 @@ async fn every(period: Duration, stop: CancellationToken, mut tick: impl FnMut()
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -503,7 +503,7 @@ mod tests {
         }
     }
 
-    /// S-066 for the table.
+    /// S-066, the table.
     #[test]
     fn s066_silent_clients_expire() {
         let mut clients = Clients::default();

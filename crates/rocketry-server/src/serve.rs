@@ -247,6 +247,11 @@ impl Server {
         Self::start(ServerConfig::temp()).await
     }
 
+    #[cfg(test)]
+    pub(crate) const fn running_broker(&self) -> Option<&RunningBroker> {
+        self.broker.as_ref()
+    }
+
     /// Address of the name server, `host:port`: what clients are given. With name servers elsewhere, theirs as well, separated by `;`.
     pub fn namesrv_addr(&self) -> &str {
         &self.namesrv_addr

@@ -11,6 +11,8 @@
 //! In sync mode a message that does not ask to wait for the disk is answered once it is written. One whose sync takes too long is
 //! answered so while the sync goes on.
 
+mod gather;
+
 use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
@@ -24,6 +26,7 @@ use rocketry_store::{AppendError, Appended, Arrival, NewMessage, WriteError, Wri
 use tokio::time::Instant;
 
 use crate::{clock, metrics::Latencies};
+use gather::Gather;
 
 /// Most jobs of one round, so that the first of them does not wait for an endless round.
 const ROUND: usize = 1024;
@@ -384,15 +387,29 @@ pub(crate) fn spawn(
 }
 
 fn run(inbox: &Inbox) -> Result<(), WriteError> {
+    let mut gather = Gather::default();
     while inbox.wait_for_work() {
-        if let Some(log) = &mut *inbox.log.lock() {
-            log.round(inbox);
+        inbox.gather(&mut gather);
+        let synced = match &mut *inbox.log.lock() {
+            Some(log) => log.round(inbox),
+            None => None,
+        };
+        if let Some(synced) = synced {
+            gather.synced(&synced);
         }
     }
     match inbox.log.lock().take() {
         Some(log) => log.writer.close(),
         None => Ok(()),
     }
+}
+
+/// A sync that made puts durable.
+struct Synced {
+    puts: usize,
+    /// Puts that came meanwhile.
+    waiting: usize,
+    took: Duration,
 }
 
 /// The end of the log, for whoever carries out a round.
@@ -407,8 +424,8 @@ struct Log {
 }
 
 impl Log {
-    /// Takes what is queued, appends it, commits and answers.
-    fn round(&mut self, inbox: &Inbox) {
+    /// Takes what is queued, appends it, commits and answers; what the last commit synced, if it did.
+    fn round(&mut self, inbox: &Inbox) -> Option<Synced> {
         self.since = inbox.take(&mut self.round, |_| true);
         let mut round = std::mem::take(&mut self.round);
         // the store time of all its messages
@@ -417,7 +434,7 @@ impl Log {
             match job {
                 Job::Put(job) => self.append(job, now_ms),
                 Job::RemoveTopic { topic, done } => {
-                    self.commit(inbox);
+                    let _ = self.commit(inbox);
                     let removed = self.writer.remove_topic(&topic);
                     if let Err(error) = &removed {
                         tracing::error!(%error, topic, "the queues of a topic were not removed");
@@ -427,7 +444,7 @@ impl Log {
             }
         }
         self.round = round;
-        self.commit(inbox);
+        self.commit(inbox)
     }
 
     /// [`Log::round`] of the puts before the first job of another kind.
@@ -442,7 +459,7 @@ impl Log {
             }
         }
         self.round = round;
-        self.commit(inbox);
+        let _ = self.commit(inbox);
     }
 
     fn append(&mut self, job: PutJob, now_ms: i64) {
@@ -472,7 +489,7 @@ impl Log {
         }
     }
 
-    fn commit(&mut self, inbox: &Inbox) {
+    fn commit(&mut self, inbox: &Inbox) -> Option<Synced> {
         let Self {
             writer,
             written,
@@ -481,9 +498,9 @@ impl Log {
             ..
         } = self;
         if written.is_empty() {
-            return;
+            return None;
         }
-        let puts = written.len() as u64;
+        let puts = written.len();
         let mut sync_began = None;
         let committed = writer.commit_in_steps(
             || {
@@ -494,11 +511,20 @@ impl Log {
         );
         // The clock is read once a round, not per message: all count as having waited as long as the first.
         if let (Some(since), Ok(())) = (*since, &committed) {
-            latencies.put.observe(since.elapsed(), puts);
+            latencies.put.observe(since.elapsed(), puts as u64);
         }
-        if let (Some(began), Ok(())) = (sync_began, &committed) {
-            latencies.flush.observe(began.elapsed(), 1);
-        }
+        let synced = match (sync_began, &committed) {
+            (Some(began), Ok(())) => {
+                let took = began.elapsed();
+                latencies.flush.observe(took, 1);
+                Some(Synced {
+                    puts,
+                    waiting: inbox.queue.lock().puts,
+                    took,
+                })
+            }
+            _ => None,
+        };
         inbox.end_sync(written);
         if let Err(error) = &committed {
             tracing::error!(%error, puts = written.len(), "messages were not stored");
@@ -509,6 +535,7 @@ impl Log {
                 Err(error) => Err(PutError::Failed(error.clone())),
             });
         }
+        synced
     }
 }
 

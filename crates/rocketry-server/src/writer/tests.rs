@@ -263,6 +263,59 @@ fn only_a_sync_waits_for_what_comes_next() {
     }
 }
 
+/// A sync waits for those that the last one answered, not for ever, and for a while not again when they have not come.
+#[test]
+fn a_sync_waits_for_those_who_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        flush: FlushMode::Sync,
+        ..StoreOptions::default()
+    };
+    let (writer, _, _) = Store::open(dir.path(), options, 1).unwrap();
+    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
+    // Held, so that the thread takes nothing.
+    let log = handle.inbox.log.lock();
+    let later = || {
+        handle.put_for_later(put(""), None, Box::new(|outcome| drop(outcome.unwrap())));
+    };
+    let inbox = &handle.inbox;
+    let mut gather = Gather::default();
+    let long = Duration::from_hours(1);
+    let synced = |puts, took| Synced {
+        puts,
+        waiting: 1,
+        took,
+    };
+
+    later();
+    gather.synced(&synced(1, Duration::ZERO));
+    inbox.gather(&mut gather);
+    assert_eq!(
+        handle.waiting(),
+        1,
+        "a sync that takes no time is not waited for"
+    );
+
+    gather.synced(&synced(1, long));
+    gather.longest(long);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| inbox.gather(&mut gather));
+        later();
+        handle.inbox.work.notify_all();
+        waits.join().unwrap();
+    });
+    assert_eq!(handle.waiting(), 2);
+
+    gather.synced(&synced(2, Duration::from_millis(2)));
+    inbox.gather(&mut gather);
+    gather.synced(&synced(2, long));
+    gather.longest(long);
+    inbox.gather(&mut gather); // would take an hour
+    drop(log);
+    handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
 /// After one slow round a connection leaves the next ones to the thread, also when nobody else waited meanwhile.
 #[test]
 fn a_slow_disk_is_left_to_the_thread() {

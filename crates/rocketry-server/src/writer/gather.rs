@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Inbox, ROUND, Synced};
+use super::{Inbox, ROUND, log::Synced};
 
 /// The part of a sync's time that the next one may wait.
 const WAIT: f64 = 0.5;

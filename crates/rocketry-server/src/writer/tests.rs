@@ -8,7 +8,10 @@ use rocketry_store::{
     fs::{Entry, File, FileLock, LockFailure, OpenMode, RealFileSystem},
 };
 
-use super::*;
+use super::{
+    log::{Synced, append},
+    *,
+};
 
 /// A disk whose syncs of commit-log files wait until they are let go, and whose writes to them take a time of their own.
 #[derive(Debug, Default)]

@@ -28,7 +28,7 @@ use crate::{
     error::{CloseReason, Error, Stage},
     handler::Handler,
     options::{ConnectionInfo, ConnectionOptions},
-    pending::Outcome,
+    pending::{End, Outcome, Waiter},
     reader,
     shared::{Frame, Shared},
     socket::Socket,
@@ -154,10 +154,8 @@ impl Connection {
         deadline: Deadline,
         now: Instant,
     ) -> Result<Result<Reply, Error>, O> {
-        let shared = self.shared();
-        let free = shared.free(&shared.calls, request.body().len(), now, deadline);
-        match free {
-            Some((permit, room)) => Ok(self.hand_in(request, deadline, now, permit, room)),
+        match self.vacancy_now(request.body().len(), deadline, now) {
+            Some(vacancy) => Ok(self.begin_in(vacancy, request, deadline, now)),
             None => Err(request),
         }
     }
@@ -167,21 +165,53 @@ impl Connection {
         request: impl Outgoing,
         deadline: Deadline,
     ) -> Result<Reply, Error> {
-        let shared = self.shared();
         let started = Instant::now();
-        let permit = shared.permit(&shared.calls, started, deadline).await?;
-        let room = shared.room(request.body().len(), started, deadline).await?;
-        self.hand_in(request, deadline, started, permit, room)
+        let vacancy = self.vacancy(request.body().len(), deadline, started);
+        let vacancy = vacancy.await?;
+        self.begin_in(vacancy, request, deadline, started)
     }
 
-    fn hand_in(
+    /// A place for one call with a body of `body_bytes`, if there is one now, and time left.
+    pub fn vacancy_now(
         &self,
+        body_bytes: usize,
+        deadline: Deadline,
+        now: Instant,
+    ) -> Option<Vacancy<'_>> {
+        let shared = self.shared();
+        let (call, room) = shared.free(&shared.calls, body_bytes, now, deadline)?;
+        Some(Vacancy { call, room })
+    }
+
+    /// As [`Connection::vacancy_now`], but waits for it within `deadline`. Those who wait are served in order; `started` is what the
+    /// time in an error counts from.
+    ///
+    /// # Errors
+    /// Timeout, Closed, Overloaded.
+    pub async fn vacancy(
+        &self,
+        body_bytes: usize,
+        deadline: Deadline,
+        started: Instant,
+    ) -> Result<Vacancy<'_>, Error> {
+        let shared = self.shared();
+        let call = shared.permit(&shared.calls, started, deadline).await?;
+        let room = shared.room(body_bytes, started, deadline).await?;
+        Ok(Vacancy { call, room })
+    }
+
+    /// As [`Connection::begin`], in a place that was found for it. `started` is what the time in an error counts from.
+    ///
+    /// # Errors
+    /// Closed, Encode.
+    pub fn begin_in(
+        &self,
+        vacancy: Vacancy<'_>,
         mut request: impl Outgoing,
         deadline: Deadline,
         started: Instant,
-        permit: SemaphorePermit<'_>,
-        room: SemaphorePermit<'_>,
     ) -> Result<Reply, Error> {
+        let Vacancy { call: permit, room } = vacancy;
         let shared = self.shared();
         let reads_before = shared.silence_counts(started, deadline);
         let inserted = shared
@@ -407,6 +437,14 @@ impl WeakConnection {
     }
 }
 
+/// A place for one call on a connection: among those in flight, and for its bytes in the outbound buffer.
+#[derive(Debug)]
+#[must_use = "the place is given back when this is dropped"]
+pub struct Vacancy<'a> {
+    call: SemaphorePermit<'a>,
+    room: SemaphorePermit<'a>,
+}
+
 /// The response to come of one call. Dropping it gives up the call's place in the table.
 #[must_use = "the response is only waited for when this is awaited"]
 pub struct Reply {
@@ -419,6 +457,28 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Has `waiter` told how the call ends, instead of waking whoever polls: there need not be a task that waits. If it has ended
+    /// already, the end is returned instead. The waiter then calls [`Reply::settle`].
+    pub fn tell(&self, waiter: Arc<dyn Waiter>) -> Option<End> {
+        let shared = self.connection.shared();
+        shared.pending.lock().tell(self.opaque, waiter).map(End)
+    }
+
+    /// What the call came to, once its end was told.
+    ///
+    /// # Errors
+    /// As those of the future.
+    pub fn settle(&mut self, end: End) -> Result<RemotingCommand, Error> {
+        self.connection.shared().calls.add_permits(1);
+        self.done = true;
+        self.result(end.0)
+    }
+
+    /// The connection that the request went out on.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     fn result(&self, outcome: Outcome) -> Result<RemotingCommand, Error> {
         let shared = self.connection.shared();
         match outcome {
@@ -455,8 +515,10 @@ impl Drop for Reply {
     fn drop(&mut self) {
         if !self.done {
             let shared = self.connection.shared();
-            shared.pending.lock().remove(self.opaque);
+            let removed = shared.pending.lock().remove(self.opaque);
             shared.calls.add_permits(1);
+            // with the table unlocked: whoever was to be told may hold other calls
+            drop(removed);
         }
     }
 }

@@ -67,7 +67,7 @@ mod turn;
 mod watch;
 mod writer;
 
-pub use connection::{Connection, Reply};
+pub use connection::{Connection, Reply, Vacancy};
 pub use connections::Connections;
 pub use deadline::Deadline;
 pub use dial::{Dial, DialFuture, Dialed};
@@ -77,6 +77,7 @@ pub use listener::{Listener, ListenerCounts, Port};
 pub use load::Load;
 pub use log_limit::LogLimit;
 pub use options::{ConnectOptions, ConnectionInfo, ConnectionOptions, ListenerOptions};
+pub use pending::{End, Waiter};
 pub use socks::{SocksDialer, SocksProxy};
 #[cfg(feature = "tls")]
 pub use tls::{

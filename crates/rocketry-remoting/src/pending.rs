@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
     task::{Poll, Waker},
 };
 
@@ -11,8 +13,8 @@ use tokio::time::Instant;
 
 /// Calls in flight on one connection.
 ///
-/// An entry is created by [`Pending::insert`] and lives until its caller has taken the outcome ([`Pending::poll`]) or walked away
-/// ([`Pending::remove`]); so at most `limit` outcomes are ever kept.
+/// An entry is created by [`Pending::insert`] and lives until its caller has taken the outcome ([`Pending::poll`]), was told of it
+/// ([`Pending::tell`]) or walked away ([`Pending::remove`]); so at most `limit` outcomes are ever kept.
 #[derive(Debug)]
 pub(crate) struct Pending {
     entries: HashMap<i32, Entry, BuildHasherDefault<OpaqueHasher>>,
@@ -22,18 +24,31 @@ pub(crate) struct Pending {
     expiry: Option<Instant>,
 }
 
+/// Small, since there may be tens of thousands of them.
 #[derive(Debug)]
-struct Entry {
+pub(crate) struct Entry {
     deadline: Instant,
     /// How many reads the connection had seen when the call was made; `None` if its silence proves nothing.
     reads_before: Option<u64>,
     state: State,
 }
 
-#[derive(Debug)]
 enum State {
+    /// The caller asks.
     Waiting(Option<Waker>),
-    Done(Outcome),
+    /// The caller is told.
+    Telling(Arc<dyn Waiter>),
+    Done(Box<Outcome>),
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting(waker) => f.debug_tuple("Waiting").field(waker).finish(),
+            Self::Telling(_) => f.write_str("Telling"),
+            Self::Done(outcome) => f.debug_tuple("Done").field(outcome).finish(),
+        }
+    }
 }
 
 /// How a call ended.
@@ -42,6 +57,32 @@ pub(crate) enum Outcome {
     Replied(RemotingCommand),
     TimedOut,
     Closed,
+}
+
+/// How a call ended, for [`Reply::settle`](crate::Reply::settle).
+#[derive(Debug)]
+pub struct End(pub(crate) Outcome);
+
+/// A caller that is told how its call ended, where others would be woken: see [`Reply::tell`](crate::Reply::tell).
+pub trait Waiter: Send + Sync {
+    /// The call is over. Called once at most, by the task that learns of it, which serves the connection: it must neither block
+    /// nor panic.
+    fn ended(self: Arc<Self>, end: End);
+}
+
+/// Who has to hear that a call is over, once the table is unlocked.
+pub(crate) enum Notice {
+    Wake(Waker),
+    Tell(Arc<dyn Waiter>, Outcome),
+}
+
+impl Notice {
+    pub(crate) fn give(self) {
+        match self {
+            Self::Wake(waker) => waker.wake(),
+            Self::Tell(waiter, outcome) => waiter.ended(End(outcome)),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -123,45 +164,74 @@ impl Pending {
             // Only the owner of the opaque polls, and only until it has its outcome.
             return Poll::Ready(Outcome::Closed);
         };
-        if let State::Waiting(slot) = &mut entry.state {
-            match slot {
-                Some(known) => known.clone_from(waker),
-                None => *slot = Some(waker.clone()),
+        match &mut entry.state {
+            State::Waiting(Some(known)) => {
+                known.clone_from(waker);
+                return Poll::Pending;
             }
-            return Poll::Pending;
+            state @ (State::Waiting(None) | State::Telling(_)) => {
+                *state = State::Waiting(Some(waker.clone()));
+                return Poll::Pending;
+            }
+            State::Done(_) => {}
         }
         match self.entries.remove(&opaque).map(|entry| entry.state) {
-            Some(State::Done(outcome)) => Poll::Ready(outcome),
+            Some(State::Done(outcome)) => Poll::Ready(*outcome),
             _ => Poll::Ready(Outcome::Closed),
         }
     }
 
-    /// The caller walked away.
-    pub(crate) fn remove(&mut self, opaque: i32) -> bool {
-        self.entries.remove(&opaque).is_some()
-    }
-
-    /// Hands a response to its waiter and returns whom to wake.
-    pub(crate) fn complete(
-        &mut self,
-        response: RemotingCommand,
-    ) -> Result<Option<Waker>, Unmatched> {
-        match self.entries.get_mut(&response.opaque) {
-            Some(entry) => match &mut entry.state {
-                State::Waiting(waker) => {
-                    let waker = waker.take();
-                    entry.state = State::Done(Outcome::Replied(response));
-                    Ok(waker)
-                }
-                State::Done(_) => Err(Unmatched),
-            },
-            None => Err(Unmatched),
+    /// Has `waiter` told of the outcome; if there is one already, it is returned instead, and the entry is gone.
+    pub(crate) fn tell(&mut self, opaque: i32, waiter: Arc<dyn Waiter>) -> Option<Outcome> {
+        match self.entries.get_mut(&opaque) {
+            Some(entry) if !matches!(entry.state, State::Done(_)) => {
+                entry.state = State::Telling(waiter);
+                return None;
+            }
+            Some(_) | None => {}
+        }
+        match self.entries.remove(&opaque).map(|entry| entry.state) {
+            Some(State::Done(outcome)) => Some(*outcome),
+            _ => Some(Outcome::Closed),
         }
     }
 
-    /// Ends all calls whose deadline is not after `now`, and pushes whom to wake. `reads` is the connection's count of reads.
+    /// The caller walked away. Whoever was to be told is returned, to be dropped when the table is unlocked: it may hold calls itself.
+    pub(crate) fn remove(&mut self, opaque: i32) -> Option<Entry> {
+        self.entries.remove(&opaque)
+    }
+
+    /// Hands a response to its waiter and returns who has to hear of it.
+    pub(crate) fn complete(
+        &mut self,
+        response: RemotingCommand,
+    ) -> Result<Option<Notice>, Unmatched> {
+        let opaque = response.opaque;
+        let entry = self.entries.get_mut(&opaque).ok_or(Unmatched)?;
+        match &mut entry.state {
+            State::Waiting(waker) => {
+                let waker = waker.take();
+                entry.state = State::Done(Box::new(Outcome::Replied(response)));
+                Ok(waker.map(Notice::Wake))
+            }
+            State::Telling(_) => match self.entries.remove(&opaque).map(|entry| entry.state) {
+                Some(State::Telling(waiter)) => {
+                    Ok(Some(Notice::Tell(waiter, Outcome::Replied(response))))
+                }
+                _ => Err(Unmatched),
+            },
+            State::Done(_) => Err(Unmatched),
+        }
+    }
+
+    /// Ends all calls whose deadline is not after `now`, and pushes who has to hear of it. `reads` is the connection's count of reads.
     /// Walks the table only when a deadline may have passed.
-    pub(crate) fn expire(&mut self, now: Instant, reads: u64, wakers: &mut Vec<Waker>) -> Expired {
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        reads: u64,
+        notices: &mut Vec<Notice>,
+    ) -> Expired {
         if self.expiry.is_none_or(|planned| now < planned) {
             return Expired {
                 next: self.expiry,
@@ -170,30 +240,53 @@ impl Pending {
         }
         let mut silent = false;
         let mut next: Option<Instant> = None;
-        for entry in self.entries.values_mut() {
-            let State::Waiting(waker) = &mut entry.state else {
-                continue;
-            };
-            if entry.deadline <= now {
-                silent |= entry.reads_before == Some(reads);
-                wakers.extend(waker.take());
-                entry.state = State::Done(Outcome::TimedOut);
-            } else {
-                next = Some(next.map_or(entry.deadline, |other| other.min(entry.deadline)));
-            }
-        }
+        self.end_some(
+            notices,
+            |entry| {
+                let over = entry.deadline <= now;
+                if over {
+                    silent |= entry.reads_before == Some(reads);
+                } else {
+                    next = Some(next.map_or(entry.deadline, |other| other.min(entry.deadline)));
+                }
+                over
+            },
+            || Outcome::TimedOut,
+        );
         self.expiry = next;
         Expired { next, silent }
     }
 
-    /// Ends all calls because the connection did, and pushes whom to wake.
-    pub(crate) fn fail_all(&mut self, wakers: &mut Vec<Waker>) {
-        for entry in self.entries.values_mut() {
-            if let State::Waiting(waker) = &mut entry.state {
-                wakers.extend(waker.take());
-                entry.state = State::Done(Outcome::Closed);
+    /// Ends all calls because the connection did, and pushes who has to hear of it.
+    pub(crate) fn fail_all(&mut self, notices: &mut Vec<Notice>) {
+        self.end_some(notices, |_| true, || Outcome::Closed);
+    }
+
+    /// Ends those calls that are not over and that `which` chooses.
+    fn end_some(
+        &mut self,
+        notices: &mut Vec<Notice>,
+        mut which: impl FnMut(&Entry) -> bool,
+        outcome: impl Fn() -> Outcome,
+    ) {
+        let mut chosen = |entry: &Entry| !matches!(entry.state, State::Done(_)) && which(entry);
+        self.entries.retain(|_, entry| {
+            if !chosen(entry) {
+                return true;
             }
-        }
+            let done = State::Done(Box::new(outcome()));
+            match std::mem::replace(&mut entry.state, done) {
+                State::Telling(waiter) => {
+                    notices.push(Notice::Tell(waiter, outcome()));
+                    false
+                }
+                State::Waiting(waker) => {
+                    notices.extend(waker.map(Notice::Wake));
+                    true
+                }
+                State::Done(_) => true,
+            }
+        });
     }
 }
 
@@ -223,15 +316,13 @@ const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 #[cfg(test)]
 mod tests {
     use std::{
-        collections::BTreeMap,
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
+        collections::{BTreeMap, BTreeSet},
+        sync::atomic::{AtomicUsize, Ordering},
         task::Wake,
         time::Duration,
     };
 
+    use parking_lot::Mutex;
     use proptest::prelude::*;
     use rocketry_protocol::ResponseCode;
 
@@ -246,6 +337,26 @@ mod tests {
         }
     }
 
+    /// Notes each end that it is told, with the opaque of the response.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<(i32, Now)>>);
+
+    struct OneOf(i32, Arc<Told>);
+
+    impl Waiter for OneOf {
+        fn ended(self: Arc<Self>, end: End) {
+            self.1.0.lock().push((self.0, now_of(&end.0)));
+        }
+    }
+
+    fn now_of(outcome: &Outcome) -> Now {
+        match outcome {
+            Outcome::Replied(_) => Now::Replied,
+            Outcome::TimedOut => Now::TimedOut,
+            Outcome::Closed => Now::Closed,
+        }
+    }
+
     fn response(opaque: i32) -> RemotingCommand {
         let mut response = RemotingCommand::response(ResponseCode::SUCCESS);
         response.opaque = opaque;
@@ -253,7 +364,7 @@ mod tests {
     }
 
     /// What a call of the model has come to.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
     enum Now {
         Waiting { deadline_ms: u64 },
         Replied,
@@ -269,6 +380,7 @@ mod tests {
         /// The numbers choose one of the calls made so far, finished ones included.
         Complete(usize),
         Poll(usize),
+        Tell(usize),
         Remove(usize),
         Expire {
             advance_ms: u64,
@@ -281,6 +393,7 @@ mod tests {
             4 => (0..50u64).prop_map(|after_ms| Step::Insert { after_ms }),
             3 => any::<usize>().prop_map(Step::Complete),
             3 => any::<usize>().prop_map(Step::Poll),
+            3 => any::<usize>().prop_map(Step::Tell),
             2 => any::<usize>().prop_map(Step::Remove),
             2 => (0..30u64).prop_map(|advance_ms| Step::Expire { advance_ms }),
             1 => Just(Step::FailAll),
@@ -291,7 +404,7 @@ mod tests {
     const LIMIT: usize = 8;
 
     proptest! {
-        /// Every outcome, table size and next expiry is that of a plain list; each waiter is woken once, by what ends its call.
+        /// Every outcome, table size and next expiry is that of a plain list; each waiter is woken or told once, by what ends its call.
         #[test]
         fn behaves_like_a_plain_list(first_opaque in any::<i32>(), steps in steps()) {
             let start = Instant::now();
@@ -303,8 +416,10 @@ mod tests {
             let mut ever = Vec::new();
             let wakes = Arc::new(Wakes::default());
             let waker = Waker::from(Arc::clone(&wakes));
-            let mut polled = std::collections::BTreeSet::new();
+            let mut polled = BTreeSet::new();
             let mut expected_wakes = 0;
+            // who is to be told, who has been, and who should have been
+            let (mut telling, told, mut expected_told) = (BTreeSet::new(), Arc::<Told>::default(), BTreeSet::new());
             for step in steps {
                 match step {
                     Step::Insert { after_ms } => {
@@ -326,14 +441,35 @@ mod tests {
                         let completed = pending.complete(response(opaque));
                         if let Some(now @ Now::Waiting { .. }) = model.get_mut(&opaque) {
                             *now = Now::Replied;
-                            let waker = completed.unwrap();
-                            prop_assert_eq!(waker.is_some(), polled.remove(&opaque));
-                            if let Some(waker) = waker {
-                                waker.wake();
-                                expected_wakes += 1;
+                            let notice = completed.unwrap();
+                            let is_polled = polled.remove(&opaque);
+                            let is_told = telling.remove(&opaque);
+                            expected_wakes += usize::from(is_polled);
+                            prop_assert_eq!(notice.is_some(), is_polled || is_told);
+                            if is_told {
+                                model.remove(&opaque);
+                                expected_told.insert((opaque, Now::Replied));
+                            }
+                            if let Some(notice) = notice {
+                                notice.give();
                             }
                         } else {
-                            prop_assert_eq!(completed.unwrap_err(), Unmatched);
+                            prop_assert_eq!(completed.err(), Some(Unmatched));
+                        }
+                    }
+                    Step::Tell(n) => {
+                        let Some(&opaque) = ever.get(n % ever.len().max(1)) else { continue };
+                        let Some(now) = model.get(&opaque).copied() else { continue };
+                        match pending.tell(opaque, Arc::new(OneOf(opaque, Arc::clone(&told)))) {
+                            None => {
+                                prop_assert!(matches!(now, Now::Waiting { .. }), "{now:?}");
+                                polled.remove(&opaque);
+                                telling.insert(opaque);
+                            }
+                            Some(outcome) => {
+                                model.remove(&opaque);
+                                prop_assert_eq!(now_of(&outcome), now);
+                            }
                         }
                     }
                     Step::Poll(n) => {
@@ -341,18 +477,15 @@ mod tests {
                         let Some(now) = model.get(&opaque).copied() else { continue };
                         match (pending.poll(opaque, &waker), now) {
                             (Poll::Pending, Now::Waiting { .. }) => {
+                                telling.remove(&opaque);
                                 polled.insert(opaque);
                             }
                             (Poll::Ready(outcome), now) => {
                                 model.remove(&opaque);
-                                let as_expected = match outcome {
-                                    Outcome::Replied(response) => {
-                                        now == Now::Replied && response.opaque == opaque
-                                    }
-                                    Outcome::TimedOut => now == Now::TimedOut,
-                                    Outcome::Closed => now == Now::Closed,
-                                };
-                                prop_assert!(as_expected, "{now:?}");
+                                prop_assert_eq!(now_of(&outcome), now);
+                                if let Outcome::Replied(response) = outcome {
+                                    prop_assert_eq!(response.opaque, opaque);
+                                }
                             }
                             (Poll::Pending, now) => prop_assert!(false, "pending, but {now:?}"),
                         }
@@ -360,24 +493,29 @@ mod tests {
                     Step::Remove(n) => {
                         let Some(&opaque) = ever.get(n % ever.len().max(1)) else { continue };
                         polled.remove(&opaque);
-                        prop_assert_eq!(pending.remove(opaque), model.remove(&opaque).is_some());
+                        telling.remove(&opaque);
+                        prop_assert_eq!(pending.remove(opaque).is_some(), model.remove(&opaque).is_some());
                     }
                     Step::Expire { advance_ms } => {
                         now_ms += advance_ms;
-                        let mut wakers = Vec::new();
-                        let expired = pending.expire(at(now_ms), 0, &mut wakers);
-                        expected_wakes += wakers.len();
-                        wakers.into_iter().for_each(Waker::wake);
+                        let mut notices = Vec::new();
+                        let expired = pending.expire(at(now_ms), 0, &mut notices);
+                        notices.into_iter().for_each(Notice::give);
                         let mut earliest = None;
-                        for (opaque, now) in &mut model {
-                            let Now::Waiting { deadline_ms } = *now else { continue };
-                            if deadline_ms <= now_ms {
-                                *now = Now::TimedOut;
-                                polled.remove(opaque);
-                            } else {
+                        model.retain(|opaque, now| {
+                            let Now::Waiting { deadline_ms } = *now else { return true };
+                            if deadline_ms > now_ms {
                                 earliest = Some(earliest.map_or(deadline_ms, |ms: u64| ms.min(deadline_ms)));
+                                return true;
                             }
-                        }
+                            *now = Now::TimedOut;
+                            expected_wakes += usize::from(polled.remove(opaque));
+                            let is_told = telling.remove(opaque);
+                            if is_told {
+                                expected_told.insert((*opaque, Now::TimedOut));
+                            }
+                            !is_told
+                        });
                         // Calls that ended otherwise may leave the plan too early, never too late.
                         if let Some(earliest) = earliest {
                             let next = expired.next.unwrap();
@@ -386,12 +524,15 @@ mod tests {
                         prop_assert!(!expired.silent);
                     }
                     Step::FailAll => {
-                        let mut wakers = Vec::new();
-                        pending.fail_all(&mut wakers);
-                        prop_assert_eq!(wakers.len(), polled.len());
-                        expected_wakes += wakers.len();
-                        wakers.into_iter().for_each(Waker::wake);
+                        let mut notices = Vec::new();
+                        pending.fail_all(&mut notices);
+                        prop_assert_eq!(notices.len(), polled.len() + telling.len());
+                        notices.into_iter().for_each(Notice::give);
+                        expected_wakes += polled.len();
                         polled.clear();
+                        model.retain(|opaque, _| !telling.contains(opaque));
+                        expected_told.extend(telling.iter().map(|opaque| (*opaque, Now::Closed)));
+                        telling.clear();
                         for now in model.values_mut() {
                             if matches!(now, Now::Waiting { .. }) {
                                 *now = Now::Closed;
@@ -402,6 +543,9 @@ mod tests {
                 prop_assert_eq!(pending.len(), model.len());
             }
             prop_assert_eq!(wakes.0.load(Ordering::Relaxed), expected_wakes);
+            let mut told = told.0.lock().clone();
+            told.sort_unstable();
+            prop_assert_eq!(told, expected_told.into_iter().collect::<Vec<_>>());
         }
     }
 
@@ -420,21 +564,21 @@ mod tests {
     fn a_timeout_without_a_read_since_the_call_is_silence() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut wakers = Vec::new();
+        let mut notices = Vec::new();
         let mut pending = Pending::new(8);
         pending.insert(at(1), Some(5)).unwrap();
         pending.insert(at(2), Some(6)).unwrap();
         pending.insert(at(3), None).unwrap();
         assert!(
-            !pending.expire(at(1), 6, &mut wakers).silent,
+            !pending.expire(at(1), 6, &mut notices).silent,
             "6 reads, 5 before the call"
         );
         assert!(
-            pending.expire(at(2), 6, &mut wakers).silent,
+            pending.expire(at(2), 6, &mut notices).silent,
             "6 reads, 6 before the call"
         );
         assert!(
-            !pending.expire(at(3), 6, &mut wakers).silent,
+            !pending.expire(at(3), 6, &mut notices).silent,
             "the call does not count"
         );
     }

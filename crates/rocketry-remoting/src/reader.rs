@@ -5,7 +5,6 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering},
-    task::Waker,
 };
 
 use bytes::BytesMut;
@@ -20,6 +19,7 @@ use crate::{
     error::CloseReason,
     handler::{Handler, Responder},
     log_limit::LogLimit,
+    pending::Notice,
     shared::Shared,
     turn::Turn,
     watch::CloseOnDrop,
@@ -43,7 +43,7 @@ where
         buffer: BytesMut::new(),
         read_bytes: MIN_READ_BYTES,
         responses: Vec::new(),
-        wakers: Vec::new(),
+        notices: Vec::new(),
     };
     let reason = inbound.read_until_closed(&mut io).await;
     drop(inbound);
@@ -71,7 +71,7 @@ struct Inbound {
     read_bytes: usize,
     /// Responses of one read, so that the table is locked once for all of them.
     responses: Vec<RemotingCommand>,
-    wakers: Vec<Waker>,
+    notices: Vec<Notice>,
 }
 
 impl Inbound {
@@ -212,7 +212,7 @@ impl Inbound {
             let mut pending = self.shared.pending.lock();
             for response in self.responses.drain(..) {
                 match pending.complete(response) {
-                    Ok(waker) => self.wakers.extend(waker),
+                    Ok(notice) => self.notices.extend(notice),
                     Err(_) => unmatched += 1,
                 }
             }
@@ -224,7 +224,7 @@ impl Inbound {
             self.handled.handler.unmatched(unmatched);
             tracing::debug!(peer = %self.shared.info.name, unmatched, "responses that nobody waits for");
         }
-        self.wakers.drain(..).for_each(Waker::wake);
+        self.notices.drain(..).for_each(Notice::give);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     error::{CloseReason, Error, Stage},
     options::{ConnectionInfo, ConnectionOptions},
     outbound::{Batch, USUAL_HEADER_BYTES},
-    pending::Pending,
+    pending::{Notice, Pending},
     watch,
 };
 
@@ -188,9 +188,9 @@ impl Shared {
         self.calls.close();
         self.oneways.close();
         self.room.close();
-        let mut wakers = Vec::new();
-        self.pending.lock().fail_all(&mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        let mut notices = Vec::new();
+        self.pending.lock().fail_all(&mut notices);
+        notices.into_iter().for_each(Notice::give);
         self.progressed();
     }
 

@@ -5,7 +5,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Waker,
     time::Duration,
 };
 
@@ -15,7 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    connection::Connection, error::CloseReason, handler::Handler, outbound::Batch, shared::Shared,
+    connection::Connection, error::CloseReason, handler::Handler, outbound::Batch, pending::Notice,
+    shared::Shared,
 };
 
 /// When bytes moved last, in milliseconds since the connection started.
@@ -121,13 +121,13 @@ pub(crate) async fn run(
 
 /// Ends calls whose time is up; returns when to look again.
 fn expire(shared: &Shared, now: Instant) -> Option<Instant> {
-    let mut wakers = Vec::new();
+    let mut notices = Vec::new();
     let reads = shared.reads.load(Ordering::Relaxed);
     let (expired, waiting) = {
         let mut pending = shared.pending.lock();
-        (pending.expire(now, reads, &mut wakers), pending.len())
+        (pending.expire(now, reads, &mut notices), pending.len())
     };
-    wakers.into_iter().for_each(Waker::wake);
+    notices.into_iter().for_each(Notice::give);
     if expired.silent {
         shared.close(CloseReason::Silent);
     }

@@ -165,6 +165,8 @@ pub(crate) struct Core {
     pub(crate) replies: Arc<Replies>,
     /// Clusters whose brokers know this client.
     pub(crate) introductions: Introductions,
+    /// Where sends go on that nobody awaits.
+    pub(crate) runtime: tokio::runtime::Handle,
     /// Every task of this client.
     pub(crate) tasks: TaskTracker,
     /// Ends them.
@@ -228,6 +230,7 @@ impl Core {
                 late_responses: AtomicU64::new(0),
                 replies: Arc::default(),
                 introductions: Introductions::default(),
+                runtime: tokio::runtime::Handle::current(),
                 tasks,
                 stop,
                 suspects: Arc::new(suspects),

@@ -147,9 +147,7 @@ impl Transport {
         request: TypedRequest<impl WriteHeader>,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let request = if self.adds_nothing()
-            && let Some(connection) = self.connections.ready(address)
-        {
+        let request = if let Some(connection) = self.plain(address) {
             let request = request.with_language(self.marks.language);
             match connection.oneway_now(request, deadline) {
                 Ok(queued) => return queued,
@@ -173,6 +171,23 @@ impl Transport {
         self.connections.oneway(address, command, deadline).await
     }
 
+    /// The live connection to `address`, if requests go out on it as they are made, but for the language.
+    pub(crate) fn plain(&self, address: &str) -> Option<Connection> {
+        self.adds_nothing()
+            .then(|| self.connections.ready(address))
+            .flatten()
+    }
+
+    /// The peer says that it is going away.
+    pub(crate) fn retire(&self, connection: &Connection) {
+        self.connections.retire(connection);
+    }
+
+    /// The language that requests name.
+    pub(crate) fn language(&self) -> Language {
+        self.marks.language
+    }
+
     /// A request made by `make`, and its response; `handed` becomes true when the request is on its way.
     ///
     /// A peer that says it is going away is asked once more, on a new connection, unless `in_order`: what was handed over later could
@@ -185,11 +200,7 @@ impl Transport {
         (handed, in_order): (&AtomicBool, bool),
     ) -> Result<RemotingCommand, Error> {
         // What rarely happens is boxed: every send under way would carry a place for it.
-        let Some(connection) = self
-            .connections
-            .ready(address)
-            .filter(|_| self.adds_nothing())
-        else {
+        let Some(connection) = self.plain(address) else {
             let exchanged = self.exchange_carefully(address, make, deadline, (handed, in_order));
             return Box::pin(exchanged).await;
         };
@@ -232,7 +243,8 @@ impl Transport {
         self.exchange_again(address, make, deadline, handed).await
     }
 
-    async fn exchange_again<H: WriteHeader>(
+    /// The request once more, on a new connection.
+    pub(crate) async fn exchange_again<H: WriteHeader>(
         &self,
         address: &str,
         make: impl Fn() -> TypedRequest<H>,

@@ -114,7 +114,7 @@ impl Future for Gathered {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0)
             .poll(cx)
-            .map(|result| result.unwrap_or_else(|_| Err(super::ended())))
+            .map(|result| result.unwrap_or_else(|_| Err(super::flight::ended())))
     }
 }
 
@@ -325,7 +325,7 @@ async fn send_batch(
         Ok([message]) => Outgoing::Single(message),
         Err(messages) => Outgoing::Gathered(messages),
     };
-    let order = Order {
+    let mut order = Order {
         outgoing,
         target: match key.queue {
             Some(queue) if key.is_strict => Target::Pinned(queue),
@@ -335,9 +335,9 @@ async fn send_batch(
         timeout: None,
     };
     let times = (clock::now(), deadline);
-    let handed = shared.start(order, key.mode, times, ()).await;
+    let sending = shared.start(&mut order, key.mode, times, None).await;
     async move {
-        let result = handed.result().await;
+        let result = sending.result().await;
         drop(held);
         let slices = slices(result, callers.len());
         for ((caller, msg_id), mut slice) in callers.into_iter().zip(slices) {

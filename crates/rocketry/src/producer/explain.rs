@@ -184,11 +184,9 @@ impl<'a> Explain<'a> {
         });
     }
 
-    pub(crate) fn ended(self, over: &Result<Option<SendResult>, Error>) {
+    pub(crate) fn ended(self, over: Result<Option<&SendResult>, &Error>) {
         let whole = Mark(self.observer.map(|_| self.started));
-        self.stage(whole, || {
-            SendStage::Ended(over.as_ref().map(Option::as_ref))
-        });
+        self.stage(whole, || SendStage::Ended(over));
     }
 }
 

@@ -210,6 +210,16 @@ impl Counters {
         }
     }
 
+    /// The rest of a send that [`Running::pause`] has handed on.
+    pub(crate) fn resume(&self, number: u64, started: Instant) -> Running<'_> {
+        Running {
+            counters: self,
+            number,
+            started,
+            over: false,
+        }
+    }
+
     /// An attempt that is not the first of its send begins.
     pub(crate) fn retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
@@ -270,8 +280,13 @@ impl Running<'_> {
         self.number
     }
 
+    /// Leaves the send to somebody else: it counts as running.
+    pub(crate) fn pause(mut self) {
+        self.over = true;
+    }
+
     /// The send came to `over`; `ended` is when its last attempt was over, if that is known.
-    pub(crate) fn end(mut self, over: &Result<Option<SendResult>, Error>, ended: Option<Instant>) {
+    pub(crate) fn end(mut self, over: Result<Option<&SendResult>, &Error>, ended: Option<Instant>) {
         self.over = true;
         let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         match over {

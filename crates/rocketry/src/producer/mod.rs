@@ -1,6 +1,7 @@
-//! The producer's public calls. What happens to a message is in the stages, which `send::drive` runs in order.
+//! The producer's public calls. What happens to a message is in the stages, which `send` runs in order.
 
 mod accumulate;
+mod airborne;
 mod attempt;
 mod calls;
 mod check;
@@ -9,6 +10,7 @@ mod detect;
 mod encode;
 mod explain;
 mod fault;
+mod flight;
 mod histogram;
 mod hooks;
 mod in_flight;
@@ -79,6 +81,7 @@ use tokio::{task::JoinHandle, time::timeout_at};
 use self::{
     accumulate::{Accumulator, Gathered},
     check::{Checker, Checks},
+    flight::{Flight, Landed},
     hooks::Hooks,
     order::Order,
     select::Target,
@@ -448,7 +451,7 @@ impl Producer {
         shared.sends.close();
         shared.closing.cancel();
         if timeout_at(until, shared.sends.wait()).await.is_err() {
-            shared.abort.cancel();
+            shared.abort();
             shared.sends.wait().await;
         }
         if let Some(checks) = &shared.checks {
@@ -596,12 +599,8 @@ impl<'a> IntoFuture for SendRequest<'a, Ticket> {
         let (shared, mut order) = (&self.producer.shared, self.order);
         Box::pin(async move {
             match shared.hand_over(&mut order).await? {
-                HandedOver::Done(Err(error)) => Err(error),
-                HandedOver::Done(done) => Ok(SendFuture(State::Done(Some(done)))),
+                HandedOver::Begun(sending) => sending.detach(),
                 HandedOver::Gathered(gathered) => Ok(SendFuture(State::Gathered(gathered))),
-                HandedOver::Pending(sending) => {
-                    Ok(SendFuture(State::Sending(tokio::spawn(sending))))
-                }
             }
         })
     }
@@ -626,7 +625,22 @@ pub struct SendFuture(State);
 enum State {
     Done(Option<Result<SendResult, Error>>),
     Gathered(Gathered),
-    Sending(JoinHandle<Result<SendResult, Error>>),
+    Flying(Arc<Flight>),
+    Going(JoinHandle<Result<SendResult, Error>>),
+}
+
+impl SendFuture {
+    fn done(result: Result<SendResult, Error>) -> Self {
+        Self(State::Done(Some(result)))
+    }
+
+    fn flying(flight: Arc<Flight>) -> Self {
+        Self(State::Flying(flight))
+    }
+
+    fn going(going: impl Future<Output = Result<SendResult, Error>> + Send + 'static) -> Self {
+        Self(State::Going(tokio::spawn(going)))
+    }
 }
 
 impl Future for SendFuture {
@@ -634,21 +648,16 @@ impl Future for SendFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Done(done) => Poll::Ready(done.take().unwrap_or_else(|| Err(ended()))),
+            State::Done(done) => Poll::Ready(done.take().unwrap_or_else(|| Err(flight::ended()))),
             State::Gathered(gathered) => Pin::new(gathered).poll(cx),
-            State::Sending(task) => Pin::new(task)
+            State::Flying(flight) => flight.poll(cx).map(|landed| match landed {
+                Landed::Over(over) => over,
+                // a task has gone on with it
+                Landed::GoesOn(_) => Err(send::no_result()),
+            }),
+            State::Going(task) => Pin::new(task)
                 .poll(cx)
-                .map(|joined| joined.unwrap_or_else(|_| Err(ended()))),
+                .map(|joined| joined.unwrap_or_else(|_| Err(flight::ended()))),
         }
     }
-}
-
-/// The runtime was shut down under the send.
-fn ended() -> Error {
-    Error::new(
-        ErrorKind::Closed,
-        "send",
-        "the runtime ended before the broker answered",
-    )
-    .with_maybe_stored(true)
 }

@@ -35,7 +35,7 @@ pub(super) fn at_once(
     shared: &Shared,
     prepared: &Prepared,
     target: &Target,
-    tries: &Attempts<'_>,
+    last_broker: Option<&str>,
     explain: Explain<'_>,
 ) -> Option<Place> {
     if explain.is_watched() || !matches!(target, Target::Any | Target::Queue(_)) {
@@ -45,7 +45,7 @@ pub(super) fn at_once(
     if route.queues.is_empty() {
         return None;
     }
-    let found = place(shared, &route, target.queue(), tries)?;
+    let found = place(shared, &route, target.queue(), last_broker)?;
     found.address.is_some().then_some(found)
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn next(
             return Err(not_there(queue));
         }
     }
-    let mut place = place(shared, &route, target.queue(), tries)
+    let mut place = place(shared, &route, target.queue(), tries.last_broker())
         .ok_or_else(|| no_route(topic, RouteError::NotWritable))?;
     if place.address.is_none() {
         // Java looks into its own cache again, which cannot help; a name server may know more.
@@ -91,7 +91,7 @@ pub(super) async fn next(
             .map_err(|error| no_route(topic, error))?;
         explain.routed(mark, &route);
         mark = explain.mark();
-        place = self::place(shared, &route, target.queue(), tries)
+        place = self::place(shared, &route, target.queue(), tries.last_broker())
             .ok_or_else(|| no_route(topic, RouteError::NotWritable))?;
     }
     explain.queue(mark, &place.queue, choice, (&route, tries.last_broker()));
@@ -179,7 +179,7 @@ fn place(
     shared: &Shared,
     route: &PublishRoute,
     chosen: Option<&MessageQueue>,
-    tries: &Attempts<'_>,
+    last_broker: Option<&str>,
 ) -> Option<Place> {
     let found = |queue: &MessageQueue, owner: Option<&Arc<Broker>>, alternatives| Place {
         queue: MessageQueue {
@@ -202,7 +202,6 @@ fn place(
     }
     let suspects = &shared.core().suspects;
     let is_suspect = |name: &str| shared.config.avoid_silent_brokers && suspects.contains(name);
-    let last_broker = tries.last_broker();
     let index = select::next_queue(route, last_broker, &shared.faults, is_suspect, clock::now)?;
     let (queue, owner) = route.queue(index)?;
     Some(found(queue, Some(owner), route.has_alternatives()))

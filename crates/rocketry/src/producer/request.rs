@@ -148,8 +148,8 @@ impl Shared {
         // The request has begun and is counted: a shutdown that began meanwhile lets it go on.
         let times = (clock::now(), deadline);
         let mut sending = pin!(async {
-            let handed = self.start(order, SendMode::Async, times, ()).await;
-            handed.result().await
+            let sending = self.start(&mut order, SendMode::Async, times, None);
+            sending.await.result().await
         });
         let sent = tokio::select! {
             biased;

@@ -1,28 +1,35 @@
-//! The one way of a message: [`drive`] runs the stages in order, for every mode.
+//! The one way of a message, for every mode. [`Shared::start`] runs the stages up to the first request as plain functions, and leaves a
+//! [`Flight`] that the answer ends; [`go_on`] runs them for a send that has to wait, from wherever it is.
 
 use std::{
     future::poll_fn,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll, ready},
 };
 
+use rocketry_protocol::TypedRequest;
+use rocketry_remoting::{Connection, Deadline, Reply, Vacancy};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
-use tracing::Instrument as _;
+use tracing::Span;
 
 use super::{
-    SendMode, SendResult,
+    SendFuture, SendMode, SendResult,
     accumulate::Gathered,
-    attempt::Delivery,
+    attempt::{At, Delivery, learn},
     calls::Calls,
+    encode::{self, SendHeader},
     explain::Explain,
+    flight::{self, Flight, Held, Landed, Ready, Unfinished},
     in_flight::Permits,
+    interpret::Outcome,
     log,
     observe::SendStage,
     order::{Order, Outgoing},
-    place,
+    place::{self, Place},
     prepare::{self, Job, Prepared},
     retry::{Attempts, Policy},
     select::Target,
@@ -36,24 +43,106 @@ use crate::{
 
 /// What an asynchronous send has come to when it is handed over.
 pub(crate) enum HandedOver {
-    /// It was over before: mostly a failure.
-    Done(Result<SendResult, Error>),
-    /// The request is on its way.
-    Pending(Sending),
+    /// Mostly its request is on its way.
+    Begun(Sending),
     /// The message waits for company.
     Gathered(Gathered),
 }
-
-/// The rest of a send that has begun.
-pub(crate) type Sending = std::pin::Pin<Box<dyn Future<Output = Result<SendResult, Error>> + Send>>;
 
 impl HandedOver {
     /// What the send comes to.
     pub(crate) async fn result(self) -> Result<SendResult, Error> {
         match self {
-            Self::Done(done) => done,
-            Self::Pending(sending) => sending.await,
+            Self::Begun(sending) => sending.result().await,
             Self::Gathered(gathered) => gathered.await,
+        }
+    }
+}
+
+/// A send that has begun. Dropping it ends the send; a request that is on its way may be stored nevertheless.
+pub(crate) struct Sending(Stage);
+
+enum Stage {
+    Done(Option<Result<Option<SendResult>, Error>>),
+    Flying(Attended),
+    Going(Going),
+}
+
+/// The stages of a send that has to wait.
+type Going = Pin<Box<dyn Future<Output = Result<Option<SendResult>, Error>> + Send>>;
+
+/// A flight that ends when nobody awaits it any more.
+struct Attended(Option<Arc<Flight>>);
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        if let Some(flight) = &self.0 {
+            flight.cancel();
+        }
+    }
+}
+
+impl Sending {
+    fn done(over: Result<Option<SendResult>, Error>) -> Self {
+        Self(Stage::Done(Some(over)))
+    }
+
+    /// What the send comes to, of one that asks for an answer.
+    pub(crate) async fn result(self) -> Result<SendResult, Error> {
+        self.await?.ok_or_else(no_result)
+    }
+
+    /// Lets the send go on whether or not anybody awaits its ticket.
+    ///
+    /// # Errors
+    /// Those of a send that is over already.
+    pub(crate) fn detach(self) -> Result<SendFuture, Error> {
+        match self.0 {
+            Stage::Done(done) => {
+                let result = done.unwrap_or_else(|| Err(flight::ended()))?;
+                Ok(SendFuture::done(result.ok_or_else(no_result)))
+            }
+            Stage::Flying(mut attended) => match attended.0.take() {
+                Some(flight) => {
+                    flight.detach();
+                    Ok(SendFuture::flying(flight))
+                }
+                None => Err(flight::ended()),
+            },
+            Stage::Going(going) => Ok(SendFuture::going(async {
+                going.await?.ok_or_else(no_result)
+            })),
+        }
+    }
+}
+
+impl Future for Sending {
+    type Output = Result<Option<SendResult>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let going: Going = match &mut self.0 {
+                Stage::Done(done) => {
+                    let over = done.take().unwrap_or_else(|| Err(flight::ended()));
+                    return Poll::Ready(over);
+                }
+                Stage::Going(going) => return going.as_mut().poll(cx),
+                Stage::Flying(attended) => {
+                    let Some(flight) = &attended.0 else {
+                        return Poll::Ready(Err(flight::ended()));
+                    };
+                    match ready!(flight.poll(cx)) {
+                        Landed::Over(over) => {
+                            attended.0 = None;
+                            return Poll::Ready(over.map(Some));
+                        }
+                        Landed::GoesOn(unfinished) => {
+                            Box::pin(unfinished.run(Arc::new(AtomicBool::new(true))))
+                        }
+                    }
+                }
+            };
+            self.0 = Stage::Going(going);
         }
     }
 }
@@ -76,8 +165,8 @@ impl Shared {
             let held = (room, None);
             return Box::pin(self.send_in_company(order, (started, deadline), held)).await;
         }
-        let handed = AtomicBool::new(false);
-        drive(self, order, mode, (started, deadline), &handed).await
+        let sending = self.start(order, mode, (started, deadline), None).await;
+        sending.await
     }
 
     async fn send_in_company(
@@ -105,7 +194,7 @@ impl Shared {
         let counted = self.sends.token();
         let started = clock::now();
         let deadline = self.begin(order, started)?;
-        let free = (!self.abort.is_cancelled())
+        let free = (!self.airborne.is_ended())
             .then(|| self.in_flight.try_acquire(order.outgoing.body_bytes()))
             .flatten();
         let permits = if let Some(permits) = free {
@@ -122,10 +211,9 @@ impl Shared {
                 .inspect_err(|error| self.counters.refused(error))?;
             return Ok(HandedOver::Gathered(gathered));
         }
-        let (times, held) = ((started, deadline), (permits, counted));
-        Ok(self
-            .start(order.taken(), SendMode::Async, times, held)
-            .await)
+        let (times, held) = ((started, deadline), Some((permits, counted)));
+        let sending = self.start(order, SendMode::Async, times, held).await;
+        Ok(HandedOver::Begun(sending))
     }
 
     /// Waits for a place among the asynchronous sends.
@@ -143,31 +231,155 @@ impl Shared {
     }
 
     /// The beginning of a send, until the request is on its way; `held` is given back at its end.
-    pub(crate) fn start(
+    ///
+    /// The first attempt is made by plain functions, as long as nobody looks on and nothing but room in the connection's buffer has to
+    /// be waited for. All that waits otherwise is [`go_on`].
+    pub(crate) async fn start(
         self: &Arc<Self>,
-        order: Order,
+        order: &mut Order,
         mode: SendMode,
         times: (Instant, Instant),
-        held: impl Send + 'static,
-    ) -> impl Future<Output = HandedOver> + Send {
-        let handed = Arc::new(AtomicBool::new(false));
-        let mut sending: Sending = {
-            let (shared, handed) = (Arc::clone(self), Arc::clone(&handed));
-            let mut order = order;
-            Box::pin(async move {
-                let _held = held;
-                let result = drive(&shared, &mut order, mode, times, &handed).await?;
-                result.ok_or_else(no_result)
-            })
+        held: Option<Held>,
+    ) -> Sending {
+        let begun = match begin(self, order, mode, times) {
+            Ok(begun) => begun,
+            Err(error) => return Sending::done(Err(error)),
         };
-        async move {
-            let done = poll_fn(|cx| match sending.as_mut().poll(cx) {
-                Poll::Ready(done) => Poll::Ready(Some(done)),
-                Poll::Pending if handed.load(Ordering::Relaxed) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            })
-            .await;
-            done.map_or(HandedOver::Pending(sending), HandedOver::Done)
+        let Begun {
+            ready,
+            is_raw,
+            span,
+        } = begun;
+        let transport = &self.core().transport;
+        let is_plain =
+            !is_raw && span.is_disabled() && !self.is_watched() && !self.airborne.is_ended();
+        let place = if is_plain {
+            let explain = Explain::new(self, ready.number, ready.started);
+            place::at_once(self, &ready.prepared, &ready.target, None, explain)
+        } else {
+            None
+        };
+        let connection = place
+            .as_ref()
+            .and_then(|place| transport.plain(place.address.as_deref()?));
+        let at = match (place, connection) {
+            (None, _) => At::Start,
+            (Some(place), None) => At::Place(place),
+            (Some(place), Some(connection)) => {
+                let now = clock::now();
+                let until = tries(self, &ready).begin(place.alternatives, now);
+                let times = (now, Deadline::at(until));
+                if mode == SendMode::OneWay {
+                    let request = self.first_request(&ready.prepared, &place);
+                    match connection.oneway_now(request, times.1) {
+                        Ok(Ok(())) => {
+                            let (prepared, handed) = (&ready.prepared, Outcome::Handed);
+                            let now = clock::now();
+                            let elapsed = now.saturating_duration_since(times.0);
+                            learn(self, prepared, &place, &handed, (elapsed, now));
+                            return self.over(&ready, Ok(None));
+                        }
+                        Ok(Err(error)) => At::Over(place, now, Outcome::Lost(error.into())),
+                        Err(_) => At::Place(place),
+                    }
+                } else {
+                    let first = self.first(&ready.prepared, &place, &connection, times);
+                    match first.await {
+                        Ok(reply) => {
+                            let flight = Flight::launch(self, ready, (place, now), reply, held);
+                            return Sending(Stage::Flying(Attended(Some(flight))));
+                        }
+                        Err(Unavailable::Lost(error)) => {
+                            At::Over(place, now, Outcome::Lost(error.into()))
+                        }
+                        Err(Unavailable::Ended(error)) => return self.over(&ready, Err(error)),
+                    }
+                }
+            }
+        };
+        let unfinished = Unfinished::new(self, ready, (at, is_raw), span, held);
+        until_handed(unfinished).await
+    }
+
+    /// Hands the first request of a send to `connection`; waits for room in its buffer, and for nothing else.
+    async fn first(
+        &self,
+        prepared: &Prepared,
+        place: &Place,
+        connection: &Connection,
+        (now, until): (Instant, Deadline),
+    ) -> Result<Reply, Unavailable> {
+        let vacancy = match connection.vacancy_now(prepared.wire_body().len(), until, now) {
+            Some(vacancy) => vacancy,
+            // Boxed: it is rare, and every send would carry a place for it.
+            None => Box::pin(vacancy(self, prepared, connection, until, now)).await?,
+        };
+        let request = self.first_request(prepared, place);
+        connection
+            .begin_in(vacancy, request, until, now)
+            .map_err(Unavailable::Lost)
+    }
+
+    fn first_request<'m>(
+        &'m self,
+        prepared: &'m Prepared,
+        place: &'m Place,
+    ) -> TypedRequest<SendHeader<'m>> {
+        encode::encode(
+            prepared,
+            &place.queue.broker_name,
+            place.queue.queue_id,
+            &self.encode,
+            // the first attempt begins where the message was prepared
+            prepared.ready_ms,
+        )
+        .with_language(self.core().transport.language())
+    }
+
+    /// A send that was over before anybody waited for it.
+    fn over(&self, ready: &Ready, over: Result<Option<SendResult>, Error>) -> Sending {
+        let running = self.counters.resume(ready.number, ready.started);
+        running.end(over.as_ref().map(Option::as_ref), None);
+        Sending::done(over)
+    }
+}
+
+/// The stages of a send that may wait, until its request is on its way.
+async fn until_handed(unfinished: Unfinished) -> Sending {
+    let handed = Arc::new(AtomicBool::new(false));
+    let mut going: Going = Box::pin(unfinished.run(Arc::clone(&handed)));
+    let done = poll_fn(|cx| match going.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if handed.load(Ordering::Relaxed) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    done.map_or_else(|| Sending(Stage::Going(going)), Sending::done)
+}
+
+/// Why there is no place on a connection.
+enum Unavailable {
+    Lost(rocketry_remoting::Error),
+    /// The shutdown has ended the send.
+    Ended(Error),
+}
+
+/// Waits for a place on `connection`.
+async fn vacancy<'c>(
+    shared: &Shared,
+    prepared: &Prepared,
+    connection: &'c Connection,
+    until: Deadline,
+    now: Instant,
+) -> Result<Vacancy<'c>, Unavailable> {
+    tokio::select! {
+        biased;
+        vacancy = connection.vacancy(prepared.wire_body().len(), until, now) => {
+            vacancy.map_err(Unavailable::Lost)
+        }
+        () = shared.abort.cancelled() => {
+            let ids = prepared.msg_id.split(',');
+            Err(Unavailable::Ended(shared.ended(prepared.topic.as_arc(), ids, false)))
         }
     }
 }
@@ -181,17 +393,21 @@ pub(crate) fn no_result() -> Error {
     )
 }
 
-/// The way of every message: validate and prepare, then [`Delivery::run`] for the attempts. Counts the send, and tells the observer.
-///
-/// `handed` becomes true when a request is on its way to a broker. Dropping the future ends the send; a request that is on its way
-/// may be stored nevertheless.
-async fn drive(
+/// A send that has begun.
+struct Begun {
+    ready: Ready,
+    /// The body is large: compressing it takes time.
+    is_raw: bool,
+    span: Span,
+}
+
+/// Counts the send, tells the observer, and runs the stages that ask nobody: validate and prepare.
+fn begin(
     shared: &Shared,
     order: &mut Order,
     mode: SendMode,
     (started, deadline): (Instant, Instant),
-    handed: &AtomicBool,
-) -> Result<Option<SendResult>, Error> {
+) -> Result<Begun, Error> {
     let outgoing = &order.outgoing;
     let running = shared.counters.begin(outgoing, started);
     let explain = Explain::new(shared, running.number(), started);
@@ -203,15 +419,44 @@ async fn drive(
         body_bytes: outgoing.body_bytes(),
         budget: deadline.saturating_duration_since(started),
     });
-    let (over, ended) = stages(shared, order, mode, (started, deadline), handed, explain)
-        .instrument(span)
-        .await;
-    running.end(&over, ended);
-    explain.ended(&over);
-    over
+    let (mut prepared, target) = match span.in_scope(|| prepare(shared, order, explain)) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let over = Err(error);
+            let told = over.as_ref().map(Option::as_ref);
+            running.end(told, None);
+            explain.ended(told);
+            return Err(over.err().unwrap_or_else(no_result));
+        }
+    };
+    let mark = explain.mark();
+    let job = prepared.wants_compression(&shared.prepare);
+    let is_raw = job
+        .as_ref()
+        .is_some_and(|job| job.body_bytes() >= Job::OFF_THREAD_BYTES);
+    if !is_raw {
+        if let Some(job) = job {
+            prepared.compress_with(job.run());
+        }
+        explain.body(mark, &prepared);
+    }
+    let ready = Ready {
+        prepared,
+        target,
+        mode,
+        number: running.number(),
+        started,
+        deadline,
+    };
+    running.pause();
+    Ok(Begun {
+        ready,
+        is_raw,
+        span,
+    })
 }
 
-/// The stages that ask nobody: validate and prepare.
+/// Validate and prepare.
 fn prepare(
     shared: &Shared,
     order: &mut Order,
@@ -242,45 +487,69 @@ fn prepare(
     Ok((prepared, target))
 }
 
+/// The attempts of a send, of which none was made.
+fn tries<'s>(shared: &'s Shared, ready: &Ready) -> Attempts<'s> {
+    let mut policy = Policy::of(ready.mode, ready.target.is_chosen(), &shared.config);
+    if ready.target.is_strict() {
+        policy = policy.once();
+    }
+    Attempts::new(policy, ready.started, ready.deadline)
+}
+
+/// The stages of a send from where it is, whatever they have to wait for. Counts the send when it is over, and tells the observer.
+///
+/// `handed` becomes true when a request is on its way to a broker. Dropping the future ends the send; a request that is on its way
+/// may be stored nevertheless.
+pub(super) async fn go_on(
+    shared: &Shared,
+    ready: &mut Ready,
+    at: (At, bool),
+    handed: &AtomicBool,
+) -> Result<Option<SendResult>, Error> {
+    let running = shared.counters.resume(ready.number, ready.started);
+    let explain = Explain::new(shared, ready.number, ready.started);
+    let (over, ended) = stages(shared, ready, at, handed, explain).await;
+    let told = over.as_ref().map(Option::as_ref);
+    running.end(told, ended);
+    explain.ended(told);
+    over
+}
+
 /// What the send comes to, and when its last attempt ended if there was one.
 async fn stages(
     shared: &Shared,
-    order: &mut Order,
-    mode: SendMode,
-    (started, deadline): (Instant, Instant),
+    ready: &mut Ready,
+    (at, is_raw): (At, bool),
     handed: &AtomicBool,
     explain: Explain<'_>,
 ) -> (Result<Option<SendResult>, Error>, Option<Instant>) {
-    let (mut prepared, mut target) = match prepare(shared, order, explain) {
-        Ok(prepared) => prepared,
-        Err(error) => return (Err(error), None),
-    };
-    let mark = explain.mark();
-    if let Some(job) = prepared.wants_compression(&shared.prepare) {
-        prepared.compress_with(if job.body_bytes() < Job::OFF_THREAD_BYTES {
-            job.run()
-        } else {
-            Box::pin(compress(job)).await
-        });
+    if is_raw {
+        let (mark, prepared) = (explain.mark(), &mut ready.prepared);
+        if let Some(job) = prepared.wants_compression(&shared.prepare) {
+            prepared.compress_with(Box::pin(compress(job)).await);
+        }
+        explain.body(mark, prepared);
     }
-    explain.body(mark, &prepared);
-    let is_strict = target.is_strict();
-    let mut policy = Policy::of(mode, target.is_chosen(), &shared.config);
-    if is_strict {
-        policy = policy.once();
-    }
-    let mut tries = Attempts::new(policy, started, deadline);
-    let mut calls = Calls::new(shared, &prepared, mode, explain);
+    let mut tries = tries(shared, ready);
+    let Ready {
+        prepared,
+        target,
+        mode,
+        ..
+    } = ready;
+    let (prepared, mode) = (&*prepared, *mode);
+    let in_order = target.is_strict() && mode == SendMode::Async;
+    let mut calls = Calls::new(shared, prepared, mode, explain);
     let delivery = Delivery {
         shared,
-        prepared: &prepared,
+        prepared,
         mode,
         handed,
-        in_order: is_strict && mode == SendMode::Async,
+        in_order,
     };
     let over = tokio::select! {
         biased;
-        over = delivery.run(&mut target, &mut tries, &mut calls), if !shared.abort.is_cancelled() => over,
+        over = delivery.run(at, target, &mut tries, &mut calls), if !shared.abort.is_cancelled() => over,
         () = shared.abort.cancelled() => {
             let ids = prepared.msg_id.split(',');
             Err(shared.ended(prepared.topic.as_arc(), ids, handed.load(Ordering::Relaxed)))

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Unsent,
     accumulate::Accumulator,
+    airborne::Airborne,
     check::Checks,
     encode::EncodeConfig,
     fault::FaultTable,
@@ -59,7 +60,9 @@ pub(crate) struct Shared {
     pub(crate) closing: CancellationToken,
     /// Whether the shutdown is over; who ends it holds the lock.
     pub(crate) ending: tokio::sync::Mutex<bool>,
-    /// Ends the sends that have begun.
+    /// Sends whose first requests are on their way.
+    pub(crate) airborne: Airborne,
+    /// Ends the other sends that have begun.
     pub(crate) abort: CancellationToken,
     /// What `abort` has ended.
     pub(crate) unsent: parking_lot::Mutex<Vec<Unsent>>,
@@ -100,6 +103,7 @@ impl Shared {
             closed: false.into(),
             closing: CancellationToken::new(),
             ending: tokio::sync::Mutex::default(),
+            airborne: Airborne::default(),
             abort: CancellationToken::new(),
             unsent: parking_lot::Mutex::default(),
             counters: Counters::new(),
@@ -126,6 +130,18 @@ impl Shared {
             .with_topic(topic));
         }
         Ok(())
+    }
+
+    /// Whether somebody looks on: then every send tells what it does, stage by stage.
+    pub(super) fn is_watched(&self) -> bool {
+        self.observer.is_some() || !self.hooks.send.is_empty() || !self.hooks.forbidden.is_empty()
+    }
+
+    /// Ends the sends that have begun.
+    pub(super) fn abort(&self) {
+        // those that are on their way first: the others are told why they are ended by the same list
+        self.airborne.end();
+        self.abort.cancel();
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {

@@ -122,8 +122,8 @@ pub(crate) struct Tracer {
     dropped: Arc<AtomicU64>,
     /// Ends the dispatcher once it has sent what is queued.
     closing: CancellationToken,
-    /// Ends it at once.
-    abort: CancellationToken,
+    /// Whose end ends it at once.
+    sender: Arc<Shared>,
     dispatcher: TaskTracker,
 }
 
@@ -169,7 +169,7 @@ impl Tracer {
             queue,
             dropped: Arc::default(),
             closing: CancellationToken::new(),
-            abort: sender.abort.clone(),
+            sender: Arc::clone(&sender),
             dispatcher: TaskTracker::new(),
         });
         let dispatcher = Dispatcher {
@@ -222,7 +222,7 @@ impl Tracer {
     pub(crate) async fn close(&self, until: Instant) {
         self.closing.cancel();
         if timeout_at(until, self.dispatcher.wait()).await.is_err() {
-            self.abort.cancel();
+            self.sender.abort();
             self.dispatcher.wait().await;
         }
     }
@@ -325,7 +325,7 @@ impl Dispatcher {
                 biased;
                 () = self.stop.cancelled(), if !self.sender.abort.is_cancelled() => {
                     // no connection is left to send on
-                    self.sender.abort.cancel();
+                    self.sender.abort();
                     self.records.close();
                 }
                 () = self.closing.cancelled(), if !self.records.is_closed() => self.records.close(),

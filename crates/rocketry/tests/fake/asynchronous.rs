@@ -372,3 +372,83 @@ async fn a_dropped_ticket_is_sent_nevertheless() {
     let ids: HashSet<_> = sent.iter().map(|sent| sent.property("UNIQ_KEY")).collect();
     assert_eq!(ids.len(), 50);
 }
+
+/// Nor does one that has to be sent again.
+#[tokio::test]
+async fn a_dropped_ticket_is_retried_nevertheless() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let producer = cluster.producer().await;
+    // both connections are there: nothing of the first attempts waits
+    for queue in producer.publish_queues("T").await.unwrap() {
+        producer.send(message()).queue(queue).await.unwrap();
+    }
+    let warm = cluster.broker("a").received(310).len();
+    cluster.broker("a").script(on(310, |_| Action::Close));
+    for _ in 0..2 * warm {
+        drop(producer.enqueue(message()).await.unwrap());
+    }
+    cluster.broker("b").wait_for(310, 3 * warm).await;
+    assert!(cluster.broker("a").received(310).len() > warm);
+    assert!(producer.shutdown(PATIENCE).await.is_clean());
+    assert_eq!(producer.in_flight(), (0, 0));
+    assert_eq!(producer.metrics().dropped, 0);
+}
+
+/// The answer ends a send, and no task waits for it.
+#[tokio::test]
+async fn what_is_in_flight_takes_no_task() {
+    let cluster = Cluster::in_memory(&["a"]);
+    cluster.broker("a").script(storing());
+    let producer = cluster.producer().await;
+    producer.send(message()).await.unwrap();
+    cluster.broker("a").script(on(310, |_| Action::Hold));
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    let mut tickets = Vec::new();
+    for _ in 0..100 {
+        tickets.push(producer.enqueue(message()).await.unwrap());
+    }
+    cluster.broker("a").wait_held(100).await;
+    assert_eq!(tasks(), before);
+    assert_eq!(producer.metrics().in_flight, 100);
+    cluster.broker("a").release(stored);
+    for ticket in tickets {
+        ticket.await.unwrap();
+    }
+    assert_eq!(producer.metrics().in_flight, 0);
+}
+
+/// A shutdown ends what is in flight, and reports it in the order in which it was sent.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_what_is_in_flight() {
+    let cluster = Cluster::in_memory(&["a"]);
+    let producer = cluster.producer().await;
+    producer.send(message()).await.unwrap();
+    cluster.broker("a").script(on(310, |_| Action::Silent));
+    let mut tickets = Vec::new();
+    for _ in 0..3 {
+        let ticket = producer.enqueue(message()).timeout(PATIENCE * 10);
+        tickets.push(ticket.await.unwrap());
+    }
+    let report = producer.shutdown(ms(100)).await;
+    let sent = cluster.broker("a").wait_for(310, 4).await;
+    let ids: Vec<_> = sent[1..]
+        .iter()
+        .map(|sent| sent.property("UNIQ_KEY").unwrap())
+        .collect();
+    let unsent: Vec<_> = report
+        .unsent
+        .iter()
+        .map(|unsent| unsent.msg_id.clone())
+        .collect();
+    assert_eq!(unsent, ids);
+    assert!(report.unsent.iter().all(|unsent| unsent.maybe_stored));
+    for ticket in tickets {
+        assert_eq!(ticket.await.unwrap_err().kind(), ErrorKind::Closed);
+    }
+    assert_eq!(producer.in_flight(), (0, 0));
+}

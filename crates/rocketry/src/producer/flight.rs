@@ -22,7 +22,7 @@ use super::{
     SendMode, SendResult,
     attempt::{self, At},
     in_flight::Permits,
-    interpret::{Outcome, interpret},
+    interpret::{Outcome, interpret_with},
     place::Place,
     prepare::Prepared,
     select::Target,
@@ -356,7 +356,7 @@ impl Waiter for Flight {
         let Some(mut up) = self.take() else { return };
         let answer = up.reply.settle(end);
         let Up {
-            ready,
+            mut ready,
             place,
             begun,
             reply,
@@ -374,8 +374,16 @@ impl Waiter for Flight {
             return hand_on(ready, At::GoneAway(place, begun), held);
         }
         drop(reply);
-        let outcome = interpret(answer, &ready.prepared, &place.queue.broker_name);
+        // Nearly always the send is over, and its id need not be copied.
+        let mut msg_id = Some(std::mem::take(&mut ready.prepared.msg_id));
+        let outcome = interpret_with(answer, &ready.prepared, &place.queue.broker_name, || {
+            msg_id.take().unwrap_or_default()
+        });
         if !matches!(outcome, Outcome::Stored(_)) {
+            ready.prepared.msg_id = match (&outcome, msg_id) {
+                (Outcome::NotDurable(result), None) => result.msg_id.clone(),
+                (_, msg_id) => msg_id.unwrap_or_default(),
+            };
             return hand_on(ready, At::Over(place, begun, outcome), held);
         }
         let now = clock::now();

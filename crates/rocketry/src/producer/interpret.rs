@@ -157,6 +157,16 @@ pub(crate) fn interpret(
     prepared: &Prepared,
     broker_name: &Arc<str>,
 ) -> Outcome {
+    interpret_with(reply, prepared, broker_name, || prepared.msg_id.clone())
+}
+
+/// As [`interpret`]; `msg_id` gives the result its message id, where that is the prepared one.
+pub(crate) fn interpret_with(
+    reply: Result<RemotingCommand, remoting::Error>,
+    prepared: &Prepared,
+    broker_name: &Arc<str>,
+    msg_id: impl FnOnce() -> String,
+) -> Outcome {
     let reply = match reply {
         Ok(reply) => reply,
         Err(error) => return Outcome::Lost(error.into()),
@@ -206,7 +216,7 @@ pub(crate) fn interpret(
             .get(rocketry_protocol::properties::name::UNIQ_KEY)
             .unwrap_or_default()
             .to_owned(),
-        None => prepared.msg_id.clone(),
+        None => msg_id(),
     };
     let result = SendResult {
         status,

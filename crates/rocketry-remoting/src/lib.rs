@@ -57,6 +57,7 @@ mod log_limit;
 mod options;
 mod outbound;
 mod pending;
+mod read_buffer;
 mod reader;
 mod shared;
 mod socket;

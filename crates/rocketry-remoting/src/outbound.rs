@@ -23,6 +23,8 @@ pub(crate) struct Batch {
     inline: BytesMut,
     chunks: Vec<Chunk>,
     chunk_bytes: usize,
+    /// Bytes of the last batch in this place, for which room is made at once where there is none.
+    usual_bytes: usize,
     written: Cursor,
     /// Permits for outbound bytes that the frames hold.
     pub(crate) room: usize,
@@ -61,7 +63,10 @@ impl Batch {
         let before = self.inline.len();
         let body = frame.body();
         if body.len() < LARGE_BODY_BYTES {
-            self.inline.reserve(USUAL_HEADER_BYTES + body.len());
+            let room = USUAL_HEADER_BYTES + body.len();
+            let is_first = self.inline.capacity() == 0;
+            let usual = if is_first { self.usual_bytes } else { 0 };
+            self.inline.reserve(room.max(usual));
             frame.encode_head(&mut self.inline)?;
             self.inline.extend_from_slice(frame.body());
             return Ok(self.inline.len() - before);
@@ -172,14 +177,33 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         let mut inline = std::mem::take(&mut self.inline);
         let mut chunks = std::mem::take(&mut self.chunks);
+        let usual_bytes = inline.len().min(KEEP_BYTES);
         inline.clear();
         chunks.clear();
-        *self = Self::default();
+        *self = Self {
+            usual_bytes,
+            ..Self::default()
+        };
         if inline.capacity() <= KEEP_BYTES {
             self.inline = inline;
         }
         if chunks.capacity() <= KEEP_BYTES / size_of::<Chunk>() {
             self.chunks = chunks;
+        }
+    }
+
+    /// Whether memory is kept for frames.
+    pub(crate) fn has_room(&self) -> bool {
+        self.inline.capacity() > 0 || self.chunks.capacity() > 0
+    }
+
+    /// Gives the memory of an empty batch back.
+    pub(crate) fn release(&mut self) {
+        if self.is_empty() {
+            *self = Self {
+                usual_bytes: self.usual_bytes,
+                ..Self::default()
+            };
         }
     }
 }

@@ -3,14 +3,15 @@
 use std::{
     future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering},
+    task::{Poll, ready},
 };
 
-use bytes::BytesMut;
 use rocketry_protocol::{RemotingCommand, frame};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
+    io::{AsyncRead, ReadBuf},
     time::Instant,
 };
 
@@ -20,6 +21,7 @@ use crate::{
     handler::{Handler, Responder},
     log_limit::LogLimit,
     pending::Notice,
+    read_buffer::{FIRST_READ_BYTES, ReadBuffer},
     shared::Shared,
     turn::Turn,
     watch::CloseOnDrop,
@@ -40,8 +42,7 @@ where
             handler: Arc::clone(&handler),
             any: false,
         },
-        buffer: BytesMut::new(),
-        read_bytes: MIN_READ_BYTES,
+        buffer: ReadBuffer::default(),
         responses: Vec::new(),
         notices: Vec::new(),
     };
@@ -50,12 +51,15 @@ where
     if let Some(reason) = reason {
         shared.close(reason);
     }
-    let mut void = BytesMut::with_capacity(MIN_READ_BYTES);
-    let discard = async {
-        while matches!(io.read_buf(&mut void).await, Ok(1..)) {
-            void.clear();
+    let discard = poll_fn(|cx| {
+        let mut space = [MaybeUninit::uninit(); FIRST_READ_BYTES];
+        loop {
+            let mut void = ReadBuf::uninit(&mut space);
+            if ready!(io.as_mut().poll_read(cx, &mut void)).is_err() || void.filled().is_empty() {
+                return Poll::Ready(());
+            }
         }
-    };
+    });
     tokio::select! {
         biased;
         () = shared.abort.cancelled() => {}
@@ -66,9 +70,7 @@ where
 struct Inbound {
     shared: Arc<Shared>,
     handled: CaughtUp,
-    buffer: BytesMut,
-    /// How much is read at once: more when reads are full, less when they are nearly empty.
-    read_bytes: usize,
+    buffer: ReadBuffer,
     /// Responses of one read, so that the table is locked once for all of them.
     responses: Vec<RemotingCommand>,
     notices: Vec<Notice>,
@@ -105,8 +107,6 @@ impl Inbound {
                 continue;
             }
             if !more {
-                self.reserve();
-                let room = self.buffer.capacity() - self.buffer.len();
                 let read = tokio::select! {
                     biased;
                     () = &mut stopped => return None,
@@ -118,7 +118,6 @@ impl Inbound {
                     Ok(bytes) => {
                         shared.reads.fetch_add(1, Ordering::Relaxed);
                         shared.activity.read(Instant::now());
-                        self.adapt(bytes, room);
                         turn.did(0, bytes);
                     }
                     Err(error) => return Some(CloseReason::io(&error)),
@@ -141,22 +140,6 @@ impl Inbound {
         }
     }
 
-    /// Makes room for the next read. A frame of which only the length is known gets no more room than bytes of it have arrived.
-    fn reserve(&mut self) {
-        let wanted = self.read_bytes.max(self.buffer.len().min(MAX_GROWTH_BYTES));
-        if self.buffer.capacity() - self.buffer.len() < wanted / 2 {
-            self.buffer.reserve(wanted);
-        }
-    }
-
-    fn adapt(&mut self, bytes: usize, room: usize) {
-        if bytes == room {
-            self.read_bytes = (self.read_bytes * 2).min(MAX_READ_BYTES);
-        } else if bytes < self.read_bytes / 8 {
-            self.read_bytes = (self.read_bytes / 2).max(MIN_READ_BYTES);
-        }
-    }
-
     /// Handles whole frames in the buffer, to the end of the turn or until the peer has to read; says whether that may have left some.
     /// The good frames before a bad one are handled.
     fn dispatch(&mut self, turn: &mut Turn<'_>) -> Result<bool, CloseReason> {
@@ -168,7 +151,7 @@ impl Inbound {
             if turn.is_over() {
                 break Ok(true);
             }
-            let command = match frame::split(&mut self.buffer, max_frame_bytes) {
+            let command = match frame::split(&mut self.buffer.bytes, max_frame_bytes) {
                 Ok(None) => break Ok(false),
                 Ok(Some(frame)) => RemotingCommand::decode(frame),
                 Err(error) => Err(error),
@@ -231,12 +214,11 @@ impl Inbound {
 /// Reads once. A connection that has to wait for its peer has done its work, and its turn ends.
 async fn read<R: AsyncRead>(
     io: &mut Pin<&mut R>,
-    buffer: &mut BytesMut,
+    inbound: &mut ReadBuffer,
     turn: &mut Turn<'_>,
 ) -> io::Result<usize> {
-    let mut read = pin!(io.read_buf(buffer));
     poll_fn(|cx| {
-        let polled = read.as_mut().poll(cx);
+        let polled = inbound.poll_fill(io, cx);
         if polled.is_pending() {
             turn.end();
         }
@@ -266,9 +248,3 @@ impl Drop for CaughtUp {
         self.tell(false);
     }
 }
-
-const MIN_READ_BYTES: usize = 8 * 1024;
-const MAX_READ_BYTES: usize = 128 * 1024;
-
-/// Most room that a partial frame gets ahead of its bytes.
-const MAX_GROWTH_BYTES: usize = 1024 * 1024;

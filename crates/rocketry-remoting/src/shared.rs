@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rocketry_protocol::{EncodeError, Outgoing, RemotingCommand, ResponseCode};
+use rocketry_protocol::{EncodeError, Outgoing, RemotingCommand, ResponseCode, Serialization};
 use tokio::{
     sync::{AcquireError, Notify, Semaphore, SemaphorePermit, TryAcquireError},
     time::{Instant, timeout_at},
@@ -82,6 +82,8 @@ struct Closed {
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
     pub(crate) queued: Batch,
+    /// What was written before: empty, with memory for the next frames.
+    pub(crate) spare: Batch,
     /// Bytes of responses that are queued or being written.
     pub(crate) response_bytes: usize,
     /// The same as the [`Load`](crate::Load) has them: until the connection is gone, whatever became of them.
@@ -90,9 +92,29 @@ pub(crate) struct Outbound {
     pub(crate) appended: u64,
     /// The writer, while it waits for work.
     pub(crate) writer: Option<Waker>,
+    /// The watching task knows that there is memory which nothing may need any more.
+    pub(crate) is_room_watched: bool,
     /// The socket takes nothing any more; responses are dropped, requests wait for the end.
     broken: bool,
     pub(crate) closed: bool,
+}
+
+impl Outbound {
+    /// All that is queued; the next frames go where earlier ones were.
+    pub(crate) fn take(&mut self) -> Batch {
+        std::mem::replace(&mut self.queued, std::mem::take(&mut self.spare))
+    }
+
+    /// Whether memory is kept for frames.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queued.has_room() || self.spare.has_room()
+    }
+
+    /// Gives the memory back that nothing is in.
+    pub(crate) fn release(&mut self) {
+        self.queued.release();
+        self.spare.release();
+    }
 }
 
 /// What a frame is, and the outbound bytes reserved for it.
@@ -401,15 +423,22 @@ impl Shared {
 
     /// Queues a response and returns the writer if it has to be woken. `pieces`, if there are any, are its body.
     pub(crate) fn respond(&self, response: RemotingCommand, pieces: Vec<Bytes>) -> Option<Waker> {
-        let opaque = response.opaque;
-        let serialization = response.serialization;
-        let push = |batch: &mut Batch| {
+        let request = (response.opaque, response.serialization);
+        self.respond_as(request, |batch| {
             if pieces.is_empty() {
                 batch.push(response)
             } else {
                 batch.push_pieces(&response, pieces)
             }
-        };
+        })
+    }
+
+    /// [`Shared::respond`] with a response that `push` encodes, to a request with this opaque and serialization.
+    pub(crate) fn respond_as(
+        &self,
+        (opaque, serialization): (i32, Serialization),
+        push: impl FnOnce(&mut Batch) -> Result<usize, EncodeError>,
+    ) -> Option<Waker> {
         let appended = match self.append_quietly(push, Frame::Response) {
             Err(AppendError::Encode(error)) => {
                 tracing::warn!(connection = self.id, peer = %self.info.name, %error, "a response cannot be encoded");

@@ -90,7 +90,12 @@ pub(crate) async fn run(
     while !shared.stop.is_cancelled() {
         let now = Instant::now();
         let expiry = expire(&shared, now);
-        let next = [expiry, check_idle(&shared, now), check_stall(&shared, now)];
+        let next = [
+            expiry,
+            check_idle(&shared, now),
+            check_stall(&shared, now),
+            check_room(&shared, now),
+        ];
         let next = next.into_iter().flatten().min();
         tokio::select! {
             biased;
@@ -114,7 +119,11 @@ pub(crate) async fn run(
         ended.await;
     }
     // Handles may outlive the connection for long; its buffers need not.
-    shared.outbound.lock().queued = Batch::default();
+    {
+        let mut outbound = shared.outbound.lock();
+        outbound.queued = Batch::default();
+        outbound.spare = Batch::default();
+    }
     handler.closed(&Connection::to(&shared));
     drop(guarded);
 }
@@ -154,6 +163,24 @@ fn check_stall(shared: &Shared, now: Instant) -> Option<Instant> {
     Some(end)
 }
 
+/// Gives the memory of the outbound buffer back when no byte has moved for a while.
+fn check_room(shared: &Shared, now: Instant) -> Option<Instant> {
+    let mut outbound = shared.outbound.lock();
+    if !outbound.is_room_watched {
+        return None;
+    }
+    let end = shared.activity.last() + ROOM_KEPT;
+    if end > now {
+        return Some(end);
+    }
+    if !outbound.queued.is_empty() {
+        return Some(now + ROOM_KEPT);
+    }
+    outbound.release();
+    outbound.is_room_watched = false;
+    None
+}
+
 /// Closes the connection if its task is dropped or panics instead of ending. Handed to the task, so that it works even if the
 /// task is dropped before it has run at all.
 pub(crate) struct CloseOnDrop(pub(crate) Arc<Shared>);
@@ -175,5 +202,8 @@ impl Drop for EndOnDrop {
         self.0.ended.cancel();
     }
 }
+
+/// How long the memory of an empty outbound buffer is kept after the last byte moved. A heartbeat, sent twice a minute, takes none meanwhile.
+const ROOM_KEPT: Duration = Duration::from_secs(2);
 
 const WALK_PER_MICROSECOND: u64 = 16;

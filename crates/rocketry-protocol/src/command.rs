@@ -374,18 +374,71 @@ impl<H: WriteHeader> Outgoing for TypedRequest<H> {
         self.flag |= ONEWAY;
     }
     fn encode_head(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let start = out.len();
-        out.reserve(FIXED_BYTES + FIELDS_BYTES);
-        out.extend_from_slice(&[0; 2 * WORD_BYTES]);
         let common = (self.flag, self.language, self.opaque);
-        json::write_typed(self.code.0, &self.header, common, out);
-        let written = put_lengths(start, 0, self.body.len(), out);
-        if written.is_err() {
-            out.truncate(start);
-        }
-        written
+        encode_typed_head(self.code.0, &self.header, common, self.body.len(), out)
     }
 }
+
+/// A response without a body whose typed header goes straight into the frame, as JSON: the frame is that of a [`RemotingCommand`] with this
+/// header. For peers that asked in JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedResponse<H> {
+    code: ResponseCode,
+    header: H,
+    opaque: i32,
+    body: Bytes,
+}
+
+impl<H: WriteHeader> TypedResponse<H> {
+    /// The answer to the request with this opaque. A header that writes a key twice is not one that this type is for.
+    pub fn new(code: ResponseCode, header: H, opaque: i32) -> Self {
+        Self {
+            code,
+            header,
+            opaque,
+            body: Bytes::new(),
+        }
+    }
+}
+
+impl<H: WriteHeader> Outgoing for TypedResponse<H> {
+    fn body(&self) -> &Bytes {
+        &self.body
+    }
+    fn take_body(&mut self) -> Bytes {
+        Bytes::new()
+    }
+    fn set_opaque(&mut self, opaque: i32) {
+        self.opaque = opaque;
+    }
+    /// Without effect: nobody answers a response.
+    fn set_oneway(&mut self) {}
+    fn encode_head(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let common = (RESPONSE, Language::RUST, self.opaque);
+        encode_typed_head(self.code.0, &self.header, common, 0, out)
+    }
+}
+
+fn encode_typed_head<H: WriteHeader>(
+    code: i32,
+    header: &H,
+    (flag, language, opaque): (i32, Language, i32),
+    body_bytes: usize,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let start = out.len();
+    out.reserve(FIXED_BYTES + FIELDS_BYTES);
+    out.extend_from_slice(&[0; 2 * WORD_BYTES]);
+    json::write_typed(code, header, (flag, language, opaque), out);
+    let written = put_lengths(start, 0, body_bytes, out);
+    if written.is_err() {
+        out.truncate(start);
+    }
+    written
+}
+
+/// The bit of the flag that tells a response from a request.
+const RESPONSE: i32 = 1;
 
 /// The bit of the flag that says that nobody answers.
 const ONEWAY: i32 = 2;

@@ -33,7 +33,7 @@ pub mod topic;
 pub mod trace;
 
 pub use code::{Language, RequestCode, ResponseCode};
-pub use command::{Outgoing, RemotingCommand, Serialization, TypedRequest};
+pub use command::{Outgoing, RemotingCommand, Serialization, TypedRequest, TypedResponse};
 pub use error::{DecodeError, EncodeError};
 pub use fields::{FieldReader, FieldWriter, Fields};
 pub use header::{ReadHeader, Request, WriteHeader};

@@ -1,15 +1,16 @@
-//! A request that is written straight from its typed header is, byte for byte, the one that goes through a map of fields.
+//! A request or response that is written straight from its typed header is, byte for byte, the one that goes through a map of fields.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::BytesMut;
 use proptest::prelude::*;
 use rocketry_protocol::{
-    Language, Outgoing, RemotingCommand, RequestCode, TypedRequest, WriteHeader,
+    Language, Outgoing, RemotingCommand, RequestCode, ResponseCode, TypedRequest, TypedResponse,
+    WriteHeader,
     frame::MAX_FRAME_BYTES,
     header::{
         NoFields, PullMessageRequest, SendBatchMessageRequest, SendMessageRequest,
-        SendMessageV1Request,
+        SendMessageV1Request, SendReply,
     },
 };
 
@@ -68,6 +69,30 @@ proptest! {
         same(RequestCode::SEND_MESSAGE_V2, header, &body, opaque, flags.2);
         same(RequestCode::SEND_MESSAGE, SendMessageV1Request(header), &body, opaque, flags.2);
         same(RequestCode::SEND_BATCH_MESSAGE, SendBatchMessageRequest(header), &body, opaque, flags.2);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_response_comes_out_the_same(
+        msg_id in "[0-9A-F,]{0,80}",
+        queue in any::<(i32, i64)>(),
+        transaction_id in proptest::option::of("\\PC{0,40}"),
+        recall_handle in proptest::option::of("[a-z=]{0,60}"),
+        late in any::<bool>(),
+        opaque in any::<i32>(),
+    ) {
+        let mut reply = SendReply::new(msg_id, queue.0, queue.1);
+        reply.transaction_id = transaction_id.map(Into::into);
+        reply.recall_handle = recall_handle;
+        let code = if late { ResponseCode::FLUSH_DISK_TIMEOUT } else { ResponseCode::SUCCESS };
+        let mut by_map = RemotingCommand::response(code).with_header(&reply);
+        by_map.opaque = opaque;
+        let response = TypedResponse::new(code, reply, opaque);
+        let (mut direct, mut expected) = (BytesMut::new(), BytesMut::new());
+        response.encode_head(&mut direct).unwrap();
+        by_map.encode(&mut expected).unwrap();
+        prop_assert_eq!(direct, expected);
     }
 }
 

@@ -3,9 +3,9 @@
 use std::task::Waker;
 
 use bytes::Bytes;
-use rocketry_protocol::{RemotingCommand, ResponseCode, Serialization};
+use rocketry_protocol::{RemotingCommand, ResponseCode, Serialization, TypedResponse, WriteHeader};
 
-use crate::connection::Connection;
+use crate::{connection::Connection, outbound::Batch};
 
 /// Takes the requests that arrive on a connection. One handler serves any number of connections.
 ///
@@ -78,6 +78,23 @@ impl Responder {
     /// [`ConnectionOptions::response_limit_bytes`](crate::ConnectionOptions::response_limit_bytes) loses its connection.
     pub fn respond(self, response: RemotingCommand) {
         self.respond_in_pieces(response, Vec::new());
+    }
+
+    /// As [`Responder::respond`] with a typed header and without a body: into the frame at once, for a peer that asked in JSON.
+    pub fn respond_with<H: WriteHeader>(self, code: ResponseCode, header: H) {
+        if self.oneway {
+            return;
+        }
+        if self.serialization != Serialization::Json {
+            return self.respond(RemotingCommand::response(code).with_header(&header));
+        }
+        let response = TypedResponse::new(code, header, self.opaque);
+        let shared = self.connection.shared();
+        let push = |batch: &mut Batch| batch.push(response);
+        let writer = shared.respond_as((self.opaque, self.serialization), push);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
     }
 
     /// As [`Responder::respond`] with a body that lies in several places: it is written from there, in this order. The response's

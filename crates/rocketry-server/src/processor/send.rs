@@ -57,19 +57,17 @@ pub(crate) fn send(broker: &Broker, request: RemotingCommand, responder: Respond
     let stats = Arc::clone(&broker.stats);
     let max_message_bytes = broker.config.max_message_bytes;
     let (bytes, inner_messages) = (put.body.len() as u64, answer.inner_messages);
-    put::submit_request(broker, put, None, move |outcome| {
-        let response = match outcome {
-            Ok(stored) => {
-                let messages = inner_messages.unwrap_or(stored.records.len());
-                stats.count_put(messages as u64, bytes);
-                answer.stored(&stored)
-            }
-            Err(failure) => {
-                stats.count_put_failed();
-                with_region(failure.into_fault(max_message_bytes)).into_response()
-            }
-        };
-        responder.respond(response);
+    put::submit_request(broker, put, None, move |outcome| match outcome {
+        Ok(stored) => {
+            let messages = inner_messages.unwrap_or(stored.records.len());
+            stats.count_put(messages as u64, bytes);
+            answer.stored(&stored, responder);
+        }
+        Err(failure) => {
+            stats.count_put_failed();
+            let fault = failure.into_fault(max_message_bytes);
+            responder.respond(with_region(fault).into_response());
+        }
     });
 }
 
@@ -95,7 +93,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn stored(self, stored: &Stored) -> RemotingCommand {
+    fn stored(self, stored: &Stored, responder: Responder) {
         let id_of = |record: &Appended| OffsetMsgId::new(self.store_host, record.log_offset);
         let one;
         let msg_id = match &*stored.records {
@@ -129,7 +127,7 @@ impl Answer {
         } else {
             ResponseCode::SUCCESS
         };
-        RemotingCommand::response(code).with_header(&reply)
+        responder.respond_with(code, reply);
     }
 }
 

@@ -1,11 +1,6 @@
 //! Open files, a bounded number of them: a store may have more files than a process may open.
 
-use std::{
-    collections::HashMap,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -76,19 +71,20 @@ impl FileCache {
         &self,
         owner: u32,
         start: u64,
-        path: &Path,
+        path: impl FnOnce() -> PathBuf,
         len: u64,
         created: impl FnOnce(&dyn File) -> io::Result<()>,
     ) -> io::Result<Arc<dyn File>> {
         if let Some(file) = self.find(owner, start) {
             return Ok(file);
         }
-        let file = match self.fs.open(path, OpenMode::Create) {
+        let path = path();
+        let file = match self.fs.open(&path, OpenMode::Create) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(dir) = path.parent() {
                     self.fs.create_dir(dir)?;
                 }
-                self.fs.open(path, OpenMode::Create)?
+                self.fs.open(&path, OpenMode::Create)?
             }
             other => other?,
         };

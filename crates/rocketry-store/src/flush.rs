@@ -24,6 +24,9 @@ struct State {
     scratch: Vec<u8>,
     last_write_ms: i64,
     last_sync_ms: i64,
+    /// When queues were last synced, which may be before the last sync, and where the log ended then.
+    queues_synced_ms: i64,
+    queues_synced_log_end: u64,
 }
 
 impl fmt::Debug for Flusher {
@@ -41,6 +44,7 @@ impl Flusher {
         unsynced: Vec<Arc<ConsumeQueue>>,
         now_ms: i64,
     ) -> Self {
+        let queues_synced_log_end = shared.log.end();
         Self {
             shared,
             state: Arc::new(Mutex::new(State {
@@ -49,12 +53,15 @@ impl Flusher {
                 scratch: Vec::new(),
                 last_write_ms: now_ms,
                 last_sync_ms: now_ms,
+                queues_synced_ms: now_ms,
+                queues_synced_log_end,
             })),
         }
     }
 
     /// Does what is due at `now_ms`: writes waiting consume-queue units, and less often syncs them and moves the checkpoint on. Where
-    /// more than a thousand queues have some, they are written with the sync only, or when they take much memory.
+    /// more than a thousand queues have some, a file each, they are written with the sync only, every sixth time, or when they take much
+    /// memory, or when the log has grown by 512 MiB, which a start after a kill would have to read.
     /// Meant to be called every few hundred milliseconds; does not wait for the writer, and the writer not for it.
     ///
     /// # Errors
@@ -67,7 +74,15 @@ impl Flusher {
         if is_due(now_ms, state.last_sync_ms, options.queue_sync_interval) {
             state.last_sync_ms = now_ms;
             state.last_write_ms = now_ms;
-            self.sync_queues(&mut state)
+            if self.queues_may_wait(&state, now_ms) {
+                self.shared.sync_log()?;
+                return self.write_index(&mut state);
+            }
+            let log_end = self.shared.log.end();
+            self.sync_queues(&mut state)?;
+            state.queues_synced_ms = now_ms;
+            state.queues_synced_log_end = log_end;
+            Ok(())
         } else if is_due(now_ms, state.last_write_ms, options.queue_write_interval) {
             state.last_write_ms = now_ms;
             if !self.shared.queues.is_spread_thin() {
@@ -80,6 +95,20 @@ impl Flusher {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether writing and syncing so many queues now is better left for a later sync. Java syncs queues with few new units once a minute
+    /// (`flushConsumeQueueThoroughInterval`).
+    fn queues_may_wait(&self, state: &State, now_ms: i64) -> bool {
+        let longest = self.shared.options.queue_sync_interval * THIN_SYNC_INTERVALS;
+        let grown = self
+            .shared
+            .log
+            .end()
+            .saturating_sub(state.queues_synced_log_end);
+        self.shared.queues.is_spread_thin()
+            && !is_due(now_ms, state.queues_synced_ms, longest)
+            && grown < THIN_SYNC_LOG_BYTES
     }
 
     /// Syncs the commit log and returns the offset up to which it is on disk; everything committed before the call is included.
@@ -262,6 +291,11 @@ impl Flusher {
         Ok(())
     }
 }
+
+/// Sync intervals that queues may wait for their sync while very many of them have little to write each, and bytes by which the log may grow
+/// meanwhile.
+const THIN_SYNC_INTERVALS: u32 = 6;
+const THIN_SYNC_LOG_BYTES: u64 = 512 << 20;
 
 /// Queues from which on one sync of the whole disk is cheaper than one per file.
 const SYNC_ALL_FROM: usize = 64;

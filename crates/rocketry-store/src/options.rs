@@ -43,7 +43,8 @@ pub struct StoreOptions {
     /// Java: `flushIntervalConsumeQueue`.
     pub queue_write_interval: Duration,
     /// Time between two syncs of the consume queues, after which the checkpoint moves on: what a start after a kill has to read
-    /// again is at most the log of that time. Default: 10 s. Java: `flushConsumeQueueThoroughInterval`, 60 s.
+    /// again is at most the log of that time. While more than a thousand queues have units to write, each time is the sixth one, or
+    /// 512 MiB of log. Default: 10 s. Java: `flushConsumeQueueThoroughInterval`, 60 s.
     pub queue_sync_interval: Duration,
     /// Delay of each level, from level 1: gives the delivery time that the queues of `SCHEDULE_TOPIC_XXXX` hold.
     /// Default: Java's 18 levels, 1 s to 2 h. Java: `messageDelayLevel`.

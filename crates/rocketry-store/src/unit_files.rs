@@ -43,7 +43,8 @@ pub(crate) struct UnitFiles {
     files: Arc<Files>,
     /// Key in the file cache.
     owner: u32,
-    dir: PathBuf,
+    /// Boxed: there may be very many.
+    dir: Box<Path>,
     file_bytes: u64,
     /// Stands for units before the first one, in a file that does not begin with it.
     filler: &'static [u8],
@@ -77,7 +78,7 @@ impl UnitFiles {
         Self {
             files,
             owner,
-            dir,
+            dir: dir.into_boxed_path(),
             file_bytes,
             filler,
             inner: Mutex::new(Inner {
@@ -343,8 +344,8 @@ impl UnitFiles {
         }
         let mut inner = self.inner.lock();
         inner.pending.drain(..scratch.len());
-        // a queue that is idle from now on keeps no memory
-        if inner.pending.is_empty() && inner.pending.capacity() > 4096 {
+        // a queue that is idle from now on keeps no memory, and there may be very many
+        if inner.pending.is_empty() {
             inner.pending = Vec::new();
         }
         inner.written += scratch.len() as u64 / unit;
@@ -353,7 +354,7 @@ impl UnitFiles {
 
     /// The file at `start`; a new one is given its full length, and fillers up to position `at`.
     fn open_or_create(&self, start: u64, at: u64) -> io::Result<Arc<dyn File>> {
-        let path = self.path(start);
+        let path = || self.path(start);
         let created = |file: &dyn File| {
             self.inner.lock().names_pending = true;
             let before = size((at - start) / self.unit_bytes());
@@ -361,7 +362,7 @@ impl UnitFiles {
         };
         self.files
             .cache
-            .get_or_create(self.owner, start, &path, self.file_bytes, created)
+            .get_or_create(self.owner, start, path, self.file_bytes, created)
     }
 
     /// Makes everything written durable. Directories whose names changed are added to `directories`, for the caller to sync once.

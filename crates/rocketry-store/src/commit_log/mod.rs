@@ -149,14 +149,14 @@ impl CommitLog {
 
     /// The file that starts at `start`, created in full (sparse) length if it is not there yet.
     fn open_or_create(&self, start: u64) -> io::Result<Arc<dyn File>> {
-        let path = self.path(start);
+        let path = || self.path(start);
         // the length must be on disk before the content: a crash then leaves a file of its full length, or an empty last one
         let created = |file: &dyn File| {
             self.synced.lock().names_pending = true;
             file.sync()
         };
         self.files
-            .get_or_create(FileCache::LOG, start, &path, self.file_bytes, created)
+            .get_or_create(FileCache::LOG, start, path, self.file_bytes, created)
     }
 
     /// Makes everything committed so far durable and returns the offset up to which that is. One sync serves all who wait for it.

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    FlushMode, ServerConfig, ServerError,
+    DataDir, FlushMode, ServerConfig, ServerError,
     access::{Accounts, Guard},
     admission::Admission,
     advertise::Advertised,
@@ -407,6 +407,7 @@ fn spawn_threads(
     .map_err(stop_metadata)?;
     let (log, log_thread) = writer::spawn(
         writer,
+        config.data_dir == DataDir::Temp,
         config.max_waiting_sends,
         config.max_waiting_send_bytes,
         Arc::new(arrivals),

@@ -347,9 +347,10 @@ impl WriterHandle {
 }
 
 /// Starts the thread. At most `max_puts` puts of at most `max_bytes` wait for it. It ends after [`WriterHandle::stop`], with the
-/// result of closing the store.
+/// result of closing the store; one that `is_temporary` is about to be removed, and nothing is brought to disk for that.
 pub(crate) fn spawn(
     writer: Writer,
+    is_temporary: bool,
     max_puts: usize,
     max_bytes: usize,
     arrivals: Arc<dyn ArrivalSink>,
@@ -377,11 +378,11 @@ pub(crate) fn spawn(
     };
     let thread = thread::Builder::new()
         .name("rocketry-log".to_owned())
-        .spawn(move || run(&inbox))?;
+        .spawn(move || run(&inbox, is_temporary))?;
     Ok((handle, thread))
 }
 
-fn run(inbox: &Inbox) -> Result<(), WriteError> {
+fn run(inbox: &Inbox, is_temporary: bool) -> Result<(), WriteError> {
     let mut gather = Gather::default();
     while inbox.wait_for_work() {
         inbox.gather(&mut gather);
@@ -394,8 +395,8 @@ fn run(inbox: &Inbox) -> Result<(), WriteError> {
         }
     }
     match inbox.log.lock().take() {
-        Some(log) => log.close(),
-        None => Ok(()),
+        Some(log) if !is_temporary => log.close(),
+        _ => Ok(()),
     }
 }
 

@@ -157,7 +157,8 @@ fn s031_answers_wait_for_the_disk_but_not_for_ever() {
         ..StoreOptions::default()
     };
     let (writer, reader, _) = Store::open_on(Arc::new(disk), dir.path(), options, 1).unwrap();
-    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
+    let (handle, thread) =
+        spawn(writer, false, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
     let stored = send(&handle, "").recv().unwrap().unwrap();
     assert!(!stored.sync_is_late);
 
@@ -193,7 +194,8 @@ fn s031_answers_wait_for_the_disk_but_not_for_ever() {
 fn a_connection_carries_out_rounds_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (writer, reader, _) = Store::open(dir.path(), StoreOptions::default(), 1).unwrap();
-    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
+    let (handle, thread) =
+        spawn(writer, false, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
     let (tell, told) = mpsc::channel();
     let here = thread::current().id();
     let later = |handle: &WriterHandle| {
@@ -246,7 +248,7 @@ fn only_a_sync_waits_for_what_comes_next() {
         };
         let (writer, _, _) = Store::open(dir.path(), options, 1).unwrap();
         let (handle, thread) =
-            spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
+            spawn(writer, false, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
         let (tell, told) = mpsc::channel();
         handle.put_for_later(
             put(""),
@@ -275,7 +277,8 @@ fn a_sync_waits_for_those_who_come_back() {
         ..StoreOptions::default()
     };
     let (writer, _, _) = Store::open(dir.path(), options, 1).unwrap();
-    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
+    let (handle, thread) =
+        spawn(writer, false, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
     // Held, so that the thread takes nothing.
     let log = handle.inbox.log.lock();
     let later = || {
@@ -329,7 +332,8 @@ fn a_slow_disk_is_left_to_the_thread() {
     };
     let options = StoreOptions::default();
     let (writer, _, _) = Store::open_on(Arc::new(disk), dir.path(), options, 1).unwrap();
-    let (handle, thread) = spawn(writer, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
+    let (handle, thread) =
+        spawn(writer, false, 10, 1 << 20, Arc::new(Nobody), Arc::default()).unwrap();
     let (tell, told) = mpsc::channel();
     handle.put_for_later(
         put(""),

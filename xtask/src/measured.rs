@@ -67,7 +67,12 @@ impl Measured {
 
     /// Resident memory, bytes.
     pub(crate) fn resident(&self) -> Result<u64> {
-        Ok(process_usage::memory(self.pid)?.resident)
+        Ok(self.memory()?.resident)
+    }
+
+    /// Memory now.
+    pub(crate) fn memory(&self) -> Result<process_usage::Memory> {
+        process_usage::memory(self.pid)
     }
 
     /// A value of the metrics page: the first series that contains `series`.

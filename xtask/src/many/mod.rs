@@ -1,28 +1,29 @@
 //! `cargo xtask many`: what 10,000 topics, 1,000 groups and 5,000 connections cost, against ten of each.
+//!
+//! A server for each size, all of them up at the same time: rounds of sends go to one after the other, so that a change of the machine
+//! meets them all. The sizes between *few* and *many* have much of one thing only, and say which it is that costs.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rocketry_protocol::body::heartbeat::{
-    ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData, SubscriptionData,
-};
-use rocketry_protocol::header::{
-    CreateTopicRequest, SendMessageRequest, UpdateConsumerOffsetRequest,
-};
-use rocketry_protocol::{RemotingCommand, RequestCode, body};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::interop::Rocketry;
 use crate::measured::{Measured, Wire, frame};
 use crate::{Result, clock, output, root};
 
-/// Requests in flight on each of the connections that prepare and send.
-const PIPELINE: usize = 16;
-const SENDERS: usize = 4;
-/// Idle means: nothing of the load is left to write. The server syncs its queues every ten seconds, and very many of them take some.
-const SETTLE: Duration = Duration::from_secs(25);
+mod load;
+
+/// Idle means: nothing of the load is left to write. The server writes and syncs very many queues once a minute.
+const SETTLE: Duration = Duration::from_secs(70);
+/// Requests under way, however many connections they are spread over.
+const IN_FLIGHT: usize = 64;
+/// The fewer connections that they are spread over, for comparison.
+const FEW_CONNECTIONS: usize = 10;
+
+/// What the other sizes are compared with.
+const FEW: &str = "few";
 
 /// `cargo xtask many`
 #[derive(Debug, clap::Args)]
@@ -35,10 +36,19 @@ pub(crate) struct Options {
     groups: usize,
     #[arg(long, default_value_t = 5000, value_name = "N")]
     connections: usize,
-    /// Messages of 1 KiB that are sent with all of it in place
-    #[arg(long, default_value_t = 300_000, value_name = "N")]
+    /// Connections that messages are spread over, 64 in flight, against ten
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    spread: usize,
+    /// Messages of 1 KiB that are sent with all of it in place, in each round
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
     messages: usize,
-    /// Seconds without requests over which idle CPU is counted
+    /// Rounds of sends; figures are medians
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    rounds: usize,
+    /// Only these of few, topics, connections, many
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<String>,
+    /// Seconds without requests over which idle CPU is counted; 0 leaves it out
     #[arg(long, default_value_t = 15, value_name = "N")]
     idle: u64,
     /// Use this binary instead of building `rocketry`
@@ -53,7 +63,7 @@ pub(crate) struct Options {
 }
 
 /// How much of everything.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize)]
 struct Size {
     name: &'static str,
     topics: usize,
@@ -62,65 +72,80 @@ struct Size {
 }
 
 /// What was counted with one size.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize)]
 struct Figures {
     create_seconds: f64,
     fill_seconds: f64,
-    resident_mib: f64,
     resident_empty_mib: f64,
-    cpu_us_per_message: f64,
-    messages_per_second: f64,
+    /// With topics, queues, groups and what was sent to all of them, before there are idle connections.
+    resident_unconnected_mib: f64,
+    /// At the end of everything.
+    resident_mib: f64,
+    /// The part of it that belongs to no file.
+    anonymous_mib: f64,
+    /// CPU per message, us, of each round: a few connections that send sixteen at a time.
+    together_us: Vec<f64>,
+    /// The same of messages spread over ten connections, and over many.
+    spread_few_us: Vec<f64>,
+    spread_many_us: Vec<f64>,
     idle_percent: f64,
     scrape_ms: f64,
+    stop_seconds: f64,
+}
+
+/// A server of one size, full.
+#[derive(Debug)]
+struct Full {
+    size: Size,
+    server: Measured,
+    /// Idle clients.
+    connections: Vec<Wire>,
+    figures: Figures,
 }
 
 pub(crate) async fn run(options: Options) -> Result {
     let rocketry = Rocketry::find(options.bin.clone(), options.release).await?;
-    let sizes = [
-        Size {
-            name: "few",
-            topics: 10,
-            groups: 10,
-            connections: 10,
-        },
-        Size {
-            name: "many",
-            topics: options.topics,
-            groups: options.groups,
-            connections: options.connections,
-        },
-    ];
     let mut all = Vec::new();
-    for size in sizes {
-        let figures = measure(&options, &rocketry, size)
+    for size in sizes(&options) {
+        let full = Full::start(&options, &rocketry, size)
             .await
             .map_err(|error| format!("{}: {error}", size.name))?;
-        output::line(format_args!("{}", row(size, &figures)));
-        all.push((size, figures));
+        all.push(full);
     }
-    if let [(_, few), (many_of, many)] = &all[..] {
-        let cpu = many.cpu_us_per_message / few.cpu_us_per_message;
-        let per =
-            (many.resident_mib - few.resident_mib) * 1024.0 / usize_f64(many_of.connections.max(1));
-        output::line(format_args!(
-            "CPU per message, many : few = {cpu:.2}; {per:.1} KiB more per connection, topics and groups included"
-        ));
+    // Every queue has its file before anything is counted.
+    sleep(SETTLE).await;
+    for _ in 0..options.rounds {
+        for full in &mut all {
+            let name = full.size.name;
+            let round = full.round(&options).await;
+            round.map_err(|error| format!("{name}: {error}"))?;
+        }
     }
-    let json: Vec<Value> = all
+    for full in &mut all {
+        full.beat().await?;
+        full.scrape().await?;
+    }
+    idle(&options, &mut all).await?;
+    let mut rows = Vec::new();
+    for full in all {
+        let row = full.end().await?;
+        output::line(format_args!("{}", text(row.0, &row.1)));
+        rows.push(row);
+    }
+    compare(&rows);
+    let json: Vec<Value> = rows
         .iter()
-        .map(|(size, figures)| to_json(*size, figures))
+        .map(|(size, figures)| json!({"size": size, "figures": figures}))
         .collect();
     let file = root().join(&options.json);
     std::fs::write(&file, serde_json::to_string_pretty(&json)? + "\n")?;
     output::line(format_args!("all figures: {}", file.display()));
-    let busy: Vec<_> = all
+    let busy: Vec<_> = rows
         .iter()
         .filter(|(_, figures)| figures.idle_percent >= 0.5)
         .map(|(size, figures)| {
-            format!(
-                "{}: idle, it uses {:.2} % of a core",
-                size.name, figures.idle_percent
-            )
+            let (name, idle) = (size.name, figures.idle_percent);
+            format!("{name}: idle, it uses {idle:.2} % of a core")
         })
         .collect();
     if busy.is_empty() {
@@ -130,9 +155,9 @@ pub(crate) async fn run(options: Options) -> Result {
     }
 }
 
-fn row(size: Size, figures: &Figures) -> String {
+fn text(size: Size, figures: &Figures) -> String {
     format!(
-        "{}: {} topics, {} groups, {} connections: topics made in {:.1} s, queues in {:.1} s, {:.1} MiB resident ({:.1} empty), {:.1} us CPU per message at {:.0} messages/s, idle {:.2} % of a core, metrics in {:.0} ms",
+        "{}: {} topics, {} groups, {} connections: topics made in {:.1} s, queues in {:.1} s, {:.1} MiB resident ({:.1} anonymous, {:.1} empty, {:.1} without connections), CPU per message {:.1} us, {:.1} us spread thinly and {:.1} us very thinly, idle {:.2} % of a core, metrics in {:.0} ms, stopped in {:.1} s",
         size.name,
         size.topics,
         size.groups,
@@ -140,204 +165,211 @@ fn row(size: Size, figures: &Figures) -> String {
         figures.create_seconds,
         figures.fill_seconds,
         figures.resident_mib,
+        figures.anonymous_mib,
         figures.resident_empty_mib,
-        figures.cpu_us_per_message,
-        figures.messages_per_second,
+        figures.resident_unconnected_mib,
+        median(&figures.together_us),
+        median(&figures.spread_few_us),
+        median(&figures.spread_many_us),
         figures.idle_percent,
-        figures.scrape_ms
+        figures.scrape_ms,
+        figures.stop_seconds,
     )
 }
 
-fn to_json(size: Size, figures: &Figures) -> Value {
-    json!({
-        "size": size.name,
-        "topics": size.topics,
-        "groups": size.groups,
-        "connections": size.connections,
-        "create_seconds": figures.create_seconds,
-        "fill_seconds": figures.fill_seconds,
-        "resident_mib": figures.resident_mib,
-        "resident_empty_mib": figures.resident_empty_mib,
-        "cpu_us_per_message": figures.cpu_us_per_message,
-        "messages_per_second": figures.messages_per_second,
-        "idle_percent": figures.idle_percent,
-        "scrape_ms": figures.scrape_ms,
-    })
+/// The ratios, each within its rounds.
+fn compare(rows: &[(Size, Figures)]) {
+    let Some((_, few)) = rows.iter().find(|(size, _)| size.name == FEW) else {
+        return;
+    };
+    for (size, figures) in rows.iter().filter(|(size, _)| size.name != FEW) {
+        let name = size.name;
+        output::line(format_args!(
+            "CPU per message, {name} : few = {}",
+            ratio(&figures.together_us, &few.together_us)
+        ));
+        if size.connections > FEW_CONNECTIONS {
+            let per = (figures.resident_mib - few.resident_mib) * 1024.0;
+            output::line(format_args!(
+                "{name}: {:.1} KiB more per connection, topics and groups included",
+                per / usize_f64(size.connections)
+            ));
+        }
+    }
+    for (size, figures) in rows {
+        output::line(format_args!(
+            "{}: CPU per message, spread over many connections : over {FEW_CONNECTIONS} = {}",
+            size.name,
+            ratio(&figures.spread_many_us, &figures.spread_few_us)
+        ));
+    }
 }
 
-async fn measure(options: &Options, rocketry: &Rocketry, size: Size) -> Result<Figures> {
-    let log = root().join(format!("target/many-{}.log", size.name));
-    let server = Measured::start(rocketry, &log, &[]).await?;
-    let mut figures = Figures {
-        resident_empty_mib: mib(server.resident()?),
-        ..Figures::default()
-    };
-    let began = clock::now();
-    pipelined(&server.broker, size.topics, |n| {
-        Ok(create(options.queues, n))
-    })
-    .await?;
-    figures.create_seconds = began.elapsed().as_secs_f64();
+/// The median of the rounds' ratios, and the range.
+fn ratio(of: &[f64], to: &[f64]) -> String {
+    let ratios: Vec<f64> = of.iter().zip(to).map(|(of, to)| of / to).collect();
+    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = ratios.iter().copied().fold(0.0, f64::max);
+    format!("{:.2} ({least:.2} to {most:.2})", median(&ratios))
+}
 
-    // A group exists once one of its consumers was there.
-    pipelined(&server.broker, size.groups, |n| heartbeat(size, n)).await?;
-    pipelined(&server.broker, size.groups * 10, |n| commit(size, n)).await?;
-    // Every topic and queue has its files, and the routes their places, before anything is counted.
-    let queues = usize::try_from(options.queues)?;
-    pipelined(&server.broker, size.topics * queues, |n| {
-        send(size, options.queues, n)
-    })
-    .await?;
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
 
-    figures.fill_seconds = began.elapsed().as_secs_f64() - figures.create_seconds;
-    // Last: a connection that says nothing for two minutes is closed.
-    let mut connections = Vec::with_capacity(size.connections);
-    for n in 0..size.connections {
-        let mut wire = Wire::connect(&server.broker).await?;
-        wire.send(&frame(heartbeat(size, n)?)?).await?;
-        connections.push(wire);
-    }
-    for wire in &mut connections {
-        wire.answers(1).await?;
-    }
-
-    let (began, cpu) = (clock::now(), server.cpu()?);
-    pipelined(&server.broker, options.messages, |n| {
-        send(size, options.queues, n)
-    })
-    .await?;
-    let (seconds, cpu) = (began.elapsed().as_secs_f64(), server.cpu()? - cpu);
-    figures.cpu_us_per_message = cpu * 1e6 / usize_f64(options.messages);
-    figures.messages_per_second = usize_f64(options.messages) / seconds;
-
-    let began = clock::now();
-    let open = server.metric("rocketry_connections{").await?;
-    figures.scrape_ms = began.elapsed().as_secs_f64() * 1e3;
-    if open < usize_f64(size.connections) {
-        return Err(format!("{open} connections are open, not {}", size.connections).into());
+async fn idle(options: &Options, all: &mut [Full]) -> Result {
+    if options.idle == 0 {
+        return Ok(());
     }
     sleep(SETTLE).await;
-    let cpu = server.cpu()?;
+    let before: Vec<_> = all.iter().map(|full| full.server.cpu()).collect();
+    let began = clock::now();
     sleep(Duration::from_secs(options.idle)).await;
-    #[expect(clippy::cast_precision_loss, reason = "some seconds")]
-    let seconds = options.idle as f64;
-    figures.idle_percent = (server.cpu()? - cpu) * 100.0 / seconds;
-    figures.resident_mib = mib(server.resident()?);
-    drop(connections);
-    // A stop that takes longer than it is given is told; what was counted before stays counted.
-    if let Err(error) = server.stop().await {
-        output::line(format_args!("{}: {error}", size.name));
-    }
-    Ok(figures)
-}
-
-/// Carries out `count` requests over some connections, each with several under way; every answer must be a success.
-async fn pipelined(
-    broker: &str,
-    count: usize,
-    request: impl Fn(usize) -> Result<RemotingCommand>,
-) -> Result {
-    // Made before, so that only the server works while it is measured; the memory is this process's.
-    let mut batches: Vec<Vec<u8>> = Vec::new();
-    for start in (0..count).step_by(PIPELINE) {
-        let mut bytes = Vec::new();
-        for n in start..count.min(start + PIPELINE) {
-            bytes.extend_from_slice(&frame(request(n)?)?);
-        }
-        batches.push(bytes);
-    }
-    let share = batches.len().div_ceil(SENDERS).max(1);
-    let mut senders = JoinSet::new();
-    let mut left = count;
-    for part in batches.chunks(share) {
-        let (part, broker) = (part.to_vec(), broker.to_owned());
-        let mut requests = left.min(part.len() * PIPELINE);
-        left -= requests;
-        senders.spawn(async move {
-            let mut wire = Wire::connect(&broker).await?;
-            for batch in part {
-                let batch_len = requests.min(PIPELINE);
-                requests -= batch_len;
-                wire.send(&batch).await?;
-                for answer in wire.answers(batch_len).await? {
-                    if answer.code != 0 {
-                        return Err(format!("answered {}: {:?}", answer.code, answer.remark).into());
-                    }
-                }
-            }
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-        });
-    }
-    while let Some(sender) = senders.join_next().await {
-        sender??;
+    let seconds = began.elapsed().as_secs_f64();
+    for (full, before) in all.iter_mut().zip(before) {
+        full.figures.idle_percent = (full.server.cpu()? - before?) * 100.0 / seconds;
     }
     Ok(())
 }
 
-fn create(queues: i32, n: usize) -> RemotingCommand {
-    let topic = format!("topic-{n}");
-    RemotingCommand::request(&CreateTopicRequest {
-        topic: &topic,
-        default_topic: "TBW102",
-        read_queue_nums: queues,
-        write_queue_nums: queues,
-        perm: 6,
-        topic_filter_type: "SINGLE_TAG",
-        topic_sys_flag: None,
-        order: false,
-        attributes: None,
-        force: None,
-    })
-}
-
-fn heartbeat(size: Size, n: usize) -> Result<RemotingCommand> {
-    let topic = format!("topic-{}", n % size.topics);
-    let data = HeartbeatData {
-        client_id: format!("10.0.0.1@{n}"),
-        consumer_data_set: vec![ConsumerData {
-            group_name: format!("group-{}", n % size.groups),
-            message_model: Some(MessageModel::Clustering),
-            consume_type: Some(ConsumeType::Passively),
-            subscription_data_set: vec![SubscriptionData::by_tags(topic, "*", 1)],
-            ..ConsumerData::default()
-        }],
-        producer_data_set: vec![ProducerData {
-            group_name: "producers".to_owned(),
-        }],
-        ..HeartbeatData::default()
+fn sizes(options: &Options) -> Vec<Size> {
+    let few = Size {
+        name: FEW,
+        topics: 10,
+        groups: 10,
+        connections: FEW_CONNECTIONS,
     };
-    Ok(RemotingCommand::bare_request(RequestCode::HEART_BEAT).with_body(body::encode(&data)?))
+    let all = [
+        few,
+        Size {
+            name: "topics",
+            topics: options.topics,
+            ..few
+        },
+        Size {
+            name: "connections",
+            // few members each: all of a group are told of each that comes
+            groups: options.groups,
+            connections: options.connections,
+            ..few
+        },
+        Size {
+            name: "many",
+            topics: options.topics,
+            groups: options.groups,
+            connections: options.connections,
+        },
+    ];
+    let wanted =
+        |size: &Size| options.only.is_empty() || options.only.iter().any(|o| o == size.name);
+    all.into_iter().filter(wanted).collect()
 }
 
-/// Ten queues of progress per group.
-fn commit(size: Size, n: usize) -> Result<RemotingCommand> {
-    let (topic, group) = (
-        format!("topic-{}", n % size.topics),
-        format!("group-{}", n % size.groups),
-    );
-    Ok(RemotingCommand::request(&UpdateConsumerOffsetRequest {
-        consumer_group: &group,
-        topic: &topic,
-        queue_id: i32::try_from(n / size.groups % 8)?,
-        commit_offset: 0,
-        broker_name: None,
-    }))
-}
+impl Full {
+    async fn start(options: &Options, rocketry: &Rocketry, size: Size) -> Result<Self> {
+        let log = root().join(format!("target/many-{}.log", size.name));
+        let server = Measured::start(rocketry, &log, &[]).await?;
+        let resident_empty_mib = mib(server.memory()?.resident);
+        let began = clock::now();
+        load::pipelined(&server.broker, size.topics, |n| {
+            Ok(load::create(options.queues, n))
+        })
+        .await?;
+        let create_seconds = began.elapsed().as_secs_f64();
 
-/// The topics in turn, and in each the queues.
-fn send(size: Size, queues: i32, n: usize) -> Result<RemotingCommand> {
-    let topic = format!("topic-{}", n % size.topics);
-    let round = i32::try_from(n / size.topics)?;
-    Ok(RemotingCommand::request(&SendMessageRequest {
-        producer_group: "producers",
-        topic: &topic,
-        default_topic: "TBW102",
-        default_topic_queue_nums: 4,
-        queue_id: round % queues,
-        born_timestamp: 1_700_000_000_000,
-        ..SendMessageRequest::default()
-    })
-    .with_body(vec![b'x'; 1024]))
+        // A group exists once one of its consumers was there.
+        load::pipelined(&server.broker, size.groups, |n| load::heartbeat(size, n)).await?;
+        load::pipelined(&server.broker, size.groups * 10, |n| load::commit(size, n)).await?;
+        // Every queue has its message, and the routes their places.
+        let queues = usize::try_from(options.queues)?;
+        load::pipelined(&server.broker, size.topics * queues, |n| {
+            load::send(size, options.queues, n)
+        })
+        .await?;
+        let fill_seconds = began.elapsed().as_secs_f64() - create_seconds;
+        let resident_unconnected_mib = mib(server.memory()?.resident);
+        let mut connections = Vec::with_capacity(size.connections);
+        for _ in 0..size.connections {
+            connections.push(Wire::connect(&server.broker).await?);
+        }
+        let mut full = Self {
+            size,
+            server,
+            connections,
+            figures: Figures {
+                create_seconds,
+                fill_seconds,
+                resident_empty_mib,
+                resident_unconnected_mib,
+                ..Figures::default()
+            },
+        };
+        full.beat().await?;
+        Ok(full)
+    }
+
+    /// Sends of each kind of load.
+    async fn round(&mut self, options: &Options) -> Result {
+        self.beat().await?;
+        let (size, queues) = (self.size, options.queues);
+        let request = |n| load::send(size, queues, n);
+        let cpu = self.server.cpu()?;
+        load::pipelined(&self.server.broker, options.messages, request).await?;
+        let cpu = self.server.cpu()? - cpu;
+        let figures = &mut self.figures;
+        figures
+            .together_us
+            .push(cpu * 1e6 / usize_f64(options.messages));
+        for (connections, figures) in [
+            (FEW_CONNECTIONS, &mut figures.spread_few_us),
+            (options.spread, &mut figures.spread_many_us),
+        ] {
+            let spread = load::Spread::open(&self.server.broker, connections, IN_FLIGHT).await?;
+            let cpu = self.server.cpu()?;
+            let sent = spread.send(options.messages, request).await?;
+            figures.push((self.server.cpu()? - cpu) * 1e6 / usize_f64(sent));
+        }
+        Ok(())
+    }
+
+    /// A heartbeat on each connection: one that says nothing for two minutes is closed.
+    async fn beat(&mut self) -> Result {
+        for (n, wire) in self.connections.iter_mut().enumerate() {
+            wire.send(&frame(load::heartbeat(self.size, n)?)?).await?;
+        }
+        for wire in &mut self.connections {
+            wire.answers(1).await?;
+        }
+        Ok(())
+    }
+
+    async fn scrape(&mut self) -> Result {
+        let began = clock::now();
+        let open = self.server.metric("rocketry_connections{").await?;
+        self.figures.scrape_ms = began.elapsed().as_secs_f64() * 1e3;
+        if open < usize_f64(self.size.connections) {
+            let (name, wanted) = (self.size.name, self.size.connections);
+            return Err(format!("{name}: {open} connections are open, not {wanted}").into());
+        }
+        Ok(())
+    }
+
+    /// Looks at the memory and stops the server.
+    async fn end(mut self) -> Result<(Size, Figures)> {
+        let memory = self.server.memory()?;
+        self.figures.resident_mib = mib(memory.resident);
+        self.figures.anonymous_mib = mib(memory.anonymous);
+        drop(self.connections);
+        let began = clock::now();
+        // A stop that takes longer than it is given is told; what was counted before stays counted.
+        if let Err(error) = self.server.stop().await {
+            output::line(format_args!("{}: {error}", self.size.name));
+        }
+        self.figures.stop_seconds = began.elapsed().as_secs_f64();
+        Ok((self.size, self.figures))
+    }
 }
 
 fn mib(bytes: u64) -> f64 {

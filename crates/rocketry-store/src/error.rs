@@ -112,6 +112,8 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; the server needs to read and write this path"
         }
+        io::ErrorKind::IsADirectory => "; a file belongs here: move the directory away",
+        io::ErrorKind::NotADirectory => "; a directory belongs here: move the file away",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space first",
         _ => "",
     }

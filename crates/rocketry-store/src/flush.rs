@@ -5,7 +5,12 @@ use std::{collections::BTreeSet, fmt, io, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 
 use crate::{
-    WriteError, checkpoint::Checkpoint, consume_queue::ConsumeQueue, reindex, shared::Shared,
+    WriteError,
+    checkpoint::Checkpoint,
+    consume_queue::ConsumeQueue,
+    index::{Audit, Audited},
+    reindex,
+    shared::Shared,
 };
 
 /// Writes and syncs in the background what the writer leaves in memory and in the page cache. Clones share their state, so that it
@@ -21,6 +26,8 @@ struct State {
     checkpoint: Checkpoint,
     /// Written since the last sync.
     unsynced: Vec<Arc<ConsumeQueue>>,
+    /// What of the index files is still to be compared with their check sums.
+    audit: Audit,
     scratch: Vec<u8>,
     last_write_ms: i64,
     last_sync_ms: i64,
@@ -45,11 +52,16 @@ impl Flusher {
         now_ms: i64,
     ) -> Self {
         let queues_synced_log_end = shared.log.end();
+        let audit = match &mut *shared.index.write() {
+            Some(index) => std::mem::take(index.audit_mut()),
+            None => Audit::default(),
+        };
         Self {
             shared,
             state: Arc::new(Mutex::new(State {
                 checkpoint,
                 unsynced,
+                audit,
                 scratch: Vec::new(),
                 last_write_ms: now_ms,
                 last_sync_ms: now_ms,
@@ -74,6 +86,7 @@ impl Flusher {
         if is_due(now_ms, state.last_sync_ms, options.queue_sync_interval) {
             state.last_sync_ms = now_ms;
             state.last_write_ms = now_ms;
+            self.audit_index(&mut state);
             if self.queues_may_wait(&state, now_ms) {
                 self.shared.sync_log()?;
                 return self.write_index(&mut state);
@@ -85,6 +98,7 @@ impl Flusher {
             Ok(())
         } else if is_due(now_ms, state.last_write_ms, options.queue_write_interval) {
             state.last_write_ms = now_ms;
+            self.audit_index(&mut state);
             if !self.shared.queues.is_spread_thin() {
                 self.write_queues(&mut state)?;
             }
@@ -272,6 +286,41 @@ impl Flusher {
                     return Err(shared.stop_writing(&path, &error));
                 }
                 Ok(())
+            }
+        }
+    }
+
+    /// Compares some more of the index files that the start found. Where one has other content, it and those behind it are removed, and the
+    /// index is behind until it has caught up.
+    fn audit_index(&self, state: &mut State) {
+        let shared = &self.shared;
+        let mut budget = shared.options.index_check_bytes / 4;
+        while budget > 0 && !state.audit.is_done() {
+            // nobody else writes to the index while the state is locked
+            let audited = match &*shared.index.read() {
+                Some(index) => state.audit.step(index, &mut budget),
+                None => return,
+            };
+            match audited {
+                Ok(Audited::Paused) => return,
+                Ok(Audited::Summed(name, sum)) => {
+                    if let Some(index) = &mut *shared.index.write() {
+                        index.set_sum(name, sum);
+                    }
+                }
+                Ok(Audited::Damaged(name, why)) => {
+                    tracing::warn!("index/{name} {why}; built again from there on");
+                    if let Some(index) = &mut *shared.index.write() {
+                        let place = index.place_of(&name);
+                        let removed = place.map_or(Ok(None), |place| index.remove_from(place));
+                        if let Err(error) = removed {
+                            tracing::error!(%error, "index files were not removed");
+                        }
+                        let indexed = index.end().map_or(0, |(end, _)| end);
+                        shared.index_keys.lock().fall_behind(indexed);
+                    }
+                }
+                Err(error) => tracing::error!(%error, "an index file was not checked"),
             }
         }
     }

@@ -33,6 +33,10 @@ pub struct StoreOptions {
     pub index_slots: u32,
     /// Units of an index file, the unused first one included. Default: 20,000,000. Java: `maxIndexNum`.
     pub index_units: u32,
+    /// Bytes of index files that a start compares with their check sums, or a few more; what is left of them is compared while the store
+    /// is open, a quarter of this with each write of the consume queues. Default: 32 MiB. 0: files are compared neither then nor later.
+    /// Not in Java.
+    pub index_check_bytes: u64,
     /// When messages become visible. Default: [`FlushMode::Async`].
     pub flush: FlushMode,
     /// Largest body in bytes. Default: 4 MiB. Java: `maxMessageSize`.
@@ -60,6 +64,7 @@ impl Default for StoreOptions {
             index: true,
             index_slots: 5_000_000,
             index_units: 20_000_000,
+            index_check_bytes: 32 << 20,
             flush: FlushMode::Async,
             max_message_bytes: 4 << 20,
             record_crc: false,

@@ -9,7 +9,7 @@ use crate::{
     commit_log::Tail,
     dispatch::{Dispatch, Dispatcher, Marks, belongs_in_queue},
     error::WriteErrorKind,
-    index::{IndexKey, keys_of},
+    index::{Index, IndexKey, keys_of},
     metadata::{Ends, Range},
     number::{signed, size},
     seal,
@@ -304,10 +304,12 @@ impl Writer {
             topic.insert(queue.queue_id, range);
         }
         let config = self.shared.layout.config();
-        self.shared
-            .metadata
+        let metadata = &self.shared.metadata;
+        let index = self.shared.index.read().as_ref().map(Index::state);
+        metadata
             .queue_ends
             .save(self.shared.log.min(), ends)
+            .and_then(|()| index.map_or(Ok(()), |state| metadata.index_table.save(state)))
             .map_err(|error| {
                 let error = std::io::Error::other(error);
                 self.shared.write_error("write to", &config, error)

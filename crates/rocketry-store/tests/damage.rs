@@ -277,9 +277,8 @@ fn s110_every_damaged_file_is_repaired_or_named() {
             };
             // what was derived is derived again whatever happens to it; only configuration may be unrecoverable, and then has
             // its version before
-            let spare = name.contains(".bak") || damage == "removed";
             assert!(
-                outcome != "unnoticed" || spare || name.starts_with("config/"),
+                outcome != "unnoticed" || name.starts_with("config/"),
                 "{name} {damage} went unnoticed"
             );
             *counts.entry(outcome).or_insert(0) += 1;

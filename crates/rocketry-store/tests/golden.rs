@@ -310,7 +310,7 @@ fn s096_s105_the_clean_store_is_read_in_full_and_left_as_it_is() {
     }
     assert_eq!(
         after.keys().collect::<Vec<_>>(),
-        ["config/rocketry-queues.json"],
+        ["config/rocketry-index.json", "config/rocketry-queues.json"],
         "files were added"
     );
 }

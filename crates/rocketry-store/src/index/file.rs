@@ -13,10 +13,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{IndexKey, Sizes};
+use super::{Digest, IndexKey, Sizes};
 use crate::{
     FileSystem,
     fs::{File, OpenMode},
+    metadata::IndexSum,
     number::{i32_at, i64_at, size},
 };
 
@@ -70,6 +71,28 @@ impl Header {
         bytes.extend_from_slice(&self.count.to_be_bytes());
         bytes
     }
+
+    /// The header together with the check sums of the file.
+    pub(super) const fn sum(&self, digest: Digest) -> IndexSum {
+        IndexSum {
+            begin_ms: self.begin_ms,
+            end_ms: self.end_ms,
+            begin_offset: self.begin_offset,
+            end_offset: self.end_offset,
+            count: self.count,
+            units: digest.units,
+            slots: digest.slots,
+        }
+    }
+
+    /// Whether the header may be that of a file which `sum` was once true of, and to which keys may have been added since.
+    pub(super) const fn continues(&self, sum: &IndexSum) -> bool {
+        let same_end = self.end_ms == sum.end_ms && self.end_offset == sum.end_offset;
+        self.begin_ms == sum.begin_ms
+            && self.begin_offset == sum.begin_offset
+            && self.end_offset >= sum.end_offset
+            && (self.count > sum.count || (self.count == sum.count && same_end))
+    }
 }
 
 /// A write that failed.
@@ -86,6 +109,8 @@ pub(super) struct IndexFile {
     file: Arc<dyn File>,
     sizes: Sizes,
     pub(super) header: Header,
+    /// Check sums of the content, as far as they are known.
+    pub(super) digest: Option<Digest>,
 }
 
 impl IndexFile {
@@ -102,6 +127,7 @@ impl IndexFile {
             file,
             sizes,
             header: Header::decode(&bytes),
+            digest: None,
         })
     }
 
@@ -129,6 +155,7 @@ impl IndexFile {
             file,
             sizes,
             header,
+            digest: Some(Digest::default()),
         })
     }
 
@@ -177,16 +204,29 @@ impl IndexFile {
     pub(super) fn units(&self, from: u32, count: u32) -> io::Result<Vec<(i32, i64)>> {
         let used = self.header.count.clamp(1, self.sizes.units) - 1;
         let from = from.min(used);
-        let mut bytes = vec![0; count.min(used - from) as usize * size(UNIT_BYTES)];
         // unit 0 is never used
-        let at =
-            HEADER_BYTES + 4 * u64::from(self.sizes.slots) + UNIT_BYTES * (u64::from(from) + 1);
-        self.file.read_exact_at(&mut bytes, at)?;
+        let bytes = self.read_units(from + 1, count.min(used - from))?;
         let unit = |unit: &[u8]| Some((i32_at(unit, 0)?, i64_at(unit, 4)?));
         Ok(bytes
             .chunks_exact(size(UNIT_BYTES))
             .filter_map(unit)
             .collect())
+    }
+
+    /// `count` units as they are, from number `first` on.
+    pub(super) fn read_units(&self, first: u32, count: u32) -> io::Result<Vec<u8>> {
+        let at = HEADER_BYTES + 4 * u64::from(self.sizes.slots) + UNIT_BYTES * u64::from(first);
+        let mut bytes = vec![0; count as usize * size(UNIT_BYTES)];
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    }
+
+    /// `count` slots as they are, from number `first` on.
+    pub(super) fn read_slots(&self, first: u32, count: u32) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count as usize * 4];
+        self.file
+            .read_exact_at(&mut bytes, HEADER_BYTES + 4 * u64::from(first))?;
+        Ok(bytes)
     }
 
     /// Writes keys, which must fit, and syncs them. While it runs the header on disk has an end time above `confirmed_ms`.
@@ -247,7 +287,11 @@ impl IndexFile {
         self.file.write_all_at(&marked.encode(), 0).map_err(write)?;
         self.file.sync().map_err(sync)?;
 
-        let (units, used_slots) = self.link(keys, &header, before).map_err(write)?;
+        let mut digest = self.digest.unwrap_or_default();
+        let (units, used_slots) = self
+            .link(keys, &header, before, &mut digest)
+            .map_err(write)?;
+        digest.add_units(&units);
         let at =
             HEADER_BYTES + 4 * u64::from(self.sizes.slots) + UNIT_BYTES * u64::from(header.count);
         self.file.write_all_at(&units, at).map_err(write)?;
@@ -261,16 +305,18 @@ impl IndexFile {
         self.file.write_all_at(&header.encode(), 0).map_err(write)?;
         self.file.sync().map_err(sync)?;
         self.header = header;
+        self.digest = self.digest.map(|_| digest);
         Ok(())
     }
 
     /// Puts the keys at the heads of their chains, window by window of the slots. Returns the encoded units and how many slots came
-    /// into use. The windows as they were are added to `before`.
+    /// into use. The windows as they were are added to `before`, the slots' new values to `digest`.
     fn link(
         &self,
         keys: &[IndexKey],
         header: &Header,
         before: &mut Vec<(u64, Vec<u8>)>,
+        digest: &mut Digest,
     ) -> io::Result<(Vec<u8>, u32)> {
         let slot_of = |key: &IndexKey| key.hash.cast_unsigned() % self.sizes.slots;
         let mut order: Vec<(u32, u32)> = (header.count..)
@@ -304,6 +350,7 @@ impl IndexFile {
                 *older = if valid { newest } else { 0 };
                 used += u32::from(*older == 0);
                 *head = unit.to_be_bytes();
+                digest.set_slot(*slot, newest, *unit);
             }
             self.file.write_all_at(&window, at)?;
         }
@@ -336,6 +383,7 @@ impl Chain<'_> {
             file,
             sizes,
             header,
+            ..
         } = self.file;
         while self.unit > 0 && self.unit < self.before {
             let mut bytes = [0; 20];

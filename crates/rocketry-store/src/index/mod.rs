@@ -4,6 +4,8 @@
 //! written its header names an end time that the checkpoint does not confirm, so that after a crash, here as in Java, the file counts
 //! as damaged and is removed; the keys since the last confirmed batch are taken from the log again.
 
+mod audit;
+mod digest;
 mod file;
 mod key;
 mod waiting;
@@ -17,12 +19,15 @@ use std::{
 
 use self::file::{Header, IndexFile};
 pub(crate) use self::{
+    audit::{Audit, Audited},
+    digest::Digest,
     key::{IndexKey, hash_of, keys_of},
     waiting::WaitingKeys,
 };
 use crate::{
     FileSystem, Layout, ReadError, StoreError,
     fs::{Entry, OpenMode},
+    metadata::{IndexState, IndexSum, IndexSums},
     number::signed,
 };
 
@@ -37,7 +42,28 @@ pub(crate) struct Index {
     newest: Option<IndexFile>,
     /// End time that the checkpoint confirms, ms.
     confirmed_ms: i64,
+    /// What is known of files: of the newest only what the last stop knew, to which keys may have been added.
+    sums: IndexSums,
+    /// What of the files as found is to be looked at.
+    audit: Audit,
 }
+
+/// What an index is opened with.
+#[derive(Debug)]
+pub(crate) struct OpenIndex<'a> {
+    pub(crate) sizes: Sizes,
+    /// End time that the checkpoint confirms, ms.
+    pub(crate) confirmed_ms: i64,
+    /// Whether files are believed without the checkpoint's word, as after a clean stop.
+    pub(crate) clean: bool,
+    /// What the files were at the last clean stop.
+    pub(crate) known: &'a IndexState,
+    /// Start of the log.
+    pub(crate) log_min: i64,
+}
+
+/// An index as found, and the first and last log offset of each file that should be there and is not.
+pub(crate) type OpenedIndex = (Index, Vec<(i64, i64)>);
 
 /// What all index files of a directory share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,16 +82,21 @@ impl Sizes {
 
 impl Index {
     /// Opens the files in the index directory. After a stop that was not clean, files that the checkpoint does not confirm are removed.
+    /// What the files hold is left to [`Audit`].
     ///
     /// `None`, with a note, when the files' sizes cannot be told: then they are left alone and not continued.
     pub(crate) fn open(
         fs: &Arc<dyn FileSystem>,
         layout: &Layout,
-        sizes: Sizes,
-        confirmed_ms: i64,
-        clean: bool,
+        options: &OpenIndex<'_>,
         notes: &mut Vec<String>,
-    ) -> Result<Option<Self>, StoreError> {
+    ) -> Result<Option<OpenedIndex>, StoreError> {
+        let &OpenIndex {
+            confirmed_ms,
+            clean,
+            known,
+            ..
+        } = options;
         let dir = layout.index();
         let mut found: Vec<Entry> = match fs.list(&dir) {
             Ok(entries) => entries.into_iter().filter(|entry| !entry.is_dir).collect(),
@@ -82,10 +113,21 @@ impl Index {
             let path = dir.join(empty.name);
             fs.remove(&path).map_err(fault(&path))?;
         }
-        // a file of another length among files of the right one is damaged: the keys are taken from the log again
+        let lost = lost(options, &found, notes);
+        let mut sizes = options.sizes;
+        let is_known = found
+            .iter()
+            .any(|entry| known.files.contains_key(&entry.name))
+            && known.slots > 0
+            && known.units > 1;
+        if is_known {
+            sizes.slots = known.slots;
+            sizes.units = known.units;
+        }
+        // a file of another length than it had, or than the others have, is damaged: the keys are taken from the log again
         let wrong = |entry: &&Entry| entry.len != sizes.file_bytes();
         if let Some(damaged) = found.iter().find(wrong)
-            && !found.iter().all(|entry| wrong(&entry))
+            && (is_known || !found.iter().all(|entry| wrong(&entry)))
         {
             notes.push(format!(
                 "index/{} has {} bytes; the index is built again",
@@ -95,6 +137,7 @@ impl Index {
                 let path = dir.join(entry.name);
                 fs.remove(&path).map_err(fault(&path))?;
             }
+            sizes = options.sizes;
         }
         let lens: Vec<u64> = found.iter().map(|entry| entry.len).collect();
         let newest_first = found.iter().rev().map(|entry| dir.join(&entry.name));
@@ -118,47 +161,145 @@ impl Index {
             names: found.into_iter().map(|entry| entry.name).collect(),
             newest: None,
             confirmed_ms,
+            sums: options.known.files.clone(),
+            audit: Audit::default(),
         };
-        if let Some(damaged) = index.first_damaged().map_err(fault(&index.dir))? {
-            if let Some(name) = index.names.get(damaged) {
-                notes.push(format!(
-                    "index/{name} does not follow the file before it; built again from there on"
-                ));
-            }
-            while index.names.len() > damaged {
-                index.remove_newest().map_err(fault(&index.dir))?;
-            }
-        }
+        let names = &index.names;
+        index.sums.retain(|name, _| names.contains(name));
         while let Some(name) = index.names.last() {
             let path = index.dir.join(name);
-            let file =
-                IndexFile::open(&**fs, &path, sizes, OpenMode::Write).map_err(fault(&path))?;
-            let end_ms = file.header.end_ms;
-            if file.is_sane() && (clean || end_ms <= confirmed_ms) {
+            let file = index.open_file(name).map_err(fault(&path))?;
+            let is_confirmed = clean || file.header.end_ms <= confirmed_ms;
+            if file.is_sane() && is_confirmed {
                 index.newest = Some(file);
                 break;
             }
-            notes.push(format!(
-                "index/{name} was being written when the store stopped; built again"
-            ));
+            notes.push(if is_confirmed {
+                format!("index/{name} has a header that cannot be there; built again")
+            } else {
+                format!("index/{name} was being written when the store stopped; built again")
+            });
             index.remove_newest().map_err(fault(&path))?;
         }
-        Ok(Some(index))
+        if let Some((damaged, why)) = index.first_damaged().map_err(fault(&index.dir))? {
+            let name = index
+                .remove_from(damaged)
+                .map_err(fault(&index.dir))?
+                .unwrap_or_default();
+            notes.push(format!("index/{name} {why}; built again from there on"));
+        }
+        index.audit = Audit::new(&index.names);
+        Ok(Some((index, lost)))
     }
 
-    /// The first file, the newest left out, whose header does not fit the file, or the one before: files follow each other in the log.
-    fn first_damaged(&self) -> io::Result<Option<usize>> {
+    /// The first file whose header does not fit the file, the one before, or what the last stop knew of it; and what is wrong.
+    fn first_damaged(&self) -> io::Result<Option<(usize, &'static str)>> {
         let mut end_offset = 0;
-        let older = self.names.len().saturating_sub(1);
-        for (at, name) in self.names.iter().take(older).enumerate() {
+        for (at, name) in self.names.iter().enumerate() {
             let path = self.dir.join(name);
             let file = IndexFile::open(&*self.fs, &path, self.sizes, OpenMode::Read)?;
-            if !file.is_sane() || file.header.begin_offset < end_offset {
-                return Ok(Some(at));
+            let header = &file.header;
+            if !file.is_sane() || (header.count > 1 && header.begin_offset < end_offset) {
+                return Ok(Some((at, "does not follow the file before it")));
             }
-            end_offset = file.header.end_offset;
+            let known = self.sums.get(name);
+            if known.is_some_and(|sum| !header.continues(sum)) {
+                return Ok(Some((at, "is not as the last stop left it")));
+            }
+            end_offset = header.end_offset;
         }
         Ok(None)
+    }
+
+    /// Opens a file to write to it.
+    fn open_file(&self, name: &str) -> io::Result<IndexFile> {
+        let path = self.dir.join(name);
+        let mut file = IndexFile::open(&*self.fs, &path, self.sizes, OpenMode::Write)?;
+        file.digest = self.sum_at(name, file.header.count);
+        Ok(file)
+    }
+
+    /// The check sums of a file whose next free unit is `count`, if it is known what they should be.
+    fn digest_of(&self, name: &str, count: u32) -> Option<Digest> {
+        match &self.newest {
+            Some(newest) if self.names.last().is_some_and(|last| last == name) => newest.digest,
+            _ => self.sum_at(name, count),
+        }
+    }
+
+    fn sum_at(&self, name: &str, count: u32) -> Option<Digest> {
+        let sum = self.sums.get(name).filter(|sum| sum.count == count)?;
+        Some(Digest {
+            units: sum.units,
+            slots: sum.slots,
+        })
+    }
+
+    /// Notes check sums that an [`Audit`] found.
+    pub(crate) fn set_sum(&mut self, name: String, sum: IndexSum) {
+        if let Some(newest) = &mut self.newest
+            && self.names.last() == Some(&name)
+            && newest.header.count == sum.count
+        {
+            newest.digest = Some(Digest {
+                units: sum.units,
+                slots: sum.slots,
+            });
+        }
+        self.sums.insert(name, sum);
+    }
+
+    /// What is known of the files, for the next start.
+    pub(crate) fn state(&self) -> IndexState {
+        let mut sums = self.sums.clone();
+        if let (Some(name), Some(newest)) = (self.names.last(), &self.newest)
+            && let Some(digest) = newest.digest
+        {
+            sums.insert(name.clone(), newest.header.sum(digest));
+        }
+        // the first keys set where a file begins
+        sums.retain(|_, sum| sum.count > 1);
+        IndexState {
+            slots: self.sizes.slots,
+            units: self.sizes.units,
+            files: sums,
+        }
+    }
+
+    /// Whether files of the state `known` are not there, or not any more.
+    pub(crate) fn lacks_some(&self, known: &IndexState) -> bool {
+        known.files.keys().any(|name| !self.sums.contains_key(name))
+    }
+
+    /// What is still to be looked at.
+    pub(crate) fn audit_mut(&mut self) -> &mut Audit {
+        &mut self.audit
+    }
+
+    /// First and last log offset of each file, in order; `None` for one without keys.
+    pub(crate) fn ranges(&self) -> io::Result<Vec<Option<(i64, i64)>>> {
+        let range = |name: &String| {
+            let path = self.dir.join(name);
+            let file = IndexFile::open(&*self.fs, &path, self.sizes, OpenMode::Read)?;
+            let header = file.header;
+            Ok((header.count > 1).then_some((header.begin_offset, header.end_offset)))
+        };
+        self.names.iter().map(range).collect()
+    }
+
+    /// Removes the file at place `from` of the order, and all newer ones. Returns its name.
+    pub(crate) fn remove_from(&mut self, from: usize) -> io::Result<Option<String>> {
+        let name = self.names.get(from).cloned();
+        while self.names.len() > from {
+            self.remove_newest()?;
+        }
+        self.open_newest()?;
+        Ok(name)
+    }
+
+    /// The place of a file in the order.
+    pub(crate) fn place_of(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|other| other == name)
     }
 
     /// Log offset of the newest message with a key in the index, and whether some of its keys may be missing.
@@ -233,13 +374,7 @@ impl Index {
         if self.newest.is_none()
             && let Some(name) = self.names.last()
         {
-            let path = self.dir.join(name);
-            self.newest = Some(IndexFile::open(
-                &*self.fs,
-                &path,
-                self.sizes,
-                OpenMode::Write,
-            )?);
+            self.newest = Some(self.open_file(name)?);
         }
         Ok(())
     }
@@ -286,7 +421,8 @@ impl Index {
                 return Ok(());
             }
             self.fs.remove(&path)?;
-            self.names.remove(0);
+            let name = self.names.remove(0);
+            self.sums.remove(&name);
         }
         Ok(())
     }
@@ -301,7 +437,9 @@ impl Index {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            self.names.pop();
+            if let Some(name) = self.names.pop() {
+                self.sums.remove(&name);
+            }
         }
         Ok(())
     }
@@ -317,7 +455,10 @@ impl Index {
             let mut file = match self.newest.take() {
                 Some(file) if !file.is_full() => file,
                 before => match self.create(before.as_ref().map(|file| file.header), now_ms) {
-                    Ok(file) => file,
+                    Ok(file) => {
+                        self.keep_sum(before);
+                        file
+                    }
                     Err(error) => {
                         self.newest = before;
                         return Err(error.into());
@@ -339,6 +480,16 @@ impl Index {
             keys = later;
         }
         Ok(self.confirmed_ms)
+    }
+
+    /// Keeps what is known of the file that was full when the newest one was begun.
+    fn keep_sum(&mut self, full: Option<IndexFile>) {
+        if let Some(full) = full
+            && let Some(digest) = full.digest
+            && let Some(name) = self.names.iter().nth_back(1)
+        {
+            self.sums.insert(name.clone(), full.header.sum(digest));
+        }
     }
 
     /// Begins a file, which takes over where the one before ended. One that cannot be made whole is removed.
@@ -412,6 +563,20 @@ impl IndexView {
     pub(crate) fn units(&self, from: u32, count: u32) -> io::Result<Vec<(i32, i64)>> {
         self.file.units(from, count)
     }
+}
+
+/// Notes the files that the last stop knew and that are not among those `found`, although the log has their messages. Returns the first
+/// and last log offset of each.
+fn lost(options: &OpenIndex<'_>, found: &[Entry], notes: &mut Vec<String>) -> Vec<(i64, i64)> {
+    let is_found = |name: &String| found.iter().any(|entry| entry.name == *name);
+    let mut lost = Vec::new();
+    for (name, sum) in &options.known.files {
+        if sum.end_offset >= options.log_min && !is_found(name) {
+            notes.push(format!("index/{name} is missing; built again"));
+            lost.push((sum.begin_offset, sum.end_offset));
+        }
+    }
+    lost
 }
 
 /// `yyyyMMddHHmmssSSS` in local time. Java: `UtilAll.timeMillisToHumanString`

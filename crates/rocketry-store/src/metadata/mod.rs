@@ -6,6 +6,7 @@
 mod delay;
 mod file;
 mod groups;
+mod index_sums;
 mod offsets;
 mod ordered_pops;
 mod queue_ends;
@@ -17,7 +18,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub(crate) use self::queue_ends::{Ends, QueueEnds, Range};
 pub use self::{
     delay::DelayOffsets,
     file::ConfigFile,
@@ -26,6 +26,10 @@ pub use self::{
     ordered_pops::{OrderedPop, OrderedPops},
     timer_metrics::{TimerCount, TimerCounts, TimerMetrics},
     topics::Topics,
+};
+pub(crate) use self::{
+    index_sums::{IndexState, IndexSum, IndexSums, IndexTable},
+    queue_ends::{Ends, QueueEnds, Range},
 };
 use crate::{FileSystem, Layout, StoreError};
 
@@ -45,6 +49,7 @@ pub struct Metadata {
     /// `timermetrics`
     pub timer_metrics: TimerMetrics,
     pub(crate) queue_ends: QueueEnds,
+    pub(crate) index_table: IndexTable,
     notes: Mutex<Vec<String>>,
 }
 
@@ -60,6 +65,7 @@ impl Metadata {
             delay_offsets: DelayOffsets::open(fs, layout, &mut notes)?,
             timer_metrics: TimerMetrics::open(fs, layout, &mut notes)?,
             queue_ends: QueueEnds::open(fs, layout, &mut notes)?,
+            index_table: IndexTable::open(fs, layout, &mut notes)?,
             notes: Mutex::new(notes),
         })
     }

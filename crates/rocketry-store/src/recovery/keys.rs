@@ -7,7 +7,8 @@ use crate::{
     StoreError, StoreOptions,
     commit_log::{Scanner, Step},
     dispatch::Marks,
-    index::{Index, IndexKey, Sizes, keys_of},
+    index::{Audited, Index, IndexKey, OpenIndex, Sizes, keys_of},
+    number::signed,
 };
 
 /// Collects the keys that the index lacks. Many are written at once, so that memory stays bounded.
@@ -65,15 +66,27 @@ impl Keys {
         if !self.is_open && self.wanted {
             self.is_open = true;
             let mut notes = Vec::new();
-            self.index = Index::open(
-                work.fs,
-                work.layout,
-                self.sizes,
-                self.confirmed_ms,
-                self.trusted,
-                &mut notes,
-            )?;
-            work.report.notes.append(&mut notes);
+            let options = OpenIndex {
+                sizes: self.sizes,
+                confirmed_ms: self.confirmed_ms,
+                clean: self.trusted,
+                known: work.metadata.index_table.found(),
+                log_min: signed(work.log_files.min()),
+            };
+            let opened = Index::open(work.fs, work.layout, &options, &mut notes)?;
+            for note in notes {
+                work.note(note);
+            }
+            if let Some((mut index, lost)) = opened {
+                work.remove_behind_gap(&mut index, &lost)?;
+                audit(&mut index, work)?;
+                let table = &work.metadata.index_table;
+                if index.lacks_some(table.found()) {
+                    // files of these names that are made from now on are others
+                    table.save(index.state())?;
+                }
+                self.index = Some(index);
+            }
             self.wanted = self.index.is_some();
             self.catch_up(work, self.from)?;
         }
@@ -165,6 +178,27 @@ impl Keys {
         }
         Ok((self.index, self.waiting))
     }
+}
+
+/// Compares what the files hold, as far as a start has time for that. A file with other content is built again, and those behind it.
+fn audit(index: &mut Index, work: &mut Work<'_>) -> Result<(), StoreError> {
+    let fault = || StoreError::io("check index in", work.layout.index());
+    let mut audit = std::mem::take(index.audit_mut());
+    let mut budget = work.options.index_check_bytes;
+    loop {
+        match audit.step(index, &mut budget).map_err(fault())? {
+            Audited::Paused => break,
+            Audited::Summed(name, sum) => index.set_sum(name, sum),
+            Audited::Damaged(name, why) => {
+                if let Some(place) = index.place_of(&name) {
+                    index.remove_from(place).map_err(fault())?;
+                }
+                work.note(format!("index/{name} {why}; built again from there on"));
+            }
+        }
+    }
+    *index.audit_mut() = audit;
+    Ok(())
 }
 
 /// Whether an index that has keys up to `have` lacks those of a message at `at`.

@@ -13,10 +13,12 @@
 //! | `pass.rs` | one reading of the log |
 //! | `derive.rs` | from the records that were read to consume queues |
 //! | `keys.rs` | from the records that were read to the index |
+//! | `gaps.rs` | whether index files are missing |
 //! | `settle.rs` | the log and the files of the queues as they are left on disk |
 
 mod derive;
 pub(crate) mod files;
+mod gaps;
 mod keys;
 mod pass;
 pub(crate) mod queues;

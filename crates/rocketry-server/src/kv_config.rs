@@ -32,13 +32,14 @@ struct State {
 }
 
 impl KvConfig {
-    /// Reads `kvConfig.json` in `dir`, or its `.bak` where that is missing or damaged; without either the table is empty.
-    pub(crate) fn open(disk: &Arc<dyn FileSystem>, dir: &Path) -> Result<Self, StoreError> {
-        let mut notes = Vec::new();
-        let (file, found) = ConfigFile::open(disk, dir, "kvConfig.json", &mut notes)?;
-        for note in notes {
-            tracing::warn!("{note}");
-        }
+    /// Reads `kvConfig.json` in `dir`, or its `.bak` where that is missing or damaged; without either the table is empty. What was found
+    /// is added to `notes`.
+    pub(crate) fn open(
+        disk: &Arc<dyn FileSystem>,
+        dir: &Path,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, StoreError> {
+        let (file, found) = ConfigFile::open(disk, dir, "kvConfig.json", notes)?;
         Ok(Self {
             file,
             state: RwLock::new(State {
@@ -97,7 +98,7 @@ mod tests {
 
     fn open(dir: &Path) -> KvConfig {
         let disk: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
-        KvConfig::open(&disk, dir).unwrap()
+        KvConfig::open(&disk, dir, &mut Vec::new()).unwrap()
     }
 
     /// S-009 for the table: values survive, deleted ones do not.

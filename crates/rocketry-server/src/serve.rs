@@ -27,7 +27,7 @@ use crate::{
     kv_config::KvConfig,
     metrics::{Endpoint, Sources},
     name_server::NameServer,
-    start::{RunningBroker, Surroundings, open_store},
+    start::{RunningBroker, Surroundings, open_store, tell},
 };
 
 /// Connections that the system may hold ready to be accepted, as in Java.
@@ -55,6 +55,7 @@ pub struct Server {
     tasks: TaskTracker,
     stopping: Arc<AtomicBool>,
     first_user: Option<MadeUser>,
+    notes: Vec<String>,
     /// Removed with the server.
     _temp: Option<TempDir>,
 }
@@ -102,8 +103,12 @@ impl Server {
         };
         let advertised = advertise::choose(config.advertise.as_ref(), config.host).await;
         let (data_dir, temp) = directory(&config.data_dir)?;
+        let mut notes = Vec::new();
         let opened = match broker_port {
-            Some(_) => Some(open_store(Arc::clone(&disk), data_dir.clone(), &config).await?),
+            Some(_) => {
+                let (disk, dir) = (Arc::clone(&disk), data_dir.clone());
+                Some(open_store(disk, dir, &config, &mut notes).await?)
+            }
             None => None,
         };
 
@@ -115,7 +120,7 @@ impl Server {
             .as_ref()
             .map(|_| Arc::new(NameServer::default()));
         let kv = match namesrv_port {
-            Some(_) => Some(Arc::new(open_kv(&disk, &data_dir)?)),
+            Some(_) => Some(Arc::new(open_kv(&disk, &data_dir, &mut notes)?)),
             None => None,
         };
         let (accounts, guard, first_user) = open_access(&data_dir, &config)?;
@@ -137,6 +142,7 @@ impl Server {
                     stop: stop.clone(),
                     stopping: Arc::clone(&stopping),
                 },
+                &mut notes,
             )?),
             _ => None,
         };
@@ -202,6 +208,7 @@ impl Server {
             tasks,
             stopping,
             first_user,
+            notes,
             _temp: temp,
         };
         server.log_start(&config);
@@ -282,6 +289,12 @@ impl Server {
     /// The super user that was made at this start, if [`crate::ServerConfig::access`] asked for one that was not there.
     pub fn first_user(&self) -> Option<&MadeUser> {
         self.first_user.as_ref()
+    }
+
+    /// What this start found damaged or missing in the data directory, and what it made of it, each for a person to read; the log has it as
+    /// well. Empty ordinarily.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Where the Prometheus endpoint listens, if there is one.
@@ -426,9 +439,19 @@ fn open_access(data_dir: &Path, config: &ServerConfig) -> Result<Access, ServerE
     Ok((accounts, Some(Arc::new(guard)), first_user))
 }
 
-fn open_kv(disk: &Arc<dyn FileSystem>, data_dir: &Path) -> Result<KvConfig, ServerError> {
-    KvConfig::open(disk, &data_dir.join("namesrv")).map_err(|source| ServerError::Store {
-        dir: data_dir.to_owned(),
-        source,
-    })
+fn open_kv(
+    disk: &Arc<dyn FileSystem>,
+    data_dir: &Path,
+    notes: &mut Vec<String>,
+) -> Result<KvConfig, ServerError> {
+    let mut found = Vec::new();
+    let kv = KvConfig::open(disk, &data_dir.join("namesrv"), &mut found).map_err(|source| {
+        ServerError::Store {
+            dir: data_dir.to_owned(),
+            source,
+        }
+    })?;
+    tell(&found);
+    notes.append(&mut found);
+    Ok(kv)
 }

@@ -92,10 +92,11 @@ pub(crate) struct Surroundings {
 }
 
 impl RunningBroker {
-    /// Starts threads and tasks; when this returns, the broker takes messages.
+    /// Starts threads and tasks; when this returns, the broker takes messages. What it found damaged is added to `notes`.
     pub(crate) fn start(
         (disk, writer, reader, timers): Opened,
         around: Surroundings,
+        notes: &mut Vec<String>,
     ) -> Result<Self, ServerError> {
         let now_ms = clock::wall_ms();
         let config = around.config;
@@ -120,11 +121,16 @@ impl RunningBroker {
         let holds = Arc::new(holds);
         let (pops, woken_pops) = Pops::new(waiting);
         let pops = Arc::new(pops);
+        let mut found = Vec::new();
         let request_modes =
-            RequestModes::open(&disk, &around.data_dir).map_err(|source| ServerError::Store {
-                dir: around.data_dir.clone(),
-                source,
+            RequestModes::open(&disk, &around.data_dir, &mut found).map_err(|source| {
+                ServerError::Store {
+                    dir: around.data_dir.clone(),
+                    source,
+                }
             })?;
+        tell(&found);
+        notes.append(&mut found);
         let arrivals = Arrivals {
             pulls: Arc::clone(&holds),
             pops: Arc::clone(&pops),
@@ -282,11 +288,12 @@ impl Threads {
 /// The data directory: its disk, who appends, who reads, and what waits for its time.
 pub(crate) type Opened = (Arc<dyn FileSystem>, Writer, Reader, Timers);
 
-/// Opens the store away from the runtime's threads: a recovery reads files.
+/// Opens the store away from the runtime's threads: a recovery reads files. What it repaired is added to `notes`.
 pub(crate) async fn open_store(
     disk: Arc<dyn FileSystem>,
     dir: PathBuf,
     config: &ServerConfig,
+    notes: &mut Vec<String>,
 ) -> Result<Opened, ServerError> {
     let options = config.store_options();
     let timer_options = config.timer_options();
@@ -319,16 +326,22 @@ pub(crate) async fn open_store(
         what: "the data directory could not be opened".to_owned(),
         source: io::Error::other(error),
     })?;
-    let (writer, reader, timers, notes) = opened.map_err(|source| match source {
+    let (writer, reader, timers, mut found) = opened.map_err(|source| match source {
         StoreError::InUse { .. }
         | StoreError::NotAStore { .. }
         | StoreError::NotADirectory { .. } => ServerError::DataDirUnusable { dir, source },
         source => ServerError::Store { dir, source },
     })?;
-    for note in &notes {
+    tell(&found);
+    notes.append(&mut found);
+    Ok((disk, writer, reader, timers))
+}
+
+/// Logs what was found damaged: at once, as the start may still fail.
+pub(crate) fn tell(notes: &[String]) {
+    for note in notes {
         tracing::warn!("{note}");
     }
-    Ok((disk, writer, reader, timers))
 }
 
 /// Who the broker is, to clients and in every message.

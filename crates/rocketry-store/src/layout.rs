@@ -206,7 +206,7 @@ fn cannot_be_synced(error: &io::Error) -> bool {
 }
 
 /// The start offsets in a directory of numbered files, in order, each with its length. An absent directory has none. Sub-directories
-/// are skipped, as Java does.
+/// are skipped, as Java does, but for one in the place of a file, which could not be written.
 pub(crate) fn numbered_files(
     fs: &dyn FileSystem,
     dir: &Path,
@@ -218,15 +218,19 @@ pub(crate) fn numbered_files(
     };
     let mut files = Vec::with_capacity(entries.len());
     for entry in entries {
-        if entry.is_dir {
-            continue;
-        }
         let start = (entry.name.len() == 20)
             .then(|| entry.name.parse().ok())
-            .flatten()
-            .ok_or_else(|| StoreError::ForeignFile {
-                path: dir.join(&entry.name),
-            })?;
+            .flatten();
+        let path = || dir.join(&entry.name);
+        if entry.is_dir {
+            if start.is_some() {
+                return Err(StoreError::io("open", path())(
+                    io::ErrorKind::IsADirectory.into(),
+                ));
+            }
+            continue;
+        }
+        let start = start.ok_or_else(|| StoreError::ForeignFile { path: path() })?;
         files.push((start, entry.len));
     }
     files.sort_unstable();

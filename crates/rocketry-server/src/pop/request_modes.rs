@@ -22,14 +22,15 @@ struct State {
 }
 
 impl RequestModes {
-    /// Reads the file, or its `.bak` where that is missing or damaged; without either every group pulls.
-    pub(crate) fn open(disk: &Arc<dyn FileSystem>, data_dir: &Path) -> Result<Self, StoreError> {
-        let mut notes = Vec::new();
+    /// Reads the file, or its `.bak` where that is missing or damaged; without either every group pulls. What was found is added to
+    /// `notes`.
+    pub(crate) fn open(
+        disk: &Arc<dyn FileSystem>,
+        data_dir: &Path,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, StoreError> {
         let dir = Layout::new(data_dir).config();
-        let (file, found) = ConfigFile::open(disk, &dir, "messageRequestMode.json", &mut notes)?;
-        for note in notes {
-            tracing::warn!("{note}");
-        }
+        let (file, found) = ConfigFile::open(disk, &dir, "messageRequestMode.json", notes)?;
         Ok(Self {
             file,
             state: RwLock::new(State {
@@ -81,7 +82,7 @@ mod tests {
     fn s087_modes_are_kept_as_other_settings_are() {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn FileSystem> = Arc::new(RealFileSystem);
-        let open = || RequestModes::open(&disk, dir.path()).unwrap();
+        let open = || RequestModes::open(&disk, dir.path(), &mut Vec::new()).unwrap();
         let modes = open();
         modes.set(mode("a")).unwrap();
         modes.set(mode("b")).unwrap();

@@ -14,6 +14,7 @@ mod auth;
 mod batch_queue;
 mod broker_conf;
 mod clients;
+mod damage;
 mod delay;
 mod disk;
 mod exchanges;

@@ -32,6 +32,10 @@ impl Cache {
         })
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The class path of Apache's servers.
     pub(super) async fn apache(&self) -> Result<String> {
         apache_jars().await

@@ -247,13 +247,15 @@ pub(crate) async fn run(options: Options) -> Result {
         (None, true) => root().join("docs/performance/figures.json"),
         (None, false) => root().join("target/bench.json"),
     };
-    write_json(&file, &results.json())?;
+    let json = serde_json::to_string_pretty(&results.json())? + "\n";
+    write_file(&file, &bench.without_places(&json))?;
     if bench.options.record {
         let dir = root().join("docs/performance");
         let plots = record::plots(&results, &dir)?;
         let document = root().join("docs/performance.md");
         let text = std::fs::read_to_string(&document)?;
-        std::fs::write(&document, record::generated(&text, &results, &plots)?)?;
+        let text = record::generated(&text, &results, &plots)?;
+        std::fs::write(&document, bench.without_places(&text))?;
     }
     output::line(format_args!("all samples: {}", file.display()));
     std::fs::remove_dir_all(&bench.dir)?;
@@ -313,17 +315,24 @@ impl Results {
     }
 }
 
-fn write_json(file: &Path, value: &Value) -> Result {
+fn write_file(file: &Path, text: &str) -> Result {
     if let Some(parent) = file.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    Ok(std::fs::write(
-        file,
-        serde_json::to_string_pretty(value)? + "\n",
-    )?)
+    Ok(std::fs::write(file, text)?)
 }
 
 impl Bench {
+    /// `text` without the directories of this machine, which name programs in the errors of runs.
+    fn without_places(&self, text: &str) -> String {
+        let root = root();
+        let target = root.join("target/release");
+        let dirs = [target.as_path(), &root, self.cache.dir(), &self.dir];
+        dirs.iter().fold(text.to_owned(), |text, dir| {
+            text.replace(&format!("{}/", dir.display()), "")
+        })
+    }
+
     /// The optimised binaries, `rocketry` and, for floors and store, this crate; an empty directory for the run.
     async fn prepare(options: Options) -> Result<Self> {
         let rocketry = Rocketry::find(options.bin.clone(), true).await?;

@@ -95,7 +95,8 @@ impl Starter<'_> {
             setup.topics
         ));
         std::fs::create_dir_all(dir.join("store/config"))?;
-        if setup.topics > 0 {
+        // rocketmq-broker makes no topic of its own accord, whatever its configuration says.
+        if setup.topics > 0 || kind == Kind::Rust {
             let file = dir.join("store/config/topics.json");
             std::fs::write(file, serde_json::to_vec(&topics(setup.topics))?)?;
         }
@@ -297,9 +298,10 @@ async fn listening(addr: &str) -> Result {
 
 /// `config/topics.json` as all three read it.
 fn topics(count: u32) -> Value {
-    let table: serde_json::Map<_, _> = (0..count)
-        .map(|number| {
-            let name = format!("{TOPIC}-{number}");
+    let numbered = (0..count).map(|number| format!("{TOPIC}-{number}"));
+    let table: serde_json::Map<_, _> = std::iter::once(TOPIC.to_owned())
+        .chain(numbered)
+        .map(|name| {
             let topic = json!({
                 "attributes": {},
                 "order": false,

@@ -321,7 +321,7 @@ impl Flight {
             return;
         }
         if inner.is_cancelled {
-            // dropped with the table unlocked
+            // dropped with the record unlocked
             drop(inner);
             return;
         }

@@ -19,7 +19,6 @@ use std::{
 use rocketry_protocol::{Outgoing, RemotingCommand};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::SemaphorePermit,
     time::{Instant, timeout_at},
 };
 
@@ -30,7 +29,7 @@ use crate::{
     options::{ConnectionInfo, ConnectionOptions},
     pending::{End, Outcome, Waiter},
     reader,
-    shared::{Frame, Shared},
+    shared::{Frame, Shared, Vacancy},
     socket::Socket,
     watch::{self, CloseOnDrop, EndOnDrop},
     writer,
@@ -179,8 +178,7 @@ impl Connection {
         now: Instant,
     ) -> Option<Vacancy<'_>> {
         let shared = self.shared();
-        let (call, room) = shared.free(&shared.calls, body_bytes, now, deadline)?;
-        Some(Vacancy { call, room })
+        shared.free(&shared.calls, body_bytes, now, deadline)
     }
 
     /// As [`Connection::vacancy_now`], but waits for it within `deadline`. Those who wait are served in order; `started` is what the
@@ -188,16 +186,14 @@ impl Connection {
     ///
     /// # Errors
     /// Timeout, Closed, Overloaded.
-    pub async fn vacancy(
+    pub fn vacancy(
         &self,
         body_bytes: usize,
         deadline: Deadline,
         started: Instant,
-    ) -> Result<Vacancy<'_>, Error> {
+    ) -> impl Future<Output = Result<Vacancy<'_>, Error>> + Send {
         let shared = self.shared();
-        let call = shared.permit(&shared.calls, started, deadline).await?;
-        let room = shared.room(body_bytes, started, deadline).await?;
-        Ok(Vacancy { call, room })
+        shared.vacancy(&shared.calls, body_bytes, started, deadline)
     }
 
     /// As [`Connection::begin`], in a place that was found for it. `started` is what the time in an error counts from.
@@ -211,7 +207,10 @@ impl Connection {
         deadline: Deadline,
         started: Instant,
     ) -> Result<Reply, Error> {
-        let Vacancy { call: permit, room } = vacancy;
+        let Vacancy {
+            request: permit,
+            room,
+        } = vacancy;
         let shared = self.shared();
         let reads_before = shared.silence_counts(started, deadline);
         let inserted = shared
@@ -270,7 +269,7 @@ impl Connection {
         let started = Instant::now();
         let free = shared.free(&shared.oneways, request.body().len(), started, deadline);
         match free {
-            Some((permit, room)) => Ok(self.queue_oneway(request, started, permit, room)),
+            Some(vacancy) => Ok(self.queue_oneway(request, started, vacancy)),
             None => Err(request),
         }
     }
@@ -282,17 +281,19 @@ impl Connection {
     ) -> Result<(), Error> {
         let shared = self.shared();
         let started = Instant::now();
-        let permit = shared.permit(&shared.oneways, started, deadline).await?;
-        let room = shared.room(request.body().len(), started, deadline).await?;
-        self.queue_oneway(request, started, permit, room)
+        let bytes = request.body().len();
+        let vacancy = shared.vacancy(&shared.oneways, bytes, started, deadline);
+        self.queue_oneway(request, started, vacancy.await?)
     }
 
     fn queue_oneway(
         &self,
         mut request: impl Outgoing,
         started: Instant,
-        permit: SemaphorePermit<'_>,
-        room: SemaphorePermit<'_>,
+        Vacancy {
+            request: permit,
+            room,
+        }: Vacancy<'_>,
     ) -> Result<(), Error> {
         let shared = self.shared();
         request.set_oneway();
@@ -331,7 +332,7 @@ impl Connection {
     /// whether that came about.
     pub(crate) async fn drain(&self, deadline: Deadline) -> bool {
         let shared = self.shared();
-        shared.draining.cancel();
+        shared.draining.give();
         let drained = shared.progress_until(|| {
             shared.unanswered.load(Ordering::SeqCst) == 0
                 && shared.written.load(Ordering::SeqCst) >= shared.outbound.lock().appended
@@ -435,14 +436,6 @@ impl WeakConnection {
     pub(crate) fn upgrade(&self) -> Option<Connection> {
         self.0.upgrade().map(|shared| Connection::to(&shared))
     }
-}
-
-/// A place for one call on a connection: among those in flight, and for its bytes in the outbound buffer.
-#[derive(Debug)]
-#[must_use = "the place is given back when this is dropped"]
-pub struct Vacancy<'a> {
-    call: SemaphorePermit<'a>,
-    room: SemaphorePermit<'a>,
 }
 
 /// The response to come of one call. Dropping it gives up the call's place in the table.

@@ -60,6 +60,7 @@ mod pending;
 mod read_buffer;
 mod reader;
 mod shared;
+mod signal;
 mod socket;
 mod socks;
 #[cfg(feature = "tls")]
@@ -68,7 +69,7 @@ mod turn;
 mod watch;
 mod writer;
 
-pub use connection::{Connection, Reply, Vacancy};
+pub use connection::{Connection, Reply};
 pub use connections::Connections;
 pub use deadline::Deadline;
 pub use dial::{Dial, DialFuture, Dialed};
@@ -79,6 +80,7 @@ pub use load::Load;
 pub use log_limit::LogLimit;
 pub use options::{ConnectOptions, ConnectionInfo, ConnectionOptions, ListenerOptions};
 pub use pending::{End, Waiter};
+pub use shared::Vacancy;
 pub use socks::{SocksDialer, SocksProxy};
 #[cfg(feature = "tls")]
 pub use tls::{

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    io,
     mem::MaybeUninit,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering},
@@ -23,6 +22,7 @@ use crate::{
     pending::Notice,
     read_buffer::{FIRST_READ_BYTES, ReadBuffer},
     shared::Shared,
+    signal::Lookout,
     turn::Turn,
     watch::CloseOnDrop,
 };
@@ -62,7 +62,7 @@ where
     });
     tokio::select! {
         biased;
-        () = shared.abort.cancelled() => {}
+        () = shared.abort.given() => {}
         () = discard => {}
     }
 }
@@ -83,17 +83,19 @@ impl Inbound {
         R: AsyncRead,
     {
         let shared = Arc::clone(&self.shared);
-        let mut stopped = pin!(shared.stop.cancelled());
-        let mut draining = pin!(shared.draining.cancelled());
+        let given = pin!(shared.stop.given());
+        let mut stopped = Lookout::new(&shared.stop, given);
+        let given = pin!(shared.draining.given());
+        let mut draining = Lookout::new(&shared.draining, given);
         let high_water = shared.options.response_high_water_bytes;
         let mut turn = Turn::new(shared.options.load.as_deref());
         // Whether the buffer may hold whole frames.
         let mut more = false;
         loop {
-            if shared.draining.is_cancelled() {
+            if shared.draining.is_given() {
                 turn.end();
                 self.handled.tell(false);
-                stopped.await;
+                stopped.given().await;
                 return None;
             }
             if shared.is_choked(high_water) {
@@ -101,17 +103,29 @@ impl Inbound {
                 self.handled.tell(false);
                 tokio::select! {
                     biased;
-                    () = &mut stopped => return None,
+                    () = stopped.given() => return None,
                     _ = shared.progress_until(|| !shared.is_choked(high_water / 2)) => {}
                 }
                 continue;
             }
             if !more {
-                let read = tokio::select! {
-                    biased;
-                    () = &mut stopped => return None,
-                    () = &mut draining => continue,
-                    read = read(io, &mut self.buffer, &mut turn) => read,
+                let buffer = &mut self.buffer;
+                let read = poll_fn(|cx| {
+                    if stopped.poll(cx).is_ready() || draining.poll(cx).is_ready() {
+                        return Poll::Ready(None);
+                    }
+                    let polled = buffer.poll_fill(io, cx);
+                    if polled.is_pending() {
+                        // It has done its work.
+                        turn.end();
+                    }
+                    polled.map(Some)
+                });
+                let Some(read) = read.await else {
+                    if shared.stop.is_given() {
+                        return None;
+                    }
+                    continue;
                 };
                 match read {
                     Ok(0) => return Some(CloseReason::Peer),
@@ -133,7 +147,7 @@ impl Inbound {
                 let handled = &mut self.handled;
                 tokio::select! {
                     biased;
-                    () = &mut stopped => return None,
+                    () = stopped.given() => return None,
                     () = turn.next(|| handled.tell(false)) => {}
                 }
             }
@@ -209,22 +223,6 @@ impl Inbound {
         }
         self.notices.drain(..).for_each(Notice::give);
     }
-}
-
-/// Reads once. A connection that has to wait for its peer has done its work, and its turn ends.
-async fn read<R: AsyncRead>(
-    io: &mut Pin<&mut R>,
-    inbound: &mut ReadBuffer,
-    turn: &mut Turn<'_>,
-) -> io::Result<usize> {
-    poll_fn(|cx| {
-        let polled = inbound.poll_fill(io, cx);
-        if polled.is_pending() {
-            turn.end();
-        }
-        polled
-    })
-    .await
 }
 
 /// Tells the handler that the requests of a read, or of a turn, have been handled, however that ended.

@@ -27,6 +27,7 @@ use crate::{
     options::{ConnectionInfo, ConnectionOptions},
     outbound::{Batch, USUAL_HEADER_BYTES},
     pending::{Notice, Pending},
+    signal::Signal,
     watch,
 };
 
@@ -62,11 +63,11 @@ pub(crate) struct Shared {
 
     closed: OnceLock<Closed>,
     /// No new work.
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Signal,
     /// Drop the socket now.
-    pub(crate) abort: CancellationToken,
+    pub(crate) abort: Signal,
     /// Take no more requests from the peer.
-    pub(crate) draining: CancellationToken,
+    pub(crate) draining: Signal,
     /// All is over.
     pub(crate) ended: CancellationToken,
 }
@@ -124,6 +125,14 @@ pub(crate) enum Frame<'a> {
     Response,
 }
 
+/// A place for one request on a connection: among those in flight, and for its bytes in the outbound buffer.
+#[derive(Debug)]
+#[must_use = "the place is given back when this is dropped"]
+pub struct Vacancy<'a> {
+    pub(crate) request: SemaphorePermit<'a>,
+    pub(crate) room: SemaphorePermit<'a>,
+}
+
 struct Appended {
     /// Where the frame begins in all the bytes sent.
     position: u64,
@@ -165,9 +174,9 @@ impl Shared {
             progress: Notify::new(),
             progress_waiters: AtomicUsize::new(0),
             closed: OnceLock::new(),
-            stop: CancellationToken::new(),
-            abort: CancellationToken::new(),
-            draining: CancellationToken::new(),
+            stop: Signal::default(),
+            abort: Signal::default(),
+            draining: Signal::default(),
             ended: CancellationToken::new(),
         }
     }
@@ -200,9 +209,9 @@ impl Shared {
         if let Some(Closed { reason, .. }) = self.closed.get() {
             tracing::debug!(connection = self.id, peer = %self.info.name, %reason, "connection closing");
         }
-        self.stop.cancel();
+        self.stop.give();
         if !graceful {
-            self.abort.cancel();
+            self.abort.give();
         }
         if let Some(writer) = writer {
             writer.wake();
@@ -246,17 +255,17 @@ impl Shared {
     /// A place among a bounded number of requests and room for one of them, if both are free and there is time left.
     pub(crate) fn free<'a>(
         &'a self,
-        semaphore: &'a Semaphore,
+        requests: &'a Semaphore,
         body_bytes: usize,
         started: Instant,
         deadline: Deadline,
-    ) -> Option<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
+    ) -> Option<Vacancy<'a>> {
         if deadline.instant() <= started {
             return None;
         }
-        let permit = semaphore.try_acquire().ok()?;
+        let request = requests.try_acquire().ok()?;
         let room = self.room.try_acquire_many(self.room_for(body_bytes)).ok()?;
-        Some((permit, room))
+        Some(Vacancy { request, room })
     }
 
     /// Bytes that are taken for a request before it is encoded.
@@ -266,63 +275,40 @@ impl Shared {
         u32::try_from(bytes).unwrap_or(MAX_ROOM)
     }
 
-    /// One of a bounded number of requests.
-    pub(crate) async fn permit<'a>(
+    /// As [`Shared::free`], but waits for both within `deadline`, in this order; others who wait are served first.
+    ///
+    /// The room is for a body and a usual header. What a header needs beyond that is taken when it has been encoded.
+    pub(crate) fn vacancy<'a>(
         &'a self,
-        semaphore: &'a Semaphore,
-        started: Instant,
-        deadline: Deadline,
-    ) -> Result<SemaphorePermit<'a>, Error> {
-        match semaphore.try_acquire() {
-            Ok(permit) => Ok(permit),
-            Err(TryAcquireError::NoPermits) if deadline.instant() <= started => {
-                Err(Error::overloaded(self.addr()))
-            }
-            Err(_) => {
-                self.wait(semaphore.acquire(), Stage::Permit, started, deadline)
-                    .await
-            }
-        }
-    }
-
-    /// Room for a request in the outbound buffer: its body and a usual header. What a header needs beyond that is taken when it
-    /// has been encoded.
-    pub(crate) async fn room(
-        &self,
+        requests: &'a Semaphore,
         body_bytes: usize,
         started: Instant,
         deadline: Deadline,
-    ) -> Result<SemaphorePermit<'_>, Error> {
+    ) -> impl Future<Output = Result<Vacancy<'a>, Error>> + Send {
+        // There may be tens of thousands who wait here: one future and one timer serve both waits, none is moved once it is made, and
+        // what a block captures is in it once, where the arguments of a function would be in it twice.
         let bytes = self.room_for(body_bytes);
-        if deadline.instant() <= started {
-            let elapsed = started.elapsed();
-            return Err(Error::timeout(Stage::Write, self.addr(), elapsed));
-        }
-        match self.room.try_acquire_many(bytes) {
-            Ok(permit) => Ok(permit),
-            Err(_) => {
-                self.wait(
-                    self.room.acquire_many(bytes),
-                    Stage::Write,
-                    started,
-                    deadline,
-                )
-                .await
+        async move {
+            if deadline.instant() <= started {
+                return Err(match requests.try_acquire() {
+                    Ok(_) => Error::timeout(Stage::Write, self.addr(), started.elapsed()),
+                    Err(TryAcquireError::NoPermits) => Error::overloaded(self.addr()),
+                    Err(TryAcquireError::Closed) => self.closed_error(started.elapsed()),
+                });
             }
-        }
-    }
-
-    async fn wait<'a>(
-        &self,
-        acquire: impl Future<Output = Result<SemaphorePermit<'a>, AcquireError>>,
-        stage: Stage,
-        started: Instant,
-        deadline: Deadline,
-    ) -> Result<SemaphorePermit<'a>, Error> {
-        match timeout_at(deadline.instant(), acquire).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_closed)) => Err(self.closed_error(started.elapsed())),
-            Err(_) => Err(Error::timeout(stage, self.addr(), started.elapsed())),
+            let mut stage = Stage::Permit;
+            match timeout_at(deadline.instant(), async {
+                let request = requests.acquire().await?;
+                stage = Stage::Write;
+                let room = self.room.acquire_many(bytes).await?;
+                Ok::<_, AcquireError>(Vacancy { request, room })
+            })
+            .await
+            {
+                Ok(Ok(vacancy)) => Ok(vacancy),
+                Ok(Err(_closed)) => Err(self.closed_error(started.elapsed())),
+                Err(_) => Err(Error::timeout(stage, self.addr(), started.elapsed())),
+            }
         }
     }
 
@@ -520,13 +506,13 @@ impl Shared {
             if condition() {
                 return true;
             }
-            if self.abort.is_cancelled() {
+            if self.abort.is_given() {
                 return false;
             }
             tokio::select! {
                 biased;
                 () = told => {}
-                () = self.abort.cancelled() => {}
+                () = self.abort.given() => {}
             }
         }
     }

@@ -87,7 +87,7 @@ pub(crate) async fn run(
     handler: Arc<dyn Handler>,
 ) {
     let shared = Arc::clone(&guarded.0);
-    while !shared.stop.is_cancelled() {
+    while !shared.stop.is_given() {
         let now = Instant::now();
         let expiry = expire(&shared, now);
         let next = [
@@ -99,7 +99,7 @@ pub(crate) async fn run(
         let next = next.into_iter().flatten().min();
         tokio::select! {
             biased;
-            () = shared.stop.cancelled() => {}
+            () = shared.stop.given() => {}
             () = shared.tick.notified() => {}
             () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
         }
@@ -115,7 +115,7 @@ pub(crate) async fn run(
         .await
         .is_err()
     {
-        shared.abort.cancel();
+        shared.abort.give();
         ended.await;
     }
     // Handles may outlive the connection for long; its buffers need not.
@@ -198,7 +198,7 @@ pub(crate) struct EndOnDrop(pub(crate) Arc<Shared>);
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.close(CloseReason::Aborted);
-        self.0.abort.cancel();
+        self.0.abort.give();
         self.0.ended.cancel();
     }
 }

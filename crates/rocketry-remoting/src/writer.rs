@@ -1,7 +1,7 @@
 //! The writing task: takes all frames that callers have appended and gives them to the socket in one write.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
     io::{self, IoSlice},
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering},
@@ -15,7 +15,8 @@ use tokio::{
 };
 
 use crate::{
-    error::CloseReason, outbound::Batch, shared::Shared, turn::TURN_BYTES, watch::CloseOnDrop,
+    error::CloseReason, outbound::Batch, shared::Shared, signal::Lookout, turn::TURN_BYTES,
+    watch::CloseOnDrop,
 };
 
 /// Writes until the connection ends; then, unless it was aborted, what is still queued and the end of the stream.
@@ -25,18 +26,23 @@ where
 {
     let shared = Arc::clone(&guarded.0);
     let mut io = pin!(io);
-    let written = tokio::select! {
-        biased;
-        () = shared.abort.cancelled() => Ok(()),
-        written = write_until_closed(&shared, &mut io) => written,
+    let written = {
+        let given = pin!(shared.abort.given());
+        let mut aborted = Lookout::new(&shared.abort, given);
+        let mut writing = pin!(write_until_closed(&shared, &mut io));
+        poll_fn(|cx| match aborted.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => writing.as_mut().poll(cx),
+        })
+        .await
     };
     if let Err(error) = written {
         // A peer may send requests and leave without waiting for answers, as Go's one-way sends do: the first answer resets the
         // connection, but what was sent before still lies in the socket, up to the end of the stream. The reader takes it.
         shared.stop_writing();
-        let _ = timeout(shared.options.linger, shared.stop.cancelled()).await;
+        let _ = timeout(shared.options.linger, shared.stop.given()).await;
         shared.close(CloseReason::io(&error));
-        shared.abort.cancel();
+        shared.abort.give();
     }
 }
 

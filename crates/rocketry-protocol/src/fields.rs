@@ -13,6 +13,10 @@ pub(crate) mod json;
 
 pub(crate) use build::Builder;
 
+/// What an [`i32`] and an [`i64`] are called in errors.
+pub(crate) const INT: &str = "a 32-bit integer";
+pub(crate) const LONG_INT: &str = "a 64-bit integer";
+
 /// Longest key that the 16-bit length of the binary header can express.
 const MAX_KEY_BYTES: usize = 32_767;
 
@@ -295,9 +299,25 @@ impl<'a> FieldReader<'a> {
 
     /// The text of an optional field.
     pub fn opt_str(&self, key: &'static str) -> Option<&'a str> {
-        let entry = self.fields?.find(key, self.next.get())?;
+        self.value(key).map(text)
+    }
+
+    /// Every entry that has a value, in wire order: for a type that would otherwise ask for each of its fields in vain, or in another
+    /// order than the peer's.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let raw = self.fields.map_or(&[][..], |fields| &fields.raw);
+        entries_of(raw).filter_map(|entry| Some((entry.key, entry.value?)))
+    }
+
+    fn value(&self, key: &str) -> Option<&'a [u8]> {
+        let (fields, next) = (self.fields?, self.next.get());
+        // mostly it is the next one, which takes less to see than that it may be there at all
+        let entry = match entry_at(&fields.raw, next) {
+            Some(entry) if entry.key == key.as_bytes() => entry,
+            _ => fields.find(key, next)?,
+        };
         self.next.set(entry.end);
-        entry.value.map(text)
+        entry.value
     }
 
     /// A required number.
@@ -314,7 +334,7 @@ impl<'a> FieldReader<'a> {
     /// # Errors
     /// [`DecodeError::BadField`].
     pub fn opt_i32(&self, key: &'static str) -> Result<Option<i32>, DecodeError> {
-        self.number(key, "a 32-bit integer")
+        self.number(key, INT)
     }
 
     /// A required number.
@@ -331,7 +351,7 @@ impl<'a> FieldReader<'a> {
     /// # Errors
     /// [`DecodeError::BadField`].
     pub fn opt_i64(&self, key: &'static str) -> Result<Option<i64>, DecodeError> {
-        self.number(key, "a 64-bit integer")
+        self.number(key, LONG_INT)
     }
 
     /// An optional flag: `true` in any letter case, everything else is false.
@@ -340,21 +360,54 @@ impl<'a> FieldReader<'a> {
             .map(|value| value.eq_ignore_ascii_case("true"))
     }
 
-    // Like Java's `parseInt`: an optional sign and digits, no blanks.
-    fn number<N: std::str::FromStr>(
+    fn number<N: TryFrom<i64>>(
         &self,
         key: &'static str,
         expected: &'static str,
     ) -> Result<Option<N>, DecodeError> {
-        let Some(value) = self.opt_str(key) else {
-            return Ok(None);
-        };
-        value.parse().map(Some).map_err(|_| DecodeError::BadField {
-            field: key,
-            value: excerpt(value),
-            expected,
-        })
+        match self.value(key) {
+            Some(value) => number(value, key, expected).map(Some),
+            None => Ok(None),
+        }
     }
+}
+
+/// The number that is written in `value`, of the field `key`.
+///
+/// # Errors
+/// [`DecodeError::BadField`]: it is no number, or not within the type.
+pub(crate) fn number<N: TryFrom<i64>>(
+    value: &[u8],
+    key: &'static str,
+    expected: &'static str,
+) -> Result<N, DecodeError> {
+    let number = decimal(value).and_then(|number| N::try_from(number).ok());
+    number.ok_or_else(|| DecodeError::BadField {
+        field: key,
+        value: excerpt(text(value)),
+        expected,
+    })
+}
+
+/// Like Java's `parseLong`: an optional sign and digits, no blanks.
+fn decimal(value: &[u8]) -> Option<i64> {
+    // of so many digits the largest number is far within the type
+    const SHORT: usize = 18;
+    let (is_negative, digits) = match value {
+        [sign @ (b'-' | b'+'), digits @ ..] => (*sign == b'-', digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > SHORT {
+        return text(value).parse().ok();
+    }
+    let mut number = 0;
+    for &byte in digits {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + i64::from(byte - b'0');
+    }
+    Some(if is_negative { -number } else { number })
 }
 
 /// One entry of the flat buffer and where it lies.
@@ -396,7 +449,7 @@ fn entry_at(raw: &[u8], start: usize) -> Option<Entry<'_>> {
 }
 
 // Only valid text is ever put in; checking again costs less than a private `unsafe` is worth.
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
@@ -510,5 +563,35 @@ mod tests {
         assert_eq!(reader.opt_bool("int"), Some(false));
         assert!(reader.i32("bad").is_err());
         assert_eq!(reader.i32("sign"), Ok(5));
+    }
+
+    #[test]
+    fn decimals_are_those_of_the_standard_library() {
+        let around = |n: i128| [n - 1, n, n + 1];
+        let numbers = [i64::MIN, i64::MAX, 0, 999_999_999_999_999_999].map(i128::from);
+        let mut texts: Vec<String> = numbers
+            .into_iter()
+            .flat_map(around)
+            .flat_map(|n| [n.to_string(), format!("+{n}"), format!("0{n}")])
+            .collect();
+        texts.extend(
+            [
+                "",
+                "-",
+                "+",
+                "1 ",
+                "--1",
+                "\u{661}",
+                "00000000000000000000000007",
+            ]
+            .map(String::from),
+        );
+        for text in texts {
+            assert_eq!(
+                decimal(text.as_bytes()),
+                text.parse::<i64>().ok(),
+                "{text:?}"
+            );
+        }
     }
 }

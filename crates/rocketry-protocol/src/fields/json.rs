@@ -130,6 +130,12 @@ impl<'a> Members<'a> {
     }
 
     fn name(&mut self, key: &[u8]) {
+        if let (true, [letter]) = (self.is_open, key) {
+            // most fields of a send, in one piece of a known size
+            self.out
+                .put_slice(&[b'"', b',', b'"', *letter, b'"', b':', b'"']);
+            return;
+        }
         self.out
             .put_slice(if self.is_open { b"\",\"" } else { b"\"" });
         self.is_open = true;

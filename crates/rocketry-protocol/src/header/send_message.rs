@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 
-use crate::{DecodeError, FieldReader, FieldWriter, ReadHeader, Request, RequestCode, WriteHeader};
+use crate::{
+    DecodeError, FieldReader, FieldWriter, ReadHeader, Request, RequestCode, WriteHeader,
+    fields::{INT, LONG_INT, number, text},
+};
 
 /// Region that a broker reports unless it is configured otherwise.
 const DEFAULT_REGION: &str = "DefaultRegion";
@@ -195,23 +198,31 @@ impl WriteHeader for SendReply<'_> {
 }
 
 impl ReadHeader<'_> for SendMessageReply {
+    /// In one pass over what there is: brokers differ in what they leave out, and in the order.
     fn read(fields: &FieldReader<'_>) -> Result<Self, DecodeError> {
-        let region_id = match fields.opt_str("MSG_REGION") {
-            None | Some("" | DEFAULT_REGION) => Cow::Borrowed(DEFAULT_REGION),
-            Some(other) => Cow::Owned(other.to_owned()),
-        };
-        Ok(Self {
-            trace_on: fields.opt_str("TRACE_ON") != Some("false"),
-            msg_id: fields.str("msgId")?.to_owned().into(),
-            queue_id: fields.i32("queueId")?,
-            queue_offset: fields.i64("queueOffset")?,
-            transaction_id: fields
-                .opt_str("transactionId")
-                .map(|id| id.to_owned().into()),
-            batch_uniq_id: fields.opt_str("batchUniqId").map(str::to_owned),
-            recall_handle: fields.opt_str("recallHandle").map(str::to_owned),
-            region_id,
-        })
+        let owned = |value| text(value).to_owned();
+        let (mut msg_id, mut queue_id, mut queue_offset) = (None, None, None);
+        let mut reply = Self::new("", 0, 0);
+        for (key, value) in fields.values() {
+            match key {
+                b"msgId" => msg_id = Some(owned(value)),
+                b"queueId" => queue_id = Some(number(value, "queueId", INT)?),
+                b"queueOffset" => queue_offset = Some(number(value, "queueOffset", LONG_INT)?),
+                b"transactionId" => reply.transaction_id = Some(owned(value).into()),
+                b"batchUniqId" => reply.batch_uniq_id = Some(owned(value)),
+                b"recallHandle" => reply.recall_handle = Some(owned(value)),
+                b"MSG_REGION" if !value.is_empty() && value != DEFAULT_REGION.as_bytes() => {
+                    reply.region_id = owned(value).into();
+                }
+                b"TRACE_ON" => reply.trace_on = value != b"false",
+                _ => {}
+            }
+        }
+        let missing = |field| DecodeError::MissingField { field };
+        reply.msg_id = msg_id.ok_or_else(|| missing("msgId"))?.into();
+        reply.queue_id = queue_id.ok_or_else(|| missing("queueId"))?;
+        reply.queue_offset = queue_offset.ok_or_else(|| missing("queueOffset"))?;
+        Ok(reply)
     }
 }
 

@@ -114,25 +114,31 @@ impl Unit {
 /// One queue. The dispatcher appends, any number of threads read, the flusher writes behind.
 #[derive(Debug)]
 pub(crate) struct ConsumeQueue {
-    pub(crate) topic: Arc<str>,
-    pub(crate) queue_id: i32,
     pub(crate) kind: QueueKind,
     pub(crate) units: UnitFiles,
     min: AtomicU64,
     max: AtomicU64,
+    next: AtomicU64,
 }
 
 impl ConsumeQueue {
     /// A queue whose bounds are not known yet.
-    pub(crate) fn new(topic: Arc<str>, queue_id: i32, kind: QueueKind, units: UnitFiles) -> Self {
+    pub(crate) fn new(kind: QueueKind, units: UnitFiles) -> Self {
         Self {
-            topic,
-            queue_id,
             kind,
             units,
             min: AtomicU64::new(0),
             max: AtomicU64::new(0),
+            next: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) const fn topic(&self) -> &Arc<str> {
+        self.units.topic()
+    }
+
+    pub(crate) const fn queue_id(&self) -> i32 {
+        self.units.queue_id()
     }
 
     /// The first queue offset whose message is in the log.
@@ -145,10 +151,29 @@ impl ConsumeQueue {
         self.max.load(Ordering::Acquire)
     }
 
+    /// The position that the next message gets: ahead of [`ConsumeQueue::max`] by the messages of a commit under way. Only the
+    /// dispatcher uses it.
+    pub(crate) fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_next(&self, next: u64) {
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// The position behind a message that was given its queue offset: records of plain queues count as one message, whatever is in them.
+    pub(crate) fn after(&self, message: &Dispatch) -> u64 {
+        match self.kind {
+            QueueKind::Batch => message.unit.queue_end(),
+            QueueKind::Plain => message.unit.queue_offset + 1,
+        }
+    }
+
     /// Makes messages visible, in order. Returns whether nothing was waiting to be written before.
-    pub(crate) fn push<'a>(&self, messages: impl Iterator<Item = &'a Dispatch>) -> bool {
+    pub(crate) fn push<'a>(&self, messages: impl ExactSizeIterator<Item = &'a Dispatch>) -> bool {
         let mut end = self.max();
         let was_clean = self.units.push(|pending| {
+            pending.reserve(messages.len() * self.kind.unit_bytes());
             for message in messages {
                 pending.extend_from_slice(&message.unit.log_offset.to_be_bytes());
                 pending.extend_from_slice(&message.unit.size.to_be_bytes());

@@ -2,7 +2,7 @@
 //!
 //! [`Dispatch::of`] is pure: which queue, which unit. [`Dispatcher`] applies it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rocketry_protocol::{
     hash::java_string_hash,
@@ -131,140 +131,65 @@ fn delay_of(level: &str, delay_levels: &[Duration]) -> Option<Duration> {
     delay_levels.get(level.min(last).checked_sub(1)?).copied()
 }
 
-/// A queue and the next position in it.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) queue: Arc<ConsumeQueue>,
-    pub(crate) next: u64,
-}
-
-/// Applies dispatch steps: owns the next offset of every queue, so that it belongs to the writer alone.
+/// Applies dispatch steps: gives out the next offset of every queue, which nobody else may. Finds queues where readers do, so that a
+/// message meets what it is derived into in one place.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     queues: Arc<QueueTable>,
-    slots: Vec<Slot>,
-    /// Slots of queues that were removed.
-    free: Vec<usize>,
-    by_topic: HashMap<Box<str>, Vec<(i32, usize)>>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(queues: Arc<QueueTable>) -> Self {
-        let mut dispatcher = Self {
-            queues,
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_topic: HashMap::new(),
-        };
-        for queue in dispatcher.queues.all() {
-            dispatcher.add(queue);
-        }
+        let dispatcher = Self { queues };
+        dispatcher.reload_next();
         dispatcher
     }
 
-    /// The slot of a queue, which is created when it is new.
-    pub(crate) fn slot_of(&mut self, topic: &str, queue_id: i32) -> usize {
-        if let Some(ids) = self.by_topic.get(topic)
-            && let Ok(at) = ids.binary_search_by_key(&queue_id, |(id, _)| *id)
-            && let Some((_, slot)) = ids.get(at)
-        {
-            return *slot;
-        }
-        let queue = self.queues.get_or_add(topic, queue_id, (0, 0));
-        self.add(queue)
+    /// A queue, which is created when it is new.
+    pub(crate) fn queue_of(&self, topic: &str, queue_id: i32) -> Arc<ConsumeQueue> {
+        self.queues.get_or_add(topic, queue_id, (0, 0))
     }
 
-    fn add(&mut self, queue: Arc<ConsumeQueue>) -> usize {
-        let slot = self.free.pop().unwrap_or(self.slots.len());
-        let ids = self.by_topic.entry(Box::from(&*queue.topic)).or_default();
-        let at = ids.partition_point(|(id, _)| *id < queue.queue_id);
-        ids.insert(at, (queue.queue_id, slot));
-        let next = queue.max();
-        let new = Slot { queue, next };
-        match self.slots.get_mut(slot) {
-            Some(free) => *free = new,
-            None => self.slots.push(new),
-        }
-        slot
-    }
-
-    /// Forgets the queues of a topic: a later message begins them anew. No slot of theirs may be used any more.
-    pub(crate) fn forget_topic(&mut self, topic: &str) {
-        let removed = self.by_topic.remove(topic).unwrap_or_default();
-        self.free.extend(removed.into_iter().map(|(_, slot)| slot));
-    }
-
-    pub(crate) fn slot(&self, slot: usize) -> Option<&Slot> {
-        self.slots.get(slot)
-    }
-
-    pub(crate) fn slots(&self) -> &[Slot] {
-        &self.slots
-    }
-
-    /// The position the next message of a queue gets.
-    pub(crate) fn next(&self, slot: usize) -> u64 {
-        self.slots.get(slot).map_or(0, |slot| slot.next)
+    /// All queues, in no particular order.
+    pub(crate) fn queues(&self) -> Vec<Arc<ConsumeQueue>> {
+        self.queues.all()
     }
 
     /// Begins a queue anew at `index`; whatever waited to be written is dropped.
-    pub(crate) fn begin_at(&mut self, slot: usize, index: u64) {
-        if let Some(slot) = self.slots.get_mut(slot) {
-            self.queues.note_written(slot.queue.begin_at(index));
-            slot.next = index;
-        }
+    pub(crate) fn begin_at(&self, queue: &ConsumeQueue, index: u64) {
+        self.queues.note_written(queue.begin_at(index));
+        queue.set_next(index);
     }
 
     /// Fills the places before `index` that no message has.
-    pub(crate) fn fill_to(&mut self, slot: usize, index: u64) {
-        let Some(slot) = self.slots.get_mut(slot) else {
-            return;
-        };
-        while slot.next < index && slot.queue.kind == QueueKind::Plain {
-            self.queues.note_waiting(slot.queue.kind.unit_bytes());
-            if slot.queue.push_hole() {
-                self.queues.mark_dirty(&slot.queue);
+    pub(crate) fn fill_to(&self, queue: &Arc<ConsumeQueue>, index: u64) {
+        while queue.next() < index && queue.kind == QueueKind::Plain {
+            self.queues.note_waiting(queue.kind.unit_bytes());
+            if queue.push_hole() {
+                self.queues.mark_dirty(queue);
             }
-            slot.next += 1;
-        }
-    }
-
-    /// The position behind a message that was given `queue_offset`: records of plain queues count as one message, whatever is in
-    /// them.
-    pub(crate) fn after(&self, slot: usize, message: &Dispatch) -> u64 {
-        match self.slots.get(slot).map(|slot| slot.queue.kind) {
-            Some(QueueKind::Batch) => message.unit.queue_end(),
-            _ => message.unit.queue_offset + 1,
+            queue.set_next(queue.next() + 1);
         }
     }
 
     /// Takes the next offsets from the queues, after recovery.
-    pub(crate) fn reload_next(&mut self) {
-        for slot in &mut self.slots {
-            slot.next = slot.queue.max();
-        }
-    }
-
-    pub(crate) fn set_next(&mut self, slot: usize, next: u64) {
-        if let Some(slot) = self.slots.get_mut(slot) {
-            slot.next = next;
+    pub(crate) fn reload_next(&self) {
+        for queue in self.queues.all() {
+            queue.set_next(queue.max());
         }
     }
 
     /// Makes messages of one queue visible, in order.
     pub(crate) fn publish<'a>(
         &self,
-        slot: usize,
+        queue: &Arc<ConsumeQueue>,
         messages: impl ExactSizeIterator<Item = &'a Dispatch>,
     ) {
-        let Some(slot) = self.slots.get(slot) else {
-            return;
-        };
         // counted before the flusher can count them as written
         self.queues
-            .note_waiting(messages.len() * slot.queue.kind.unit_bytes());
-        if slot.queue.push(messages) {
-            self.queues.mark_dirty(&slot.queue);
+            .note_waiting(messages.len() * queue.kind.unit_bytes());
+        if queue.push(messages) {
+            self.queues.mark_dirty(queue);
         }
     }
 }

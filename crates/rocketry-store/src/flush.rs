@@ -93,6 +93,7 @@ impl Flusher {
             }
             let log_end = self.shared.log.end();
             self.sync_queues(&mut state)?;
+            self.mark_queues()?;
             state.queues_synced_ms = now_ms;
             state.queues_synced_log_end = log_end;
             Ok(())
@@ -182,7 +183,7 @@ impl Flusher {
                 Err(error) => {
                     failed = Err(self.shared.write_error(
                         "write consume queue",
-                        queue.units.dir(),
+                        &queue.units.dir(),
                         error,
                     ));
                     self.shared.queues.mark_dirty(&queue);
@@ -211,6 +212,15 @@ impl Flusher {
         self.write_checkpoint(state, checkpoint)
     }
 
+    /// Tells later starts that what they find of queues is all there was.
+    fn mark_queues(&self) -> Result<(), WriteError> {
+        let shared = &self.shared;
+        shared.metadata.queue_ends.mark().map_err(|error| {
+            let config = shared.layout.config();
+            shared.write_error("write to", &config, io::Error::other(error))
+        })
+    }
+
     /// Syncs the files of queues: one by one, or many at once.
     fn sync_files(&self, queues: &[Arc<ConsumeQueue>]) -> Result<(), WriteError> {
         let (fs, root) = (&self.shared.fs, self.shared.layout.root());
@@ -232,7 +242,7 @@ impl Flusher {
             queue
                 .units
                 .sync(&mut directories)
-                .map_err(|error| self.shared.stop_writing(queue.units.dir(), &error))?;
+                .map_err(|error| self.shared.stop_writing(&queue.units.dir(), &error))?;
         }
         for directory in directories {
             fs.sync_dir(&directory)

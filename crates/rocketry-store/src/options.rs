@@ -37,6 +37,9 @@ pub struct StoreOptions {
     /// is open, a quarter of this with each write of the consume queues. Default: 32 MiB. 0: files are compared neither then nor later.
     /// Not in Java.
     pub index_check_bytes: u64,
+    /// Bytes of log that the first start on a directory of another broker searches for queues that have no files; such queues are derived
+    /// again. A longer log is not searched, and the start says so. Default: 4 GiB, some seconds. Not in Java.
+    pub queue_search_bytes: u64,
     /// When messages become visible. Default: [`FlushMode::Async`].
     pub flush: FlushMode,
     /// Largest body in bytes. Default: 4 MiB. Java: `maxMessageSize`.
@@ -65,6 +68,7 @@ impl Default for StoreOptions {
             index_slots: 5_000_000,
             index_units: 20_000_000,
             index_check_bytes: 32 << 20,
+            queue_search_bytes: 4 << 30,
             flush: FlushMode::Async,
             max_message_bytes: 4 << 20,
             record_crc: false,

@@ -12,8 +12,9 @@ use parking_lot::{Mutex, RwLock};
 use rocketry_protocol::body::topics::TopicConfig;
 
 use crate::{
-    Layout,
+    FileSystem, Layout,
     consume_queue::{ConsumeQueue, QueueKind},
+    file_cache::FileCache,
     metadata::Metadata,
     unit_files::{Files, UnitFiles},
 };
@@ -27,10 +28,8 @@ type TopicQueues = Vec<(i32, Arc<ConsumeQueue>)>;
 /// The queues that exist, and those of them that have something to write.
 #[derive(Debug)]
 pub(crate) struct QueueTable {
-    layout: Layout,
-    files: Arc<Files>,
-    plain_file_bytes: u64,
-    batch_file_bytes: u64,
+    plain: Arc<Files>,
+    batch: Arc<Files>,
     metadata: Arc<Metadata>,
     topics: RwLock<HashMap<Arc<str>, TopicQueues>>,
     next_owner: AtomicU32,
@@ -42,17 +41,28 @@ pub(crate) struct QueueTable {
 
 impl QueueTable {
     pub(crate) fn new(
-        layout: Layout,
-        files: Arc<Files>,
+        layout: &Layout,
+        (fs, cache): (&Arc<dyn FileSystem>, &Arc<FileCache>),
         (plain_file_bytes, batch_file_bytes): (u64, u64),
         metadata: Arc<Metadata>,
         batch_topics: HashSet<String>,
     ) -> Self {
+        let files = |kind: QueueKind, parent, file_bytes| {
+            Arc::new(Files {
+                fs: Arc::clone(fs),
+                cache: Arc::clone(cache),
+                parent,
+                file_bytes,
+                filler: kind.filler(),
+            })
+        };
         Self {
-            layout,
-            files,
-            plain_file_bytes,
-            batch_file_bytes,
+            plain: files(QueueKind::Plain, layout.consume_queues(), plain_file_bytes),
+            batch: files(
+                QueueKind::Batch,
+                layout.batch_consume_queues(),
+                batch_file_bytes,
+            ),
             metadata,
             topics: RwLock::default(),
             // 0 is the commit log
@@ -130,19 +140,13 @@ impl QueueTable {
         {
             return Arc::clone(queue);
         }
-        let (parent, file_bytes) = match kind {
-            QueueKind::Plain => (self.layout.consume_queues(), self.plain_file_bytes),
-            QueueKind::Batch => (self.layout.batch_consume_queues(), self.batch_file_bytes),
+        let files = match kind {
+            QueueKind::Plain => &self.plain,
+            QueueKind::Batch => &self.batch,
         };
-        let units = UnitFiles::new(
-            Arc::clone(&self.files),
-            self.next_owner.fetch_add(1, Ordering::Relaxed),
-            parent.join(&*topic).join(queue_id.to_string()),
-            file_bytes,
-            kind.filler(),
-            range,
-        );
-        let queue = Arc::new(ConsumeQueue::new(topic, queue_id, kind, units));
+        let owner = self.next_owner.fetch_add(1, Ordering::Relaxed);
+        let units = UnitFiles::new(Arc::clone(files), owner, (topic, queue_id), range);
+        let queue = Arc::new(ConsumeQueue::new(kind, units));
         queues.insert(at, (queue_id, Arc::clone(&queue)));
         queue
     }
@@ -157,7 +161,7 @@ impl QueueTable {
     /// Forgets the queues of a topic, and what of them waits to be written.
     pub(crate) fn forget_topic(&self, topic: &str) {
         self.topics.write().remove(topic);
-        self.dirty.lock().retain(|queue| *queue.topic != *topic);
+        self.dirty.lock().retain(|queue| **queue.topic() != *topic);
     }
 
     /// All queues, by topic in no particular order, then by id.

@@ -173,7 +173,7 @@ impl Reader {
                     min: signed(queue.min()),
                     max: signed(queue.max()),
                 };
-                (Arc::clone(&queue.topic), queue.queue_id, range)
+                (Arc::clone(queue.topic()), queue.queue_id(), range)
             })
             .collect();
         queues.sort_unstable_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
@@ -396,7 +396,7 @@ impl Reader {
     fn store_time_of(&self, queue: &ConsumeQueue, offset: u64) -> Result<Option<i64>, ReadError> {
         let unit = queue
             .unit(offset)
-            .map_err(ReadError::new("consume queue", queue.units.dir()))?;
+            .map_err(|error| ReadError::new("consume queue", queue.units.dir())(error))?;
         match unit {
             Some(unit) if unit.log_offset >= self.shared.log.min() && !unit.is_pre_blank() => {
                 store_time_at(&self.shared, unit)
@@ -467,7 +467,7 @@ impl Scan<'_> {
             }
             let units = queue
                 .read(self.next, want)
-                .map_err(ReadError::new("consume queue", queue.units.dir()))?;
+                .map_err(|error| ReadError::new("consume queue", queue.units.dir())(error))?;
             if units.is_empty() {
                 return Ok(());
             }

@@ -63,13 +63,13 @@ pub(crate) fn catch_up(shared: &Shared, index: &mut Index, now_ms: i64) -> Resul
 }
 
 /// A walk along the log that collects keys.
-struct Walk<'a> {
-    scanner: Scanner<'a>,
+struct Walk {
+    scanner: Scanner,
     /// Log offset of a message whose keys are all in the index.
     skip: Option<u64>,
 }
 
-impl Walk<'_> {
+impl Walk {
     /// Takes the keys of the next message up to the one at `newest`; false when there is none.
     fn step(&mut self, newest: u64, keys: &mut Vec<IndexKey>) -> io::Result<bool> {
         let Step::Record { record, len, .. } = self.scanner.step()? else {

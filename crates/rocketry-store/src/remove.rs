@@ -24,7 +24,6 @@ impl Writer {
         }
         // the next start reads on behind the topic's messages
         self.flusher.sync_now()?;
-        self.dispatcher.forget_topic(topic);
         self.shared.queues.forget_topic(topic);
         self.flusher.forget(&queues);
         for queue in &queues {
@@ -45,7 +44,7 @@ impl Writer {
             }
         });
         result.map_err(|error| {
-            let error = self.shared.write_error("remove", dir, error);
+            let error = self.shared.write_error("remove", &dir, error);
             self.shared.refuse_writes(error)
         })
     }

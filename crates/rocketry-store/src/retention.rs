@@ -187,7 +187,7 @@ fn follow(shared: &Shared) -> Result<(), WriteError> {
         queue
             .correct_min(log_min)
             .and_then(|first| queue.units.retire(first))
-            .map_err(|error| shared.write_error("remove files of", queue.units.dir(), error))?;
+            .map_err(|error| shared.write_error("remove files of", &queue.units.dir(), error))?;
     }
     if let Some(index) = &mut *shared.index.write() {
         index.retire(signed(log_min)).map_err(|error| {

@@ -19,11 +19,17 @@ use crate::{
     number::size,
 };
 
-/// What all unit files of a store share.
+/// What all unit files of one kind share.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) fs: Arc<dyn FileSystem>,
     pub(crate) cache: Arc<FileCache>,
+    /// Has a directory for each topic, with one for each queue in it.
+    pub(crate) parent: PathBuf,
+    /// Bytes of a file.
+    pub(crate) file_bytes: u64,
+    /// Stands for units before the first one, in a file that does not begin with it; as long as a unit.
+    pub(crate) filler: &'static [u8],
 }
 
 /// What [`UnitFiles::settle`] left to do.
@@ -37,17 +43,14 @@ pub(crate) struct Settled {
     pub(crate) dropped_bytes: usize,
 }
 
-/// The files of one queue.
+/// The files of one queue. There may be very many of them, and every message meets another: what can be worked out is not kept.
 #[derive(Debug)]
 pub(crate) struct UnitFiles {
     files: Arc<Files>,
+    topic: Arc<str>,
+    queue_id: i32,
     /// Key in the file cache.
     owner: u32,
-    /// Boxed: there may be very many.
-    dir: Box<Path>,
-    file_bytes: u64,
-    /// Stands for units before the first one, in a file that does not begin with it.
-    filler: &'static [u8],
     inner: Mutex<Inner>,
 }
 
@@ -66,21 +69,18 @@ struct Inner {
 }
 
 impl UnitFiles {
-    /// The files in `dir`, which hold units `first..end`; `filler` is as long as a unit.
+    /// The files of a queue, which hold units `first..end`. `owner` is a number that no other queue of the store has.
     pub(crate) fn new(
         files: Arc<Files>,
         owner: u32,
-        dir: PathBuf,
-        file_bytes: u64,
-        filler: &'static [u8],
+        (topic, queue_id): (Arc<str>, i32),
         (first, end): (u64, u64),
     ) -> Self {
         Self {
             files,
+            topic,
+            queue_id,
             owner,
-            dir: dir.into_boxed_path(),
-            file_bytes,
-            filler,
             inner: Mutex::new(Inner {
                 first,
                 written: end,
@@ -91,20 +91,37 @@ impl UnitFiles {
         }
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+    /// The queue's topic.
+    pub(crate) const fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The queue's number within its topic.
+    pub(crate) const fn queue_id(&self) -> i32 {
+        self.queue_id
+    }
+
+    /// A number that no other queue of the store has, counted from 1.
+    pub(crate) const fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// Where the files are.
+    pub(crate) fn dir(&self) -> PathBuf {
+        let topic_dir = self.files.parent.join(&*self.topic);
+        topic_dir.join(self.queue_id.to_string())
     }
 
     fn unit_bytes(&self) -> u64 {
-        self.filler.len() as u64
+        self.files.filler.len() as u64
     }
 
     fn file_start(&self, position: u64) -> u64 {
-        position / self.file_bytes * self.file_bytes
+        position / self.files.file_bytes * self.files.file_bytes
     }
 
     fn path(&self, start: u64) -> PathBuf {
-        self.dir.join(Layout::numbered(start))
+        self.dir().join(Layout::numbered(start))
     }
 
     fn file(&self, start: u64) -> io::Result<Arc<dyn File>> {
@@ -168,7 +185,7 @@ impl UnitFiles {
         let (mut at, end) = (from * self.unit_bytes(), to * self.unit_bytes());
         while at < end {
             let start = self.file_start(at);
-            let stop = end.min(start + self.file_bytes);
+            let stop = end.min(start + self.files.file_bytes);
             let old = out.len();
             out.resize(old + size(stop - at), 0);
             self.file(start)?
@@ -186,7 +203,7 @@ impl UnitFiles {
         mut wanted: impl FnMut(u64, &[u8]) -> io::Result<bool>,
     ) -> io::Result<u64> {
         let (mut low, mut high) = (from, to);
-        let mut unit = Vec::with_capacity(self.filler.len());
+        let mut unit = Vec::with_capacity(self.files.filler.len());
         while low < high {
             let middle = low + (high - low) / 2;
             unit.clear();
@@ -212,7 +229,7 @@ impl UnitFiles {
     /// never be taken for units again. `files_end` is the index behind the last file. What was derived again counts as not synced.
     /// After a `clean` stop zeros behind the end are believed to go on.
     pub(crate) fn settle(&self, files_end: u64, clean: bool) -> io::Result<Settled> {
-        let unit = self.filler.len();
+        let unit = self.files.filler.len();
         let (written, waiting) = {
             let inner = self.inner.lock();
             (inner.written, (inner.pending.len() / unit) as u64)
@@ -250,7 +267,7 @@ impl UnitFiles {
         let mut start = self.file_start(end - 1);
         while start > keep {
             self.remove(start)?;
-            start -= self.file_bytes;
+            start -= self.files.file_bytes;
         }
         // a file without units goes too, unless its name alone says where the queue's numbers go on
         let first = self.first();
@@ -258,11 +275,11 @@ impl UnitFiles {
             return self.remove(keep);
         }
         let file = self.file(keep)?;
-        let mut head = vec![0; self.filler.len()];
+        let mut head = vec![0; self.files.filler.len()];
         file.read_exact_at(&mut head, at - keep)?;
         // an untouched end stays untouched: a start on a healthy store writes nothing
         if !clean || head.iter().any(|byte| *byte != 0) {
-            file.zero_range(at - keep, self.file_bytes - (at - keep))?;
+            file.zero_range(at - keep, self.files.file_bytes - (at - keep))?;
         }
         Ok(())
     }
@@ -274,7 +291,7 @@ impl UnitFiles {
 
     /// Removes all files, the last one first: what a crash leaves is a queue that ends earlier. The queue is to be begun anew.
     pub(crate) fn remove_files(&self) -> io::Result<()> {
-        let entries = match self.files.fs.list(&self.dir) {
+        let entries = match self.files.fs.list(&self.dir()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -295,7 +312,7 @@ impl UnitFiles {
     pub(crate) fn remove_all(&self) -> io::Result<usize> {
         let waiting = std::mem::take(&mut self.inner.lock().pending).len();
         self.remove_files()?;
-        self.files.fs.remove_empty_dir(&self.dir)?;
+        self.files.fs.remove_empty_dir(&self.dir())?;
         Ok(waiting)
     }
 
@@ -306,7 +323,7 @@ impl UnitFiles {
             let start = {
                 let mut inner = self.inner.lock();
                 let start = self.file_start(inner.first * unit);
-                let end = start + self.file_bytes;
+                let end = start + self.files.file_bytes;
                 if end > keep * unit || end >= inner.written * unit {
                     return Ok(());
                 }
@@ -336,7 +353,8 @@ impl UnitFiles {
         let mut rest = scratch.as_slice();
         while !rest.is_empty() {
             let start = self.file_start(at);
-            let (now, later) = rest.split_at(rest.len().min(size(start + self.file_bytes - at)));
+            let (now, later) =
+                rest.split_at(rest.len().min(size(start + self.files.file_bytes - at)));
             self.open_or_create(start, at)?
                 .write_all_at(now, at - start)?;
             at += now.len() as u64;
@@ -358,11 +376,11 @@ impl UnitFiles {
         let created = |file: &dyn File| {
             self.inner.lock().names_pending = true;
             let before = size((at - start) / self.unit_bytes());
-            file.write_all_at(&self.filler.repeat(before), 0)
+            file.write_all_at(&self.files.filler.repeat(before), 0)
         };
         self.files
             .cache
-            .get_or_create(self.owner, start, path, self.file_bytes, created)
+            .get_or_create(self.owner, start, path, self.files.file_bytes, created)
     }
 
     /// Makes everything written durable. Directories whose names changed are added to `directories`, for the caller to sync once.
@@ -371,14 +389,14 @@ impl UnitFiles {
         let (from, to) = {
             let mut inner = self.inner.lock();
             if std::mem::take(&mut inner.names_pending) {
-                directories.extend(self.dir.ancestors().take(4).map(Path::to_path_buf));
+                directories.extend(self.dir().ancestors().take(4).map(Path::to_path_buf));
             }
             (inner.synced * unit, inner.written * unit)
         };
         let mut start = self.file_start(from);
         while start < to {
             self.file(start)?.sync()?;
-            start += self.file_bytes;
+            start += self.files.file_bytes;
         }
         self.inner.lock().synced = to / unit;
         Ok(())

@@ -7,6 +7,7 @@ use rocketry_protocol::{batch::BatchItem, hash::crc32, properties, record::Recor
 use crate::{
     AppendError, FlushMode, Flusher, WriteError,
     commit_log::Tail,
+    consume_queue::ConsumeQueue,
     dispatch::{Dispatch, Dispatcher, Marks, belongs_in_queue},
     error::WriteErrorKind,
     index::{Index, IndexKey, keys_of},
@@ -78,7 +79,7 @@ pub struct Arrival<'a> {
 
 #[derive(Debug)]
 struct Pending {
-    slot: usize,
+    queue: Arc<ConsumeQueue>,
     dispatch: Dispatch,
 }
 
@@ -296,12 +297,12 @@ impl Writer {
         self.flusher.sync_now()?;
         let mut ends = Ends::new();
         for queue in self.shared.queues.all() {
-            let topic = ends.entry(queue.topic.to_string()).or_default();
+            let topic = ends.entry(queue.topic().to_string()).or_default();
             let range = Range {
                 begin: queue.min(),
                 end: queue.max(),
             };
-            topic.insert(queue.queue_id, range);
+            topic.insert(queue.queue_id(), range);
         }
         let config = self.shared.layout.config();
         let metadata = &self.shared.metadata;
@@ -397,8 +398,8 @@ impl Writer {
         if !seal::is_needed(record.sys_flag, self.record_crc) {
             return self.place_as_is(record, false);
         }
-        let slot = self.dispatcher.slot_of(record.topic, record.queue_id);
-        let next = signed(self.dispatcher.next(slot));
+        let queue = self.dispatcher.queue_of(record.topic, record.queue_id);
+        let next = signed(queue.next());
         let mut properties = std::mem::take(&mut self.properties);
         seal::extend(
             record.properties,
@@ -423,13 +424,13 @@ impl Writer {
         mut record: Record<'_>,
         record_crc: bool,
     ) -> Result<Appended, AppendError> {
-        let slot = self.dispatcher.slot_of(record.topic, record.queue_id);
+        let queue = self.dispatcher.queue_of(record.topic, record.queue_id);
         let in_queue = belongs_in_queue(record.sys_flag);
         let log_offset = self.tail.position();
         record.physical_offset = signed(log_offset);
         record.body_crc = crc32(record.body);
         if in_queue {
-            record.queue_offset = signed(self.dispatcher.next(slot));
+            record.queue_offset = signed(queue.next());
         }
         record
             .encode(self.tail.buffer())
@@ -452,10 +453,9 @@ impl Writer {
             keys_of(&record, log_offset, &marks, &mut self.keys);
         }
         if in_queue {
-            let next = self.dispatcher.after(slot, &dispatch);
-            self.dispatcher.set_next(slot, next);
+            queue.set_next(queue.after(&dispatch));
         }
-        self.pending.push(Pending { slot, dispatch });
+        self.pending.push(Pending { queue, dispatch });
         Ok(Appended {
             log_offset: record.physical_offset,
             queue_offset: record.queue_offset,
@@ -466,15 +466,14 @@ impl Writer {
 
     /// Dispatches everything pending, run by run of the same queue, and tells of it.
     fn publish(&mut self, arrived: &mut impl FnMut(&Arrival<'_>)) {
-        for run in self
-            .pending
-            .chunk_by(|a, b| a.slot == b.slot && a.dispatch.in_queue == b.dispatch.in_queue)
-        {
+        for run in self.pending.chunk_by(|a, b| {
+            Arc::ptr_eq(&a.queue, &b.queue) && a.dispatch.in_queue == b.dispatch.in_queue
+        }) {
             let Some(first) = run.first().filter(|first| first.dispatch.in_queue) else {
                 continue;
             };
             self.dispatcher
-                .publish(first.slot, run.iter().map(|pending| &pending.dispatch));
+                .publish(&first.queue, run.iter().map(|pending| &pending.dispatch));
         }
         if let Some(last) = self.pending.last() {
             // together, for an index that catches up
@@ -486,12 +485,10 @@ impl Writer {
             };
         }
         for pending in self.pending.drain(..) {
-            if let Some(slot) = self.dispatcher.slot(pending.slot)
-                && pending.dispatch.in_queue
-            {
+            if pending.dispatch.in_queue {
                 arrived(&Arrival {
-                    topic: &slot.queue.topic,
-                    queue_id: slot.queue.queue_id,
+                    topic: pending.queue.topic(),
+                    queue_id: pending.queue.queue_id(),
                     queue_offset: signed(pending.dispatch.unit.queue_offset),
                     tags_code: pending.dispatch.unit.tags_code,
                     log_offset: signed(pending.dispatch.unit.log_offset),
@@ -513,8 +510,7 @@ impl Writer {
         self.keys.clear();
         for pending in self.pending.drain(..).rev() {
             if pending.dispatch.in_queue {
-                self.dispatcher
-                    .set_next(pending.slot, pending.dispatch.unit.queue_offset);
+                pending.queue.set_next(pending.dispatch.unit.queue_offset);
             }
         }
     }

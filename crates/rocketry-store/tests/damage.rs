@@ -324,3 +324,70 @@ fn s106_units_that_a_clean_stop_had_are_missed() {
         }
     }
 }
+
+/// S7: nothing but the log says which queues a store of Java's had.
+#[test]
+fn a_queue_that_is_missing_from_a_store_of_javas_is_found_by_its_messages() {
+    let Some(golden) = golden("store-clean") else {
+        return;
+    };
+    let options = StoreOptions {
+        queue_file_bytes: 1000,
+        ..small()
+    };
+    let copy = || {
+        let copy = tempfile::tempdir().unwrap();
+        support::copy_dir(&golden.dir(), copy.path()).unwrap();
+        copy
+    };
+    let (expected, queues) = {
+        let copy = copy();
+        let (_writer, reader, _) = open(copy.path(), &options);
+        (messages(&reader), reader.queues())
+    };
+    let mut removed = 0;
+    for (topic, queue_id, range) in queues {
+        let queue = format!("{topic}/{queue_id}");
+        let is_there = |kind: &&str| golden.dir().join(kind).join(&queue).is_dir();
+        let Some(kind) = ["consumequeue", "batchconsumequeue"]
+            .into_iter()
+            .find(|kind| is_there(kind))
+        else {
+            continue;
+        };
+        if range.min == range.max {
+            continue;
+        }
+        removed += 1;
+        for kill in [false, true] {
+            let copy = copy();
+            fs::remove_dir_all(copy.path().join(kind).join(&queue)).unwrap();
+            if kill {
+                fs::write(copy.path().join("abort"), "").unwrap();
+            }
+            let (writer, reader, recovery) = open(copy.path(), &options);
+            assert_all(&messages(&reader), &expected, &queue);
+            // of all of a kind that are missing, the kind is named; and a kill may have come before there were files
+            let is_named = |note: &String| note.contains(&queue) || note.contains("a kind of them");
+            assert!(
+                kill || recovery.notes.iter().any(is_named),
+                "{queue}: {:?}",
+                recovery.notes
+            );
+            writer.close().unwrap();
+            let (_writer, reader, recovery) = open(copy.path(), &options);
+            assert_all(&messages(&reader), &expected, &queue);
+            assert_eq!(recovery.notes, [""; 0], "{queue}");
+        }
+    }
+    assert!(removed > 10, "{removed} queues");
+
+    let copy = copy();
+    let unsearched = StoreOptions {
+        queue_search_bytes: 0,
+        ..options
+    };
+    let (_writer, _reader, recovery) = open(copy.path(), &unsearched);
+    let says_so = |note: &String| note.contains("were not searched for queues without files");
+    assert!(recovery.notes.iter().any(says_so), "{:?}", recovery.notes);
+}

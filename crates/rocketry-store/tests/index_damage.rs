@@ -11,8 +11,9 @@ mod support;
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 use rocketry_store::{KeyKind, KeyQuery, NewMessage, Reader, Store, StoreOptions};
@@ -204,6 +205,33 @@ fn s7_every_damage_to_an_index_file_is_named_and_built_again() {
     assert!(damages > 80, "{damages}");
 }
 
+/// What is logged, from warnings on, while `run` runs.
+fn logged(run: impl FnOnce()) -> String {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, run);
+    let text = log.0.lock().unwrap().clone();
+    String::from_utf8(text).unwrap()
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// S7: what a start has no time to look at is looked at while the store is open, a bounded piece at a time; the index is built again
 /// while messages are found in what is left of it.
 #[test]
@@ -235,13 +263,18 @@ fn s7_what_a_start_did_not_look_at_is_compared_later() {
             let mut ticks = 0;
             let before = index_files(copy.path());
             let mut was_removed = !recovery.notes.is_empty();
-            while !was_removed || reader.unindexed_bytes() > 0 {
-                now_ms += 1000;
-                writer.flush_tick(now_ms).unwrap();
-                was_removed |= !index_files(copy.path()).contains(&before[number]);
-                ticks += 1;
-                assert!(ticks < 1000, "{what} went unnoticed");
-            }
+            let mut said = recovery.notes.join("\n");
+            said += &logged(|| {
+                while !was_removed || reader.unindexed_bytes() > 0 {
+                    now_ms += 1000;
+                    writer.flush_tick(now_ms).unwrap();
+                    was_removed |= !index_files(copy.path()).contains(&before[number]);
+                    ticks += 1;
+                    assert!(ticks < 1000, "{what} went unnoticed");
+                }
+            });
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(said.contains(&format!("index/{name}")), "{what}: {said}");
             assert!(number == 0 || ticks > number, "{what}: {ticks}");
             assert_all_found(&reader, &what);
             writer.close().unwrap();

@@ -535,3 +535,56 @@ fn progress_is_told_while_the_log_is_read() {
         assert_eq!(files_end, 32 << 20);
     }
 }
+
+/// A long log is read ahead by a thread: no record that lies across two pieces is missed, however large, and nothing of the index.
+#[test]
+fn a_long_log_is_read_as_a_short_one_is() {
+    const MIB: usize = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        log_file_bytes: 24 << 20,
+        index_slots: 1000,
+        index_units: 200_000,
+        ..StoreOptions::default()
+    };
+    let (mut writer, _reader, _) = open(dir.path(), &options);
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut written = Vec::new();
+    // behind the first 8 MiB records of up to 100 KB, larger ones now and then, and then many small ones
+    for n in 0..120_000 {
+        let largest = match n {
+            0..700 if n % 90 == 89 => 3 * MIB,
+            0..700 => 100_000,
+            _ => 40,
+        };
+        let body = vec![b'a' + (n % 26) as u8; random.usize(1..largest)];
+        let placed = writer.append(&message("t", 0, &body), NOW_MS).unwrap();
+        written.push((placed.log_offset, body.len()));
+        if n % 100 == 0 {
+            writer.commit().unwrap();
+        }
+    }
+    writer.close().unwrap();
+    let kept = snapshot(&dir.path().join("index"));
+    for derived in ["consumequeue", "index"] {
+        fs::remove_dir_all(dir.path().join(derived)).unwrap();
+    }
+    let (writer, reader, recovery) = open(dir.path(), &options);
+    assert_eq!(recovery.records, written.len() as u64);
+    for (n, (log_offset, len)) in written.iter().enumerate() {
+        if n < 700 || n % 1000 == 0 {
+            let found = reader
+                .read("t", 0, n as i64, &ReadLimits::default(), None)
+                .unwrap();
+            let (record, _) = Record::parse(&found.messages).unwrap();
+            assert_eq!(record.physical_offset, *log_offset);
+            assert_eq!(record.body.len(), *len);
+        }
+    }
+    writer.close().unwrap();
+    let built = snapshot(&dir.path().join("index"));
+    assert!(
+        kept.values().eq(built.values()),
+        "the index is not the one that was written with the messages"
+    );
+}

@@ -3,6 +3,7 @@
 //! [`CommitLog`] is what readers, the flusher and recovery share; [`Tail`] is the end of the log and belongs to the writer alone;
 //! [`Scanner`] reads record after record, for recovery.
 
+mod ahead;
 mod scan;
 mod tail;
 

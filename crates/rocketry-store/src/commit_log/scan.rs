@@ -1,19 +1,20 @@
 //! Record after record from an offset on, each checked, until the log ends.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use rocketry_protocol::{
     hash::crc32,
     record::{MAGIC_BLANK, MAGIC_V1, MAGIC_V2, Record},
 };
 
-use super::CommitLog;
+use super::{
+    CommitLog,
+    ahead::{PIECE_BYTES, Piece, ReadAhead},
+};
 use crate::number::{i32_at, signed, size};
 
-/// Bytes read at once.
-const CHUNK: usize = 1 << 20;
-/// Bytes that the system is asked to fetch ahead of the reader once as many were read: the disk then works while records are checked.
-const AHEAD: u64 = 8 << 20;
+/// Bytes that are read one piece after the other before a thread reads ahead: a short reading is over sooner without one.
+const ALONE_BYTES: u64 = 8 << 20;
 
 /// What lies at a log offset.
 #[derive(Debug)]
@@ -34,24 +35,28 @@ pub(crate) enum Step<'a> {
 /// Reads records in log order. Checks more than Java: next to magic, lengths and body CRC also the record's own offset, topic, queue
 /// id and property text, so that a record torn behind its body is seen as torn.
 #[derive(Debug)]
-pub(crate) struct Scanner<'a> {
-    log: &'a CommitLog,
+pub(crate) struct Scanner {
+    log: Arc<CommitLog>,
     /// End of the last existing file.
     files_end: u64,
     at: u64,
-    buf: Vec<u8>,
-    buf_at: u64,
+    piece: Piece,
+    /// Reads what follows the piece.
+    ahead: Option<ReadAhead>,
+    /// Bytes that were read since nothing was read ahead.
+    alone: u64,
     bytes_read: u64,
 }
 
-impl<'a> Scanner<'a> {
-    pub(crate) fn new(log: &'a CommitLog, files_end: u64, at: u64) -> Self {
+impl Scanner {
+    pub(crate) fn new(log: &Arc<CommitLog>, files_end: u64, at: u64) -> Self {
         Self {
-            log,
+            log: Arc::clone(log),
             files_end,
             at,
-            buf: Vec::new(),
-            buf_at: at,
+            piece: Piece::default(),
+            ahead: None,
+            alone: 0,
             bytes_read: 0,
         }
     }
@@ -118,28 +123,36 @@ impl<'a> Scanner<'a> {
     /// Goes on at another place.
     pub(crate) fn go_to(&mut self, at: u64) {
         self.at = at;
+        self.ahead = None;
+        self.alone = 0;
     }
 
-    /// The `need` bytes at the position, of which `left` are in the file.
+    /// The `need` bytes at the position, when `left` are left in the file.
     fn fill(&mut self, need: usize, left: usize) -> io::Result<&[u8]> {
-        let have = self.at.checked_sub(self.buf_at).map(size);
-        let inside = have.is_some_and(|from| from + need <= self.buf.len());
-        if !inside {
-            let want = need.max(CHUNK).min(left);
-            self.buf.resize(want, 0);
-            if self.bytes_read >= AHEAD {
-                let ahead = self.at + AHEAD;
-                if ahead < self.files_end {
-                    self.log.will_need(ahead, want as u64);
-                }
-            }
-            self.log.read(&mut self.buf, self.at)?;
-            self.buf_at = self.at;
-            self.bytes_read += want as u64;
+        if need > left {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let from = size(self.at - self.buf_at);
-        self.buf
-            .get(from..from + need)
+        while self.piece.get(self.at, need).is_none() {
+            let old_end = self.piece.end();
+            if let Some(ahead) = &self.ahead {
+                if ahead.replace(&mut self.piece, self.at) {
+                    self.bytes_read += self.piece.end() - old_end;
+                    continue;
+                }
+                self.ahead = None;
+                self.alone = 0;
+            }
+            let len = need.max(PIECE_BYTES).min(left);
+            self.piece.read(&self.log, self.at, len)?;
+            self.bytes_read += len as u64;
+            self.alone += len as u64;
+            let end = self.piece.end();
+            if self.alone >= ALONE_BYTES && end + ALONE_BYTES <= self.files_end {
+                self.ahead = ReadAhead::start(&self.log, end, self.files_end);
+            }
+        }
+        self.piece
+            .get(self.at, need)
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }

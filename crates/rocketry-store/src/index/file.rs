@@ -25,8 +25,8 @@ pub(super) const HEADER_BYTES: u64 = 40;
 const UNIT_BYTES: u64 = 20;
 /// Slots that are read and written together.
 const WINDOW_SLOTS: u32 = 16 * 1024;
-/// Bytes that are put back together.
-const PIECE_BYTES: usize = 4096;
+/// Slots that are put back together.
+const PIECE_SLOTS: u32 = 1024;
 /// Largest file whose sizes are searched for.
 const MAX_SEARCH_BYTES: u64 = 64 << 20;
 
@@ -243,24 +243,36 @@ impl IndexFile {
             })
     }
 
-    /// Writes the header and slots back as they were. Where a full disk had no place for a piece, nothing of it was written, and nothing
-    /// needs to be.
-    fn put_back(&self, before: &[(u64, Vec<u8>)]) -> io::Result<()> {
-        let header = [(0, self.header.encode())];
-        // the header last: until then a crash leaves a file that counts as damaged
-        for windows in [before, &header] {
-            for (at, bytes) in windows {
-                for (piece, at) in bytes.chunks(PIECE_BYTES).zip((*at..).step_by(PIECE_BYTES)) {
-                    let mut found = vec![0; piece.len()];
-                    self.file.read_exact_at(&mut found, at)?;
-                    if found != piece {
-                        self.file.write_all_at(piece, at)?;
-                    }
+    /// Writes slots back that had the values `before`, in their order, and then the header. Where a full disk had no place for them, nothing
+    /// of them was written, and nothing needs to be.
+    fn put_back(&self, before: &[(u32, u32)]) -> io::Result<()> {
+        for run in before.chunk_by(|a, b| a.0 / PIECE_SLOTS == b.0 / PIECE_SLOTS) {
+            let (Some((first, _)), Some((last, _))) = (run.first(), run.last()) else {
+                continue;
+            };
+            let at = HEADER_BYTES + 4 * u64::from(*first);
+            let mut found = vec![0; (last - first + 1) as usize * 4];
+            self.file.read_exact_at(&mut found, at)?;
+            let mut piece = found.clone();
+            let (slots, _) = piece.as_chunks_mut::<4>();
+            for (slot, head) in run {
+                if let Some(place) = slots.get_mut((slot - first) as usize) {
+                    *place = head.to_be_bytes();
                 }
             }
-            self.file.sync()?;
+            if piece != found {
+                self.file.write_all_at(&piece, at)?;
+            }
         }
-        Ok(())
+        self.file.sync()?;
+        // the header last: until then a crash leaves a file that counts as damaged
+        let header = self.header.encode();
+        let mut found = vec![0; header.len()];
+        self.file.read_exact_at(&mut found, 0)?;
+        if found != header {
+            self.file.write_all_at(&header, 0)?;
+        }
+        self.file.sync()
     }
 
     /// [`IndexFile::write`], telling with an error whether it was a sync that failed. What it overwrites is added to `before`.
@@ -268,7 +280,7 @@ impl IndexFile {
         &mut self,
         keys: &[IndexKey],
         confirmed_ms: i64,
-        before: &mut Vec<(u64, Vec<u8>)>,
+        before: &mut Vec<(u32, u32)>,
     ) -> Result<(), (io::Error, bool)> {
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
             return Ok(());
@@ -310,12 +322,12 @@ impl IndexFile {
     }
 
     /// Puts the keys at the heads of their chains, window by window of the slots. Returns the encoded units and how many slots came
-    /// into use. The windows as they were are added to `before`, the slots' new values to `digest`.
+    /// into use. Each slot that is written and its old value is added to `before`, the new values to `digest`.
     fn link(
         &self,
         keys: &[IndexKey],
         header: &Header,
-        before: &mut Vec<(u64, Vec<u8>)>,
+        before: &mut Vec<(u32, u32)>,
         digest: &mut Digest,
     ) -> io::Result<(Vec<u8>, u32)> {
         let slot_of = |key: &IndexKey| key.hash.cast_unsigned() % self.sizes.slots;
@@ -335,7 +347,6 @@ impl IndexFile {
             window.resize((last - first + 1) as usize * 4, 0);
             let at = HEADER_BYTES + 4 * u64::from(*first);
             self.file.read_exact_at(&mut window, at)?;
-            before.push((at, window.clone()));
             let (slots, _) = window.as_chunks_mut::<4>();
             for (slot, unit) in run {
                 let (Some(head), Some(older)) = (
@@ -345,6 +356,9 @@ impl IndexFile {
                     continue;
                 };
                 let newest = u32::from_be_bytes(*head);
+                if before.last().is_none_or(|(last, _)| last != slot) {
+                    before.push((*slot, newest));
+                }
                 // an earlier crash may have left heads beyond the units
                 let valid = newest < *unit;
                 *older = if valid { newest } else { 0 };

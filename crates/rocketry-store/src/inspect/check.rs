@@ -102,9 +102,9 @@ impl Inspection {
             let queue = &found.queue;
             checker
                 .queues
-                .entry(queue.topic.to_string())
+                .entry(queue.topic().to_string())
                 .or_default()
-                .insert(queue.queue_id, Claims::new(queue));
+                .insert(queue.queue_id(), Claims::new(queue));
         }
         let end = self.walk::<StoreError>(0, |stored| {
             checker.record(stored)?;
@@ -271,7 +271,7 @@ impl Checker<'_> {
         let offset = expected.unit.queue_offset;
         let found = queue
             .unit(offset)
-            .map_err(StoreError::io("read", queue.queue.units.dir()))?;
+            .map_err(|error| StoreError::io("read", queue.queue.units.dir())(error))?;
         match found {
             _ if offset >= queue.queue.max() => queue.missing += 1,
             Some(unit) if unit == expected.unit => {
@@ -327,15 +327,15 @@ impl Checker<'_> {
             let queue = &found.queue;
             let Some(state) = self
                 .queues
-                .get(&*queue.topic)
-                .and_then(|queues| queues.get(&queue.queue_id))
+                .get(&**queue.topic())
+                .and_then(|queues| queues.get(&queue.queue_id()))
             else {
                 continue;
             };
             let dir = queue.units.dir();
             let path = dir
                 .strip_prefix(self.inspection.layout.root())
-                .unwrap_or(dir)
+                .unwrap_or(&dir)
                 .to_path_buf();
             let finding = |severity, what, rebuild: bool| Finding {
                 severity,

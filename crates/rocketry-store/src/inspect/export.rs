@@ -118,7 +118,7 @@ impl Inspection {
         let Some(found) = self
             .queues
             .iter()
-            .find(|found| *found.queue.topic == *topic && found.queue.queue_id == queue_id)
+            .find(|found| **found.queue.topic() == *topic && found.queue.queue_id() == queue_id)
         else {
             return Ok(None);
         };

@@ -32,7 +32,6 @@ use crate::{
         files::LogFiles,
         queues::{LoadedQueue, QueueFiles},
     },
-    unit_files::Files,
 };
 
 /// Who uses a directory.
@@ -117,21 +116,17 @@ impl Inspection {
         )?;
         let (queue_file_bytes, batch_queue_file_bytes) = (plain.file_bytes, batch.file_bytes);
         let cache = Arc::new(FileCache::read_only(Arc::clone(&fs)));
-        let files = Arc::new(Files {
-            fs: Arc::clone(&fs),
-            cache: Arc::clone(&cache),
-        });
         let log = Arc::new(CommitLog::new(
             Arc::clone(&fs),
-            cache,
+            Arc::clone(&cache),
             &layout,
             log_files.file_bytes,
             log_files.min(),
         ));
         log.set_end(log_files.end());
         let table = QueueTable::new(
-            layout.clone(),
-            files,
+            &layout,
+            (&fs, &cache),
             (queue_file_bytes, batch_queue_file_bytes),
             Arc::clone(&metadata),
             batch.topics(),
@@ -149,7 +144,7 @@ impl Inspection {
                 .map_err(StoreError::io("read", queue.queue.units.dir()))?;
         }
         queues.sort_unstable_by(|a, b| {
-            (&a.queue.topic, a.queue.queue_id).cmp(&(&b.queue.topic, b.queue.queue_id))
+            (a.queue.topic(), a.queue.queue_id()).cmp(&(b.queue.topic(), b.queue.queue_id()))
         });
         let sizes = Sizes {
             slots: options.index_slots,

@@ -92,9 +92,9 @@ impl Inspection {
         let offsets = &self.metadata.consumer_offsets;
         let queues = self.queues.iter().map(|found| &found.queue);
         queues
-            .filter(|queue| &*queue.topic == topic)
+            .filter(|queue| &**queue.topic() == topic)
             .map(|queue| {
-                let last = offsets.get(REVIVE_GROUP, topic, queue.queue_id);
+                let last = offsets.get(REVIVE_GROUP, topic, queue.queue_id());
                 let next = last.map_or(0, |last| last + 1).max(signed(queue.min()));
                 (signed(queue.max()) - next).max(0)
             })

@@ -153,8 +153,8 @@ impl Inspection {
             let (mut bytes, mut real) = (0, Some(0));
             for entry in self
                 .fs
-                .list(dir)
-                .map_err(StoreError::io("read directory", dir))?
+                .list(&dir)
+                .map_err(StoreError::io("read directory", &dir))?
             {
                 bytes += entry.len;
                 let path = dir.join(&entry.name);
@@ -169,7 +169,7 @@ impl Inspection {
             segments.push(Segment {
                 real_bytes: real,
                 entries: Some(max - min.min(max)),
-                ..self.segment(SegmentKind::ConsumeQueue, dir, bytes, kept)
+                ..self.segment(SegmentKind::ConsumeQueue, &dir, bytes, kept)
             });
         }
         Ok(())
@@ -212,7 +212,7 @@ impl Inspection {
             let mut entries = match self.fs.list(&dir) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(StoreError::io("read directory", dir)(error)),
+                Err(error) => return Err(StoreError::io("read directory", &dir)(error)),
             };
             entries.retain(|entry| !entry.is_dir);
             entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));

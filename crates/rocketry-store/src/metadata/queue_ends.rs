@@ -2,9 +2,16 @@
 //!
 //! A queue whose directory is gone, or that lost its first or last files, looks like one that never had them. With this table a start notices,
 //! and derives the queue from the log again. Java does not know the file and leaves it alone; a table that is older than the queues
-//! is still true, as queues only grow.
+//! is still true, as queues only grow. A directory without the table is one that Java left: its first start searches the log for queues
+//! without files, and the table, empty at first, is written when that has been brought to disk.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +34,8 @@ pub(crate) struct Range {
 pub(crate) struct QueueEnds {
     file: ConfigFile,
     found: Content,
+    /// Whether the directory has the table.
+    is_there: AtomicBool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +56,24 @@ impl QueueEnds {
             ConfigFile::open::<Content>(fs, &layout.config(), "rocketry-queues.json", notes)?;
         Ok(Self {
             file,
+            is_there: AtomicBool::new(found.is_some()),
             found: found.unwrap_or_default(),
         })
+    }
+
+    /// Whether the directory has the table.
+    pub(crate) fn is_there(&self) -> bool {
+        self.is_there.load(Ordering::Relaxed)
+    }
+
+    /// Writes the table where there is none yet. All consume queues of the log's messages must be on disk.
+    pub(crate) fn mark(&self) -> Result<(), StoreError> {
+        if self.is_there() {
+            return Ok(());
+        }
+        self.file.save(1, Content::default)?;
+        self.is_there.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The table as found.
@@ -70,9 +95,9 @@ impl QueueEnds {
     /// Writes the table of a store that is being closed, if it is another.
     pub(crate) fn save(&self, log_min: u64, queues: Ends) -> Result<(), StoreError> {
         let now = Content { log_min, queues };
-        if now == self.found {
+        if now == self.found && self.is_there() {
             return Ok(());
         }
-        self.file.save(1, || now)
+        self.file.save(2, || now)
     }
 }

@@ -1,6 +1,11 @@
 //! `topics.json`. Java: `TopicConfigManager`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    borrow::Borrow,
+    collections::HashSet,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use parking_lot::RwLock;
 use rocketry_protocol::body::{
@@ -21,9 +26,34 @@ pub struct Topics {
 #[derive(Debug, Default)]
 struct Table {
     version: DataVersion,
-    topics: HashMap<String, Arc<TopicConfig>>,
+    topics: HashSet<Named>,
     changes: u64,
 }
+
+/// Settings that are found by the name in them: a message's topic is looked up with each message, and another copy of its name would be
+/// another place in memory to go to.
+#[derive(Debug)]
+struct Named(Arc<TopicConfig>);
+
+impl Borrow<str> for Named {
+    fn borrow(&self) -> &str {
+        &self.0.topic_name
+    }
+}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.topic_name.hash(state);
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.topic_name == other.0.topic_name
+    }
+}
+
+impl Eq for Named {}
 
 impl Topics {
     pub(super) fn open(
@@ -42,8 +72,8 @@ impl Topics {
             .topic_config_table
             .into_iter()
             .map(|(name, mut config)| {
-                config.topic_name.clone_from(&name);
-                (name, Arc::new(config))
+                config.topic_name = name;
+                Named(Arc::new(config))
             })
             .collect();
         Ok(Self {
@@ -58,12 +88,18 @@ impl Topics {
 
     /// The settings of a topic.
     pub fn get(&self, topic: &str) -> Option<Arc<TopicConfig>> {
-        self.table.read().topics.get(topic).cloned()
+        let table = self.table.read();
+        table.topics.get(topic).map(|found| Arc::clone(&found.0))
     }
 
     /// All topics, in no particular order.
     pub fn all(&self) -> Vec<Arc<TopicConfig>> {
-        self.table.read().topics.values().cloned().collect()
+        let table = self.table.read();
+        table
+            .topics
+            .iter()
+            .map(|found| Arc::clone(&found.0))
+            .collect()
     }
 
     /// Number of topics.
@@ -86,9 +122,7 @@ impl Topics {
     /// Adds a topic or replaces its settings. Call [`Topics::persist`] to write it.
     pub fn put(&self, config: TopicConfig, now_ms: i64) {
         let mut table = self.table.write();
-        table
-            .topics
-            .insert(config.topic_name.clone(), Arc::new(config));
+        table.topics.replace(Named(Arc::new(config)));
         table.version = table.version.next(now_ms);
         table.changes += 1;
     }
@@ -96,13 +130,11 @@ impl Topics {
     /// Adds a topic unless there is one of its name; returns the settings that count, and whether they are new.
     pub fn put_if_absent(&self, config: TopicConfig, now_ms: i64) -> (Arc<TopicConfig>, bool) {
         let mut table = self.table.write();
-        if let Some(found) = table.topics.get(&config.topic_name) {
-            return (Arc::clone(found), false);
+        if let Some(found) = table.topics.get(config.topic_name.as_str()) {
+            return (Arc::clone(&found.0), false);
         }
         let config = Arc::new(config);
-        table
-            .topics
-            .insert(config.topic_name.clone(), Arc::clone(&config));
+        table.topics.insert(Named(Arc::clone(&config)));
         table.version = table.version.next(now_ms);
         table.changes += 1;
         (config, true)
@@ -111,7 +143,7 @@ impl Topics {
     /// Removes a topic; returns its settings.
     pub fn remove(&self, topic: &str, now_ms: i64) -> Option<Arc<TopicConfig>> {
         let mut table = self.table.write();
-        let removed = table.topics.remove(topic)?;
+        let Named(removed) = table.topics.take(topic)?;
         table.version = table.version.next(now_ms);
         table.changes += 1;
         Some(removed)
@@ -125,7 +157,7 @@ impl Topics {
             topic_config_table: table
                 .topics
                 .iter()
-                .map(|(name, config)| (name.clone(), TopicConfig::clone(config)))
+                .map(|Named(config)| (config.topic_name.clone(), TopicConfig::clone(config)))
                 .collect(),
         }
     }

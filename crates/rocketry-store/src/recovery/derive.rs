@@ -41,15 +41,19 @@ pub(super) struct Deriver<'a> {
     table: &'a Arc<QueueTable>,
     metadata: &'a Metadata,
     dispatcher: Dispatcher,
-    /// By slot of the dispatcher; a queue that was not seen before has none yet.
+    /// By the queue's number, see [`UnitFiles::owner`](crate::unit_files::UnitFiles::owner); one that was not seen before has none yet.
     modes: Vec<Option<Mode>>,
     /// What a queue without files is derived as.
     unseen: Mode,
     known_topics: HashSet<String>,
     /// Queues that are derived as a whole.
     whole: BTreeSet<QueueName>,
+    /// Those of them that have no files although messages of theirs were dispatched.
+    missing: BTreeSet<QueueName>,
     /// Log offset before which kept queues have their units.
     kept_before: u64,
+    /// Log offset before which every queue had its units.
+    dispatched_before: u64,
     log_min: u64,
     /// Queues that were written to, each once.
     written: Vec<Arc<ConsumeQueue>>,
@@ -58,34 +62,52 @@ pub(super) struct Deriver<'a> {
     scratch: Vec<u8>,
 }
 
+/// Where [`Deriver::modes`] has a queue.
+fn place_of(queue: &ConsumeQueue) -> usize {
+    queue.units.owner() as usize
+}
+
 impl<'a> Deriver<'a> {
     pub(super) fn new(
         table: &'a Arc<QueueTable>,
         metadata: &'a Metadata,
         kept_before: u64,
+        clean: bool,
         log_min: u64,
     ) -> Self {
         let dispatcher = Dispatcher::new(Arc::clone(table));
         let topics = metadata.topics.all();
         let known = topics.iter().map(|topic| topic.topic_name.clone());
+        let queues = dispatcher.queues();
         let mut deriver = Self {
             table,
             metadata,
-            modes: vec![Some(Mode::Kept); dispatcher.slots().len()],
+            modes: Vec::with_capacity(queues.len() + 1),
             dispatcher,
             unseen: Mode::Kept,
             known_topics: known.collect(),
             whole: BTreeSet::new(),
+            missing: BTreeSet::new(),
             kept_before,
+            // a clean stop leaves nothing undispatched
+            dispatched_before: if clean { u64::MAX } else { kept_before },
             log_min,
             written: Vec::new(),
             is_written: HashSet::new(),
             scratch: Vec::new(),
         };
+        for queue in &queues {
+            deriver.set_mode(queue, Mode::Kept);
+        }
         if kept_before <= log_min {
             deriver.unseen = Mode::Whole { begun: false };
         }
         deriver
+    }
+
+    /// Has the whole log read, and derives the queues that have messages in it and no files.
+    fn search(&mut self) {
+        self.unseen = Mode::Whole { begun: false };
     }
 
     /// Where the log is to be read from.
@@ -112,38 +134,47 @@ impl<'a> Deriver<'a> {
 
     /// Derives a queue as a whole: the log is read from its beginning, and what else has no files is derived as a whole as well.
     fn add_whole(&mut self, name: QueueName) {
-        let slot = self.dispatcher.slot_of(&name.0, name.1);
-        self.dispatcher.begin_at(slot, 0);
-        self.set_mode(slot, Mode::Whole { begun: false });
+        let queue = self.dispatcher.queue_of(&name.0, name.1);
+        self.dispatcher.begin_at(&queue, 0);
+        self.set_mode(&queue, Mode::Whole { begun: false });
         self.unseen = Mode::Whole { begun: false };
         self.whole.insert(name);
     }
 
-    fn set_mode(&mut self, slot: usize, mode: Mode) {
-        if self.modes.len() <= slot {
-            self.modes.resize(slot + 1, None);
+    fn mode(&self, queue: &ConsumeQueue) -> Option<Mode> {
+        self.modes.get(place_of(queue)).copied().flatten()
+    }
+
+    fn set_mode(&mut self, queue: &ConsumeQueue, mode: Mode) {
+        let place = place_of(queue);
+        if self.modes.len() <= place {
+            self.modes.resize(place + 1, None);
         }
-        if let Some(place) = self.modes.get_mut(slot) {
-            *place = Some(mode);
+        if let Some(known) = self.modes.get_mut(place) {
+            *known = Some(mode);
         }
     }
 
-    /// The slot of a record's queue and how that is derived.
-    fn slot_of(&mut self, record: &Record<'_>) -> (usize, Mode) {
-        let slot = self.dispatcher.slot_of(record.topic, record.queue_id);
-        if let Some(Some(mode)) = self.modes.get(slot) {
-            return (slot, *mode);
+    /// A record's queue and how that is derived.
+    fn queue_of(&mut self, record: &Record<'_>) -> (Arc<ConsumeQueue>, Mode) {
+        let queue = self.dispatcher.queue_of(record.topic, record.queue_id);
+        if let Some(mode) = self.mode(&queue) {
+            return (queue, mode);
         }
         let mode = if was_removed(record.topic, &self.known_topics) {
             Mode::Removed
         } else {
             self.unseen
         };
-        self.set_mode(slot, mode);
-        if let (Mode::Whole { .. }, Some(found)) = (mode, self.dispatcher.slot(slot)) {
-            self.whole.insert(name_of(&found.queue));
+        self.set_mode(&queue, mode);
+        if let Mode::Whole { .. } = mode {
+            let name = name_of(&queue);
+            if record.physical_offset.cast_unsigned() < self.dispatched_before {
+                self.missing.insert(name.clone());
+            }
+            self.whole.insert(name);
         }
-        (slot, mode)
+        (queue, mode)
     }
 
     /// Takes the next record of the log.
@@ -151,8 +182,8 @@ impl<'a> Deriver<'a> {
         if !dispatch.in_queue || !is_directory_name(record.topic) {
             return Ok(());
         }
-        let (slot, mode) = self.slot_of(record);
-        let next = self.dispatcher.next(slot);
+        let (queue, mode) = self.queue_of(record);
+        let next = queue.next();
         let place = dispatch.unit.queue_offset;
         match mode {
             Mode::Kept if dispatch.unit.log_offset < self.kept_before => return Ok(()),
@@ -162,36 +193,33 @@ impl<'a> Deriver<'a> {
             }
             Mode::Kept if place == next => {}
             Mode::Kept => {
-                self.set_mode(slot, Mode::Wrong);
+                self.set_mode(&queue, Mode::Wrong);
                 return Ok(());
             }
             Mode::Whole { begun } => {
                 if !begun || (place == 0 && next > 0) {
-                    self.set_mode(slot, Mode::Whole { begun: true });
+                    self.set_mode(&queue, Mode::Whole { begun: true });
                     // a queue that starts over is one of a topic that was removed and made again
-                    self.begin_at(slot, place)?;
+                    self.begin_at(&queue, place)?;
                 }
                 // where messages are missing in the log their places stay empty; where the log repeats a place, the message
                 // is kept at the next one rather than lost
-                self.dispatcher.fill_to(slot, place);
-                dispatch.unit.queue_offset = place.max(self.dispatcher.next(slot));
+                self.dispatcher.fill_to(&queue, place);
+                dispatch.unit.queue_offset = place.max(queue.next());
             }
             Mode::Wrong | Mode::Removed | Mode::Done => return Ok(()),
         }
-        self.dispatcher.publish(slot, std::iter::once(&dispatch));
-        let next = self.dispatcher.after(slot, &dispatch);
-        self.dispatcher.set_next(slot, next);
+        self.dispatcher.publish(&queue, std::iter::once(&dispatch));
+        queue.set_next(queue.after(&dispatch));
         Ok(())
     }
 
     /// Begins a queue anew, without the files that it was given in this reading.
-    fn begin_at(&mut self, slot: usize, place: u64) -> io::Result<()> {
-        if let Some(found) = self.dispatcher.slot(slot)
-            && self.is_written.contains(&Arc::as_ptr(&found.queue))
-        {
-            found.queue.units.remove_files()?;
+    fn begin_at(&self, queue: &Arc<ConsumeQueue>, place: u64) -> io::Result<()> {
+        if self.is_written.contains(&Arc::as_ptr(queue)) {
+            queue.units.remove_files()?;
         }
-        self.dispatcher.begin_at(slot, place);
+        self.dispatcher.begin_at(queue, place);
         Ok(())
     }
 
@@ -215,10 +243,12 @@ impl<'a> Deriver<'a> {
     /// The queues whose units do not fit the log, and those that the last stop left and that end earlier now although the log was
     /// dispatched. Topics that were removed are left out.
     pub(super) fn wrong(&self) -> BTreeSet<QueueName> {
-        let slots = self.dispatcher.slots().iter().zip(&self.modes);
-        let mut wrong: BTreeSet<QueueName> = slots
-            .filter(|(_, mode)| **mode == Some(Mode::Wrong))
-            .map(|(slot, _)| name_of(&slot.queue))
+        let mut wrong: BTreeSet<QueueName> = self
+            .dispatcher
+            .queues()
+            .iter()
+            .filter(|queue| self.mode(queue) == Some(Mode::Wrong))
+            .map(|queue| name_of(queue))
             .collect();
         let left = self.left_by_last_stop();
         wrong.extend(
@@ -251,12 +281,10 @@ impl<'a> Deriver<'a> {
         }
         self.unseen = Mode::Done;
         for (topic, queue_id) in names {
-            let slot = self.dispatcher.slot_of(topic, *queue_id);
-            if let Some(found) = self.dispatcher.slot(slot) {
-                found.queue.units.remove_files()?;
-            }
-            self.dispatcher.begin_at(slot, 0);
-            self.set_mode(slot, Mode::Whole { begun: false });
+            let queue = self.dispatcher.queue_of(topic, *queue_id);
+            queue.units.remove_files()?;
+            self.dispatcher.begin_at(&queue, 0);
+            self.set_mode(&queue, Mode::Whole { begun: false });
         }
         self.whole.extend(names.iter().cloned());
         Ok(())
@@ -264,16 +292,13 @@ impl<'a> Deriver<'a> {
 
     /// Gives queues whose messages were all removed from the log their numbering back. Returns the dispatcher, and the queues that were
     /// written to or derived as a whole.
-    pub(super) fn finish(mut self) -> (Dispatcher, Derived) {
+    pub(super) fn finish(self) -> (Dispatcher, Derived) {
         for (topic, queue_id) in &self.whole {
-            let slot = self.dispatcher.slot_of(topic, *queue_id);
-            if self
-                .dispatcher
-                .slot(slot)
-                .is_some_and(|slot| slot.queue.max() == 0)
+            let queue = self.dispatcher.queue_of(topic, *queue_id);
+            if queue.max() == 0
                 && let Some(end) = self.metadata.queue_ends.end(topic, *queue_id)
             {
-                self.dispatcher.begin_at(slot, end);
+                self.dispatcher.begin_at(&queue, end);
             }
         }
         let derived = Derived {
@@ -295,6 +320,7 @@ pub(super) struct Derived {
 
 impl Work<'_> {
     /// Chooses the queues that are derived as a whole: those that are damaged, and those that the last stop left and that have no files.
+    /// Where nothing says what the last stop left, the log will, unless it is too long for that.
     pub(super) fn choose_whole(
         &mut self,
         deriver: &mut Deriver<'_>,
@@ -317,6 +343,25 @@ impl Work<'_> {
                 self.note_whole(&name, None);
             }
             deriver.add_whole(name);
+        }
+        let proven_bytes = deriver.kept_before().saturating_sub(deriver.log_min);
+        if self.metadata.queue_ends.is_there() || proven_bytes == 0 {
+            return;
+        }
+        if proven_bytes <= self.options.queue_search_bytes {
+            deriver.search();
+        } else {
+            self.note(format!(
+                "consume queues: another broker left this directory, and its {} GiB of commit log were not searched for queues without files; `rocketry store check` does that, and `rocketry store repair` derives them",
+                proven_bytes >> 30
+            ));
+        }
+    }
+
+    /// Notes the queues of which only the log told that they are missing.
+    pub(super) fn note_missing(&mut self, deriver: &Deriver<'_>) {
+        for name in &deriver.missing {
+            self.note_whole(name, None);
         }
     }
 

@@ -1,8 +1,10 @@
 //! From the records of one reading of the log to the key index.
 
+use std::io;
+
 use rocketry_protocol::record::Record;
 
-use super::Work;
+use super::{Work, index_builder::IndexBuilder};
 use crate::{
     StoreError, StoreOptions,
     commit_log::{Scanner, Step},
@@ -26,7 +28,7 @@ pub(super) struct Keys {
     /// Keys of earlier messages are in the index, and those of a message there unless they may be split.
     have: Option<(u64, bool)>,
     waiting: Vec<IndexKey>,
-    index: Option<Index>,
+    index: Option<IndexBuilder>,
     is_open: bool,
 }
 
@@ -85,7 +87,7 @@ impl Keys {
                     // files of these names that are made from now on are others
                     table.save(index.state())?;
                 }
-                self.index = Some(index);
+                self.index = Some(IndexBuilder::new(index, work.now_ms));
             }
             self.wanted = self.index.is_some();
             self.catch_up(work, self.from)?;
@@ -99,7 +101,7 @@ impl Keys {
             self.waiting = Vec::new();
             return Ok(());
         };
-        let have = index.end();
+        let have = index.index().map_err(fault(work))?.end();
         self.have = have;
         self.waiting
             .retain(|key| is_lacking(have, key.log_offset.cast_unsigned()));
@@ -133,8 +135,9 @@ impl Keys {
             let reached = scanner.position();
             work.tell("building the index", reached);
             if early.len() >= BATCH {
-                write(index, &early, work)?;
-                early.clear();
+                index
+                    .write(std::mem::take(&mut early))
+                    .map_err(fault(work))?;
             }
         }
         work.report.bytes_read += scanner.bytes_read();
@@ -152,8 +155,9 @@ impl Keys {
         if self.is_large()
             && let Some(index) = &mut self.index
         {
-            write(index, &self.waiting, work)?;
-            self.waiting.clear();
+            index
+                .write(std::mem::take(&mut self.waiting))
+                .map_err(fault(work))?;
         }
         Ok(())
     }
@@ -167,8 +171,9 @@ impl Keys {
         self.open(work)?;
         if let Some(index) = &mut self.index
             && index
-                .cut(end)
-                .map_err(StoreError::io("repair index in", work.layout.index()))?
+                .index()
+                .and_then(|index| index.cut(end))
+                .map_err(fault(work))?
         {
             work.note(
                 "index: files with keys behind the end of the log were built again".to_owned(),
@@ -176,7 +181,11 @@ impl Keys {
             let until = self.from.min(end);
             self.catch_up(work, until)?;
         }
-        Ok((self.index, self.waiting))
+        let index = match self.index {
+            Some(index) => index.finish().map_err(fault(work))?,
+            None => None,
+        };
+        Ok((index, self.waiting))
     }
 }
 
@@ -206,11 +215,8 @@ fn is_lacking(have: Option<(u64, bool)>, at: u64) -> bool {
     have.is_none_or(|(end, again)| at > end || (again && at == end))
 }
 
-fn write(index: &mut Index, keys: &[IndexKey], work: &Work<'_>) -> Result<(), StoreError> {
-    index
-        .write(keys, work.now_ms)
-        .map(|_| ())
-        .map_err(|found| StoreError::io("repair index in", work.layout.index())(found.error))
+fn fault(work: &Work<'_>) -> impl FnOnce(io::Error) -> StoreError {
+    StoreError::io("repair index in", work.layout.index())
 }
 
 /// Keys that are written together while an index is built.

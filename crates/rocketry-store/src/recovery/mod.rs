@@ -12,13 +12,14 @@
 //! | `start.rs` | where reading begins, and what the end of the log must not fall below |
 //! | `pass.rs` | one reading of the log |
 //! | `derive.rs` | from the records that were read to consume queues |
-//! | `keys.rs` | from the records that were read to the index |
+//! | `keys.rs`, `index_builder.rs` | from the records that were read to the index |
 //! | `gaps.rs` | whether index files are missing |
 //! | `settle.rs` | the log and the files of the queues as they are left on disk |
 
 mod derive;
 pub(crate) mod files;
 mod gaps;
+mod index_builder;
 mod keys;
 mod pass;
 pub(crate) mod queues;
@@ -45,7 +46,6 @@ use crate::{
     number::signed,
     queue_table::QueueTable,
     shared::Newest,
-    unit_files::Files,
 };
 
 /// What opening a directory found and did.
@@ -142,20 +142,16 @@ pub(crate) fn recover(
     let (checkpoint, checkpoint_ok) = Checkpoint::read(&**fs, &layout.checkpoint())?;
 
     let cache = Arc::new(FileCache::new(Arc::clone(fs)));
-    let files = Arc::new(Files {
-        fs: Arc::clone(fs),
-        cache: Arc::clone(&cache),
-    });
     let log = Arc::new(CommitLog::new(
         Arc::clone(fs),
-        cache,
+        Arc::clone(&cache),
         layout,
         log_files.file_bytes,
         log_files.min(),
     ));
     let table = Arc::new(QueueTable::new(
-        layout.clone(),
-        files,
+        layout,
+        (fs, &cache),
         (plain.file_bytes, batch.file_bytes),
         Arc::clone(metadata),
         batch.topics(),
@@ -205,12 +201,13 @@ pub(crate) fn recover(
     }
 
     let was_rebuilding = checkpoint_ok && !checkpoint.knows_queues() && !work.report.fresh;
-    let mut deriver = Deriver::new(&table, metadata, start.offset, log_files.min());
+    let was_closed = clean && !was_rebuilding;
+    let mut deriver = Deriver::new(&table, metadata, start.offset, was_closed, log_files.min());
     work.choose_whole(&mut deriver, &loaded, proven);
     let mut keys = Keys::new(
         &options,
         checkpoint.index_ms,
-        clean && !was_rebuilding,
+        was_closed,
         deriver.read_from(),
     );
     let mut writes = Writes::new(checkpoint, clean.then_some(start.promised_end).flatten());
@@ -220,6 +217,9 @@ pub(crate) fn recover(
         work.note(
             "consume queues: a kind of them had no files; derived from the commit log".to_owned(),
         );
+    }
+    if proven {
+        work.note_missing(&deriver);
     }
     let wrong = deriver.wrong();
     let end = work.report.log_end.cast_unsigned();
@@ -238,7 +238,7 @@ pub(crate) fn recover(
     work.rebuild(&wrong, &mut deriver, &loaded, end)?;
     let (mut dispatcher, written) = deriver.finish();
     let unsynced = work.settle(&mut dispatcher, &table, &loaded, &written)?;
-    work.report.queues = dispatcher.slots().len();
+    work.report.queues = dispatcher.queues().len();
 
     let (index, index_keys) = keys.finish(&mut work, end)?;
     let mut on_disk = writes.checkpoint();
@@ -274,7 +274,7 @@ pub(crate) fn recover(
 struct Work<'a> {
     fs: &'a Arc<dyn FileSystem>,
     layout: &'a Layout,
-    log: &'a CommitLog,
+    log: &'a Arc<CommitLog>,
     log_files: &'a LogFiles,
     metadata: &'a Metadata,
     options: &'a StoreOptions,
@@ -290,7 +290,7 @@ struct Work<'a> {
 type QueueName = (Arc<str>, i32);
 
 fn name_of(queue: &ConsumeQueue) -> QueueName {
-    (Arc::clone(&queue.topic), queue.queue_id)
+    (Arc::clone(queue.topic()), queue.queue_id())
 }
 
 impl Work<'_> {

@@ -253,7 +253,7 @@ impl LoadedQueue {
         if self.damage.is_some() {
             return Ok(());
         }
-        let (topic, id) = (&*self.queue.topic, self.queue.queue_id);
+        let (topic, id) = (&**self.queue.topic(), self.queue.queue_id());
         let index = self.queue.units.first();
         let unit = self.queue.unit_at(index)?;
         let first = match (self.queue.kind, unit) {
@@ -333,8 +333,8 @@ impl LoadedQueue {
             other => other?,
         }
         Ok(check_record(&bytes, unit.log_offset).is_ok_and(|record| {
-            *record.topic == *self.queue.topic
-                && record.queue_id == self.queue.queue_id
+            *record.topic == **self.queue.topic()
+                && record.queue_id == self.queue.queue_id()
                 && record.queue_offset == signed(unit.queue_offset)
         }))
     }

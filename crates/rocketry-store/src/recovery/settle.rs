@@ -66,10 +66,11 @@ impl Work<'_> {
         }
         table.set_dirty(dirty, dropped_bytes);
         let log_min = self.log_files.min();
-        for slot in dispatcher.slots() {
-            slot.queue
+        let queues = dispatcher.queues();
+        for queue in &queues {
+            queue
                 .correct_min(log_min)
-                .map_err(StoreError::io("read", slot.queue.units.dir()))?;
+                .map_err(|error| StoreError::io("read", queue.units.dir())(error))?;
         }
         dispatcher.reload_next();
         tracing::info!(
@@ -78,7 +79,7 @@ impl Work<'_> {
             log_end = self.report.log_end,
             scanned_from = self.report.scanned_from,
             records = self.report.records,
-            queues = dispatcher.slots().len(),
+            queues = queues.len(),
             "store opened"
         );
         Ok(unsynced)

@@ -4,6 +4,7 @@
 //! expires, foreign brokers register over the wire. Nothing is persisted: brokers register again within 30 s.
 //! Java: `RouteInfoManager`.
 
+mod by_broker;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,7 +88,7 @@ impl NameServer {
             .topics
             .entry(topic.topic_name.clone())
             .or_default()
-            .insert(broker_name.to_owned(), queues);
+            .insert(broker_name, queues);
     }
 
     /// Removes one topic of one broker.
@@ -156,7 +157,7 @@ impl NameServer {
         let tables = self.tables.read();
         let queues = tables.topics.get(topic)?;
         let broker_datas: Vec<BrokerData> = queues
-            .keys()
+            .names()
             .filter_map(|name| Some(tables.brokers.get(name)?.to_data(name)))
             .collect();
         if broker_datas.is_empty() {
@@ -166,7 +167,7 @@ impl NameServer {
             queue_datas: queues
                 .iter()
                 .map(|(broker, queues)| QueueData {
-                    broker_name: broker.clone(),
+                    broker_name: broker.to_owned(),
                     read_queue_nums: queues.read,
                     write_queue_nums: queues.write,
                     perm: queues.perm,
@@ -229,7 +230,7 @@ impl NameServer {
         tables
             .topics
             .iter()
-            .filter(|(_, brokers)| brokers.keys().any(|name| names.contains(name)))
+            .filter(|(_, brokers)| brokers.names().any(|name| names.contains(name)))
             .map(|(topic, _)| topic.clone())
             .collect()
     }
@@ -240,7 +241,7 @@ impl NameServer {
             .read()
             .topics
             .iter()
-            .filter(|(_, brokers)| brokers.values().any(|queues| wanted(queues.sys_flag)))
+            .filter(|(_, brokers)| brokers.iter().any(|(_, queues)| wanted(queues.sys_flag)))
             .map(|(topic, _)| topic.clone())
             .collect()
     }
@@ -283,7 +284,7 @@ impl NameServer {
         let Some(brokers) = topics.get_mut(topic) else {
             return;
         };
-        brokers.retain(|name, _| match scope {
+        brokers.retain(|name| match scope {
             Scope::All => false,
             Scope::Cluster(cluster) => !clusters.get(cluster).is_some_and(|c| c.contains(name)),
         });
@@ -305,15 +306,15 @@ impl NameServer {
                     perm: data.perm,
                     sys_flag: data.topic_sys_flag,
                 };
-                (data.broker_name.clone(), queues)
+                (&data.broker_name, queues)
             })
             .collect();
-        if !known.is_empty() {
-            tables
-                .topics
-                .entry(topic.to_owned())
-                .or_default()
-                .extend(known);
+        if known.is_empty() {
+            return;
+        }
+        let brokers = tables.topics.entry(topic.to_owned()).or_default();
+        for (name, queues) in known {
+            brokers.insert(name, queues);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rocketry_protocol::body::{DataVersion, route::BrokerData, topics::TopicConfig};
 
-use super::{RegisterRefused, Registered, Registration};
+use super::{RegisterRefused, Registered, Registration, by_broker::ByBroker};
 
 /// Time without a registration or heartbeat after which a broker is removed. Java: `BrokerLiveInfo`, 120 s.
 const BROKER_EXPIRY_MS: i64 = 120_000;
@@ -12,7 +12,7 @@ const BROKER_EXPIRY_MS: i64 = 120_000;
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     /// topic -> broker name -> queues
-    pub(super) topics: BTreeMap<String, BTreeMap<String, Queues>>,
+    pub(super) topics: BTreeMap<String, ByBroker>,
     pub(super) brokers: BTreeMap<String, Broker>,
     pub(super) clusters: BTreeMap<String, BTreeSet<String>>,
     pub(super) live: HashMap<(String, String), Live>,
@@ -131,12 +131,12 @@ impl Tables {
                 let known = self
                     .topics
                     .get(&topic.topic_name)
-                    .is_some_and(|brokers| brokers.contains_key(r.broker_name));
+                    .is_some_and(|brokers| brokers.contains(r.broker_name));
                 if register_first || version_changed || !known {
                     self.topics
                         .entry(topic.topic_name.clone())
                         .or_default()
-                        .insert(r.broker_name.to_owned(), Queues::of(topic));
+                        .insert(r.broker_name, Queues::of(topic));
                 }
             }
         }

@@ -86,7 +86,7 @@ impl<'a> Explain<'a> {
             };
             SendStage::Routed {
                 source,
-                queues: route.queues.len(),
+                queues: route.len(),
                 brokers: route.owner_names().len(),
                 creates_topic: route.creates_topic(),
             }

@@ -361,12 +361,12 @@ impl Producer {
     where
         F: FnOnce(Result<SendResult, Error>) + Send + 'static,
     {
-        let mut order = Order {
+        let order = Order {
             outgoing: Outgoing::Single(message),
             target: Target::Any,
             timeout: None,
         };
-        let handed = self.shared.hand_over(&mut order).await;
+        let handed = self.shared.hand_over(order).await;
         let counted = self.shared.sends.token();
         tokio::spawn(async move {
             let _counted = counted;
@@ -596,9 +596,11 @@ impl<'a> IntoFuture for SendRequest<'a, Ticket> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let (shared, mut order) = (&self.producer.shared, self.order);
+        // The order lies elsewhere, so that what is left of it is gone before the wait: there may be tens of thousands who wait.
+        let (shared, order) = (&self.producer.shared, Box::new(self.order));
         Box::pin(async move {
-            match shared.hand_over(&mut order).await? {
+            let unboxed = |order: Box<Order>| *order;
+            match shared.hand_over(unboxed(order)).await? {
                 HandedOver::Begun(sending) => sending.detach(),
                 HandedOver::Gathered(gathered) => Ok(SendFuture(State::Gathered(gathered))),
             }
@@ -623,14 +625,15 @@ pub struct SendFuture(State);
 
 #[derive(Debug)]
 enum State {
-    Done(Option<Result<SendResult, Error>>),
+    /// The result is boxed, since few sends are over when their ticket is made and each ticket has a place for it.
+    Done(Option<Result<Box<SendResult>, Error>>),
     Gathered(Gathered),
     Flying(Arc<Flight>),
     Going(JoinHandle<Result<SendResult, Error>>),
 }
 
 impl SendFuture {
-    fn done(result: Result<SendResult, Error>) -> Self {
+    fn done(result: Result<Box<SendResult>, Error>) -> Self {
         Self(State::Done(Some(result)))
     }
 
@@ -648,7 +651,10 @@ impl Future for SendFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Done(done) => Poll::Ready(done.take().unwrap_or_else(|| Err(flight::ended()))),
+            State::Done(done) => {
+                let over = done.take().unwrap_or_else(|| Err(flight::ended()));
+                Poll::Ready(over.map(|result| *result))
+            }
             State::Gathered(gathered) => Pin::new(gathered).poll(cx),
             State::Flying(flight) => flight.poll(cx).map(|landed| match landed {
                 Landed::Over(over) => over,

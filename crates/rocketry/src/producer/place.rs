@@ -42,10 +42,15 @@ pub(super) fn at_once(
         return None;
     }
     let route = shared.core().routes.cached(prepared.topic.as_str())?;
-    if route.queues.is_empty() {
+    if route.is_empty() {
         return None;
     }
-    let found = place(shared, &route, target.queue(), last_broker)?;
+    let found = place(
+        shared,
+        (&prepared.topic, &route),
+        target.queue(),
+        last_broker,
+    )?;
     found.address.is_some().then_some(found)
 }
 
@@ -64,7 +69,7 @@ pub(super) async fn next(
     let mut mark = explain.mark();
     choose(shared, target, &route, &prepared.message)?;
     if let Target::Pinned(queue) = target
-        && !route.queues.contains(queue)
+        && !route.queues().contains(queue)
     {
         if clock::now().saturating_duration_since(route.told()) >= SUSPICION_PAUSE {
             let routes = &shared.core().routes;
@@ -75,11 +80,11 @@ pub(super) async fn next(
             explain.routed(mark, &route);
             mark = explain.mark();
         }
-        if !route.queues.contains(queue) {
+        if !route.queues().contains(queue) {
             return Err(not_there(queue));
         }
     }
-    let mut place = place(shared, &route, target.queue(), tries.last_broker())
+    let mut place = place(shared, (topic, &route), target.queue(), tries.last_broker())
         .ok_or_else(|| no_route(topic, RouteError::NotWritable))?;
     if place.address.is_none() {
         // Java looks into its own cache again, which cannot help; a name server may know more.
@@ -91,7 +96,7 @@ pub(super) async fn next(
             .map_err(|error| no_route(topic, error))?;
         explain.routed(mark, &route);
         mark = explain.mark();
-        place = self::place(shared, &route, target.queue(), tries.last_broker())
+        place = self::place(shared, (topic, &route), target.queue(), tries.last_broker())
             .ok_or_else(|| no_route(topic, RouteError::NotWritable))?;
     }
     explain.queue(mark, &place.queue, choice, (&route, tries.last_broker()));
@@ -136,7 +141,7 @@ pub(super) fn choose(
     if let Target::Selector(_) = target
         && let Target::Selector(selector) = std::mem::replace(target, Target::Any)
     {
-        let queues = shared.namespace.unwrap_queues(&route.queues);
+        let queues = shared.namespace.unwrap_queues(route.queues());
         let shown = shared.namespace.unwrap_message(message);
         let queue = select::run_selector(selector, &queues, &shown)?;
         let queue = shared.namespace.wrap_queue(queue)?;
@@ -177,16 +182,12 @@ fn not_there(queue: &MessageQueue) -> Error {
 
 fn place(
     shared: &Shared,
-    route: &PublishRoute,
+    (topic, route): (&Topic, &PublishRoute),
     chosen: Option<&MessageQueue>,
     last_broker: Option<&str>,
 ) -> Option<Place> {
-    let found = |queue: &MessageQueue, owner: Option<&Arc<Broker>>, alternatives| Place {
-        queue: MessageQueue {
-            topic: queue.topic.clone(),
-            broker_name: Arc::clone(owner.map_or(&queue.broker_name, |owner| &owner.name)),
-            queue_id: queue.queue_id,
-        },
+    let found = |queue: MessageQueue, owner: Option<&Arc<Broker>>, alternatives| Place {
+        queue,
         owner: owner.cloned(),
         address: owner.and_then(|owner| owner.master()).map(|address| {
             if shared.config.vip_channel {
@@ -198,12 +199,23 @@ fn place(
         alternatives,
     };
     if let Some(queue) = chosen {
-        return Some(found(queue, route.owner(queue), false));
+        let owner = route.owner(queue);
+        let queue = MessageQueue {
+            topic: queue.topic.clone(),
+            broker_name: Arc::clone(owner.map_or(&queue.broker_name, |owner| &owner.name)),
+            queue_id: queue.queue_id,
+        };
+        return Some(found(queue, owner, false));
     }
     let suspects = &shared.core().suspects;
     let is_suspect = |name: &str| shared.config.avoid_silent_brokers && suspects.contains(name);
     let index = select::next_queue(route, last_broker, &shared.faults, is_suspect, clock::now)?;
-    let (queue, owner) = route.queue(index)?;
+    let (queue_id, owner) = route.queue(index)?;
+    let queue = MessageQueue {
+        topic: topic.clone(),
+        broker_name: Arc::clone(&owner.name),
+        queue_id,
+    };
     Some(found(queue, Some(owner), route.has_alternatives()))
 }
 

@@ -181,7 +181,7 @@ impl Shared {
         };
         let queues = self.config.topic_queues;
         if let Ok(route) = core.routes.publish(&topic, queues, until).await {
-            for cluster in &route.clusters {
+            for cluster in route.clusters() {
                 core.introduce(cluster, until).await;
             }
         }

@@ -100,7 +100,7 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// The place of the next queue in `route.queues`; `None` only when there is no queue.
+/// The place of the next queue in `route`; `None` only when there is no queue.
 ///
 /// Without fault tolerance: round robin over queues of other brokers than the one that failed last, else over all. With it: over
 /// available queues of other brokers, else reachable ones, else all. Before all that, over the same queues without those of brokers
@@ -112,14 +112,13 @@ pub(crate) fn next_queue(
     is_suspect: impl Fn(&str) -> bool,
     now: impl FnOnce() -> Instant,
 ) -> Option<usize> {
-    let queues = &route.queues;
-    if queues.is_empty() {
+    if route.is_empty() {
         return None;
     }
     // of a static topic all queues name the same broker: what counts is the one that holds them
     let other = |broker: &str| last_broker != Some(broker);
     let pass = |accepts: &dyn Fn(&str) -> bool| {
-        (0..queues.len()).map(|_| route.advance()).find(|index| {
+        (0..route.len()).map(|_| route.advance()).find(|index| {
             route
                 .owner_at(*index)
                 .is_some_and(|owner| accepts(&owner.name))
@@ -270,7 +269,7 @@ mod tests {
         let two = route_of("T", &[("a", 3), ("b", 2)]);
         for _ in 0..50 {
             let index = next_queue(&two, Some("a"), &off(), |_| false, || now).unwrap();
-            assert_eq!(&*two.queues[index].broker_name, "b");
+            assert_eq!(&*two.queues()[index].broker_name, "b");
         }
         let one = route_of("T", &[("a", 3)]);
         let first = next_queue(&one, Some("a"), &off(), |_| false, || now).unwrap();
@@ -287,7 +286,7 @@ mod tests {
         let route = route_of("T", &[("a", 2), ("b", 2), ("c", 2)]);
         let broker = |last: Option<&str>, table: &FaultTable, now| {
             let index = next_queue(&route, last, table, |_| false, || now).unwrap();
-            route.queues[index].broker_name.to_string()
+            route.queues()[index].broker_name.to_string()
         };
         let faults = on();
         fail(&faults, "a", true);
@@ -326,7 +325,7 @@ mod tests {
                 |name| suspects.contains(&name),
                 || now,
             );
-            route.queues[index.unwrap()].broker_name.to_string()
+            route.queues()[index.unwrap()].broker_name.to_string()
         };
         for _ in 0..20 {
             assert_ne!(broker(None, &["a"]), "a");
@@ -345,8 +344,8 @@ mod tests {
         let index = |key: &str, brokers: &[(&str, i32)]| {
             let route = route_of("T", brokers);
             let message = Message::new("T", "x");
-            let queue = run_selector(Box::new(by_hash(key)), &route.queues, &message).unwrap();
-            route.queues.iter().position(|q| *q == queue).unwrap()
+            let queue = run_selector(Box::new(by_hash(key)), route.queues(), &message).unwrap();
+            route.queues().iter().position(|q| *q == queue).unwrap()
         };
         assert_eq!(index("order-1", &[("a", 3), ("b", 2)]), 0);
         assert_eq!(index("order-1", &[("a", 4)]), 2);
@@ -358,7 +357,7 @@ mod tests {
         let route = route_of("T", &[("a", 2)]);
         let message = Message::new("T", "x");
         let error = |selector: Selector| {
-            let error = run_selector(selector, &route.queues, &message).unwrap_err();
+            let error = run_selector(selector, route.queues(), &message).unwrap_err();
             assert_eq!((error.kind(), error.java_code()), (ErrorKind::Selector, -1));
             error
         };
@@ -394,14 +393,14 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..200 {
             let selector = by_machine_room(["hz", "bj"]);
-            let queue = run_selector(Box::new(selector), &route.queues, &message).unwrap();
+            let queue = run_selector(Box::new(selector), route.queues(), &message).unwrap();
             seen.insert((queue.broker_name.to_string(), queue.queue_id));
         }
         let near = [("hz@a".to_owned(), 0), ("hz@a".to_owned(), 1)];
         assert_eq!(seen, near.into());
         for rooms in [vec!["bj"], vec!["nowhere"], vec![]] {
             let selector = by_machine_room(rooms);
-            let error = run_selector(Box::new(selector), &route.queues, &message).unwrap_err();
+            let error = run_selector(Box::new(selector), route.queues(), &message).unwrap_err();
             assert_eq!((error.kind(), error.java_code()), (ErrorKind::Selector, -1));
         }
     }
@@ -412,7 +411,7 @@ mod tests {
         let message = Message::new("T", "x");
         let mut seen = [false; 4];
         for _ in 0..500 {
-            let queue = run_selector(Box::new(by_random()), &route.queues, &message).unwrap();
+            let queue = run_selector(Box::new(by_random()), route.queues(), &message).unwrap();
             seen[usize::try_from(queue.queue_id).unwrap()] = true;
         }
         assert_eq!(seen, [true; 4]);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rocketry_protocol::TypedRequest;
-use rocketry_remoting::{Connection, Deadline, Reply, Vacancy};
+use rocketry_remoting::{Connection, Deadline};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tracing::Span;
 
@@ -59,11 +59,63 @@ impl HandedOver {
     }
 }
 
+/// The beginning of a send; becomes a send that has begun.
+pub(crate) enum Start {
+    Begun(Option<Sending>),
+    /// It has to wait.
+    Waits(Beginning),
+}
+
+type Beginning = Pin<Box<dyn Future<Output = Sending> + Send>>;
+
+impl Start {
+    fn begun(sending: Sending) -> Self {
+        Self::Begun(Some(sending))
+    }
+}
+
+impl Future for Start {
+    type Output = Sending;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Begun(sending) => {
+                Poll::Ready((sending.take()).unwrap_or_else(|| Sending::done(Err(flight::ended()))))
+            }
+            Self::Waits(beginning) => beginning.as_mut().poll(cx),
+        }
+    }
+}
+
+/// An asynchronous send that is being handed over.
+pub(crate) enum HandOver {
+    Starts(Start),
+    /// It is refused.
+    Over(Option<Error>),
+    /// For a place among those in flight, or for company.
+    Waits(Pin<Box<dyn Future<Output = Result<HandedOver, Error>> + Send>>),
+}
+
+impl Future for HandOver {
+    type Output = Result<HandedOver, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Starts(start) => Pin::new(start)
+                .poll(cx)
+                .map(|sending| Ok(HandedOver::Begun(sending))),
+            Self::Over(error) => Poll::Ready(Err(error.take().unwrap_or_else(flight::ended))),
+            Self::Waits(waits) => waits.as_mut().poll(cx),
+        }
+    }
+}
+
 /// A send that has begun. Dropping it ends the send; a request that is on its way may be stored nevertheless.
 pub(crate) struct Sending(Stage);
 
 enum Stage {
-    Done(Option<Result<Option<SendResult>, Error>>),
+    /// The result is boxed, since few sends are over before they are awaited and each has a place for it.
+    Done(Option<Result<Option<Box<SendResult>>, Error>>),
     Flying(Attended),
     Going(Going),
 }
@@ -84,7 +136,11 @@ impl Drop for Attended {
 
 impl Sending {
     fn done(over: Result<Option<SendResult>, Error>) -> Self {
-        Self(Stage::Done(Some(over)))
+        Self(Stage::Done(Some(over.map(|result| result.map(Box::new)))))
+    }
+
+    fn flying(flight: Arc<Flight>) -> Self {
+        Self(Stage::Flying(Attended(Some(flight))))
     }
 
     /// What the send comes to, of one that asks for an answer.
@@ -124,7 +180,7 @@ impl Future for Sending {
             let going: Going = match &mut self.0 {
                 Stage::Done(done) => {
                     let over = done.take().unwrap_or_else(|| Err(flight::ended()));
-                    return Poll::Ready(over);
+                    return Poll::Ready(over.map(|result| result.map(|result| *result)));
                 }
                 Stage::Going(going) => return going.as_mut().poll(cx),
                 Stage::Flying(attended) => {
@@ -182,38 +238,57 @@ impl Shared {
         gathered.await.map(Some)
     }
 
-    /// Sends, and returns when the request is on its way: what one task hands over to one queue arrives in that order.
+    /// Sends, and is over when the request is on its way: what one task hands over to one queue arrives in that order.
     ///
-    /// The first part runs here, not on a task of its own: that keeps the order, and nothing is spawned for what fails at once.
-    pub(crate) async fn hand_over(
-        self: &Arc<Self>,
-        order: &mut Order,
-    ) -> Result<HandedOver, Error> {
+    /// The first part runs here, not on a task of its own: that keeps the order, and nothing is spawned for what fails at once. It is
+    /// no future either, so that a send which waits takes no more than its wait needs.
+    pub(crate) fn hand_over(self: &Arc<Self>, order: Order) -> HandOver {
         #[cfg(feature = "trace-context")]
-        self.propagate(order);
+        let mut order = order;
+        #[cfg(feature = "trace-context")]
+        self.propagate(&mut order);
         let counted = self.sends.token();
         let started = clock::now();
-        let deadline = self.begin(order, started)?;
+        let deadline = match self.begin(&order, started) {
+            Ok(deadline) => deadline,
+            Err(error) => return HandOver::Over(Some(error)),
+        };
+        let times = (started, deadline);
         let free = (!self.airborne.is_ended())
             .then(|| self.in_flight.try_acquire(order.outgoing.body_bytes()))
             .flatten();
-        let permits = if let Some(permits) = free {
-            Ok(permits)
-        } else {
-            Box::pin(self.place_in_flight(&order.outgoing, deadline)).await
-        };
-        let permits = permits.inspect_err(|error| self.counters.refused(error))?;
-        if let Some(room) = self.room_for_company(order) {
-            let held = (room, Some(permits));
-            let gathered = self.gather(order.taken(), SendMode::Async, (started, deadline), held);
-            let gathered = Box::pin(gathered)
-                .await
-                .inspect_err(|error| self.counters.refused(error))?;
-            return Ok(HandedOver::Gathered(gathered));
+        if let Some(permits) = free {
+            return self.hand_over_in(order, times, (permits, counted));
         }
-        let (times, held) = ((started, deadline), Some((permits, counted)));
-        let sending = self.start(order, SendMode::Async, times, held).await;
-        Ok(HandedOver::Begun(sending))
+        let shared = Arc::clone(self);
+        HandOver::Waits(Box::pin(async move {
+            let permits = shared.place_in_flight(&order.outgoing, deadline).await;
+            let permits = permits.inspect_err(|error| shared.counters.refused(error))?;
+            let held = (permits, counted);
+            shared.hand_over_in(order, times, held).await
+        }))
+    }
+
+    /// As [`Shared::hand_over`], of a send that has its place.
+    fn hand_over_in(
+        self: &Arc<Self>,
+        mut order: Order,
+        times: (Instant, Instant),
+        held: Held,
+    ) -> HandOver {
+        let Some(room) = self.room_for_company(&order) else {
+            return HandOver::Starts(self.start(&mut order, SendMode::Async, times, Some(held)));
+        };
+        let (permits, counted) = held;
+        let shared = Arc::clone(self);
+        HandOver::Waits(Box::pin(async move {
+            let _counted = counted;
+            let held = (room, Some(permits));
+            let gathered = shared.gather(order, SendMode::Async, times, held).await;
+            gathered
+                .map(HandedOver::Gathered)
+                .inspect_err(|error| shared.counters.refused(error))
+        }))
     }
 
     /// Waits for a place among the asynchronous sends.
@@ -233,17 +308,17 @@ impl Shared {
     /// The beginning of a send, until the request is on its way; `held` is given back at its end.
     ///
     /// The first attempt is made by plain functions, as long as nobody looks on and nothing but room in the connection's buffer has to
-    /// be waited for. All that waits otherwise is [`go_on`].
-    pub(crate) async fn start(
+    /// be waited for, see [`with_room`]. All that waits otherwise is [`go_on`].
+    pub(crate) fn start(
         self: &Arc<Self>,
         order: &mut Order,
         mode: SendMode,
         times: (Instant, Instant),
         held: Option<Held>,
-    ) -> Sending {
+    ) -> Start {
         let begun = match begin(self, order, mode, times) {
             Ok(begun) => begun,
-            Err(error) => return Sending::done(Err(error)),
+            Err(error) => return Start::begun(Sending::done(Err(error))),
         };
         let Begun {
             ready,
@@ -267,57 +342,45 @@ impl Shared {
             (Some(place), None) => At::Place(place),
             (Some(place), Some(connection)) => {
                 let now = clock::now();
-                let until = tries(self, &ready).begin(place.alternatives, now);
-                let times = (now, Deadline::at(until));
+                let until = Deadline::at(tries(self, &ready).begin(place.alternatives, now));
                 if mode == SendMode::OneWay {
                     let request = self.first_request(&ready.prepared, &place);
-                    match connection.oneway_now(request, times.1) {
+                    match connection.oneway_now(request, until) {
                         Ok(Ok(())) => {
                             let (prepared, handed) = (&ready.prepared, Outcome::Handed);
-                            let now = clock::now();
-                            let elapsed = now.saturating_duration_since(times.0);
-                            learn(self, prepared, &place, &handed, (elapsed, now));
-                            return self.over(&ready, Ok(None));
+                            let ended = clock::now();
+                            let elapsed = ended.saturating_duration_since(now);
+                            learn(self, prepared, &place, &handed, (elapsed, ended));
+                            return Start::begun(self.over(&ready, Ok(None)));
                         }
                         Ok(Err(error)) => At::Over(place, now, Outcome::Lost(error.into())),
                         Err(_) => At::Place(place),
                     }
                 } else {
-                    let first = self.first(&ready.prepared, &place, &connection, times);
-                    match first.await {
+                    let body_bytes = ready.prepared.wire_body().len();
+                    let Some(vacancy) = connection.vacancy_now(body_bytes, until, now) else {
+                        let waiting = Waiting {
+                            ready,
+                            place,
+                            until,
+                            now,
+                            held,
+                        };
+                        return Start::Waits(with_room(Arc::clone(self), connection, waiting));
+                    };
+                    let request = self.first_request(&ready.prepared, &place);
+                    match connection.begin_in(vacancy, request, until, now) {
                         Ok(reply) => {
                             let flight = Flight::launch(self, ready, (place, now), reply, held);
-                            return Sending(Stage::Flying(Attended(Some(flight))));
+                            return Start::begun(Sending::flying(flight));
                         }
-                        Err(Unavailable::Lost(error)) => {
-                            At::Over(place, now, Outcome::Lost(error.into()))
-                        }
-                        Err(Unavailable::Ended(error)) => return self.over(&ready, Err(error)),
+                        Err(error) => At::Over(place, now, Outcome::Lost(error.into())),
                     }
                 }
             }
         };
         let unfinished = Unfinished::new(self, ready, (at, is_raw), span, held);
-        until_handed(unfinished).await
-    }
-
-    /// Hands the first request of a send to `connection`; waits for room in its buffer, and for nothing else.
-    async fn first(
-        &self,
-        prepared: &Prepared,
-        place: &Place,
-        connection: &Connection,
-        (now, until): (Instant, Deadline),
-    ) -> Result<Reply, Unavailable> {
-        let vacancy = match connection.vacancy_now(prepared.wire_body().len(), until, now) {
-            Some(vacancy) => vacancy,
-            // Boxed: it is rare, and every send would carry a place for it.
-            None => Box::pin(vacancy(self, prepared, connection, until, now)).await?,
-        };
-        let request = self.first_request(prepared, place);
-        connection
-            .begin_in(vacancy, request, until, now)
-            .map_err(Unavailable::Lost)
+        Start::Waits(Box::pin(until_handed(unfinished)))
     }
 
     fn first_request<'m>(
@@ -357,31 +420,62 @@ async fn until_handed(unfinished: Unfinished) -> Sending {
     done.map_or_else(|| Sending(Stage::Going(going)), Sending::done)
 }
 
-/// Why there is no place on a connection.
-enum Unavailable {
-    Lost(rocketry_remoting::Error),
-    /// The shutdown has ended the send.
-    Ended(Error),
+/// A send whose request waits for room in its connection's buffer.
+///
+/// There may be tens of thousands of them: what they take is what is here and the wait.
+struct Waiting {
+    ready: Ready,
+    place: Place,
+    /// How long its first attempt may take.
+    until: Deadline,
+    /// When that began.
+    now: Instant,
+    held: Option<Held>,
 }
 
-/// Waits for a place on `connection`.
-async fn vacancy<'c>(
-    shared: &Shared,
-    prepared: &Prepared,
-    connection: &'c Connection,
-    until: Deadline,
-    now: Instant,
-) -> Result<Vacancy<'c>, Unavailable> {
-    tokio::select! {
-        biased;
-        vacancy = connection.vacancy(prepared.wire_body().len(), until, now) => {
-            vacancy.map_err(Unavailable::Lost)
-        }
-        () = shared.abort.cancelled() => {
+/// Waits for room on `connection`, and hands the first request over.
+#[expect(
+    clippy::async_yields_async,
+    reason = "what is waited for is that the send begins"
+)]
+fn with_room(shared: Arc<Shared>, connection: Connection, waiting: Waiting) -> Beginning {
+    // A block, not a function: what a function is handed is kept twice in its future.
+    Box::pin(async move {
+        let body_bytes = waiting.ready.prepared.wire_body().len();
+        // counts as dropped if it is
+        let running = (shared.counters).resume(waiting.ready.number, waiting.ready.started);
+        let vacancy = tokio::select! {
+            biased;
+            vacancy = connection.vacancy(body_bytes, waiting.until, waiting.now) => Some(vacancy),
+            () = shared.abort.cancelled() => None,
+        };
+        running.pause();
+        let Some(vacancy) = vacancy else {
+            let prepared = &waiting.ready.prepared;
             let ids = prepared.msg_id.split(',');
-            Err(Unavailable::Ended(shared.ended(prepared.topic.as_arc(), ids, false)))
+            let error = shared.ended(prepared.topic.as_arc(), ids, false);
+            return shared.over(&waiting.ready, Err(error));
+        };
+        let begun = vacancy.and_then(|vacancy| {
+            let request = shared.first_request(&waiting.ready.prepared, &waiting.place);
+            connection.begin_in(vacancy, request, waiting.until, waiting.now)
+        });
+        let Waiting {
+            ready,
+            place,
+            now,
+            held,
+            ..
+        } = waiting;
+        match begun {
+            Ok(reply) => Sending::flying(Flight::launch(&shared, ready, (place, now), reply, held)),
+            Err(error) => {
+                let at = At::Over(place, now, Outcome::Lost(error.into()));
+                let unfinished = Unfinished::new(&shared, ready, (at, false), Span::none(), held);
+                Box::pin(until_handed(unfinished)).await
+            }
         }
-    }
+    })
 }
 
 /// A request that was asked for an answer always has one.

@@ -1,77 +1,160 @@
 //! From a route to its queues and brokers. Nothing here waits or asks.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU32, Ordering},
 };
 
 use arc_swap::ArcSwap;
-use rocketry_protocol::{MessageQueue, body::route::TopicRouteData};
+use rocketry_protocol::{MessageQueue, Topic, body::route::TopicRouteData};
 use tokio::time::Instant;
 
 use crate::static_topic::{self, WriteQueue};
 
 /// Where messages of one topic can be sent. An immutable snapshot, apart from the round-robin position.
+///
+/// Who sends to thousands of topics meets another route with each message: what a send needs of it is next to each other, or shared with
+/// other topics in [`Places`].
 #[derive(Debug)]
 pub(crate) struct PublishRoute {
-    /// What selectors choose from.
-    pub(crate) queues: Vec<MessageQueue>,
-    /// The broker of each queue, at the same place.
-    pub(super) owners: Vec<Arc<Broker>>,
-    /// The clusters that the brokers belong to: mostly one.
-    pub(crate) clusters: Vec<Arc<str>>,
-    /// Every broker of the route, with or without queues to write to.
-    pub(super) brokers: Vec<Arc<Broker>>,
-    /// Whether queues of more than one broker can be written to.
-    pub(super) has_alternatives: bool,
+    pub(super) topic: Topic,
+    pub(super) places: Arc<Places>,
+    /// The position of the round robin. The next snapshot takes it over if the queues stay the same.
+    pub(super) next: AtomicU32,
     /// The topic does not exist yet: this is where its first message may go.
     pub(super) auto_create: bool,
     /// Who told this route, and when.
     pub(super) name_server: Arc<str>,
     pub(super) told: Instant,
-    /// Shared with the next snapshot if the queues stay the same.
-    pub(super) next: Arc<AtomicU32>,
+    /// What selectors choose from; made when one does.
+    pub(super) queues: OnceLock<Box<[MessageQueue]>>,
+}
+
+/// The queues of a route, whichever topic they are of: topics that lie on the same brokers share one.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// In the order in which they are used.
+    pub(super) queues: Vec<PlaceOfQueue>,
+    /// The clusters that the brokers belong to: mostly one.
+    pub(super) clusters: Vec<Arc<str>>,
+    /// Every broker of the route, with or without queues to write to.
+    pub(super) brokers: Vec<Arc<Broker>>,
+    /// Whether queues of more than one broker can be written to.
+    pub(super) has_alternatives: bool,
+}
+
+/// One queue of [`Places`].
+#[derive(Debug)]
+pub(super) struct PlaceOfQueue {
+    /// That of its owner, but for queues of static topics.
+    pub(super) broker_name: Arc<str>,
+    pub(super) queue_id: i32,
+    pub(super) owner: Arc<Broker>,
+}
+
+impl Places {
+    /// Whether a route with the one is as good as one with the other.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same_brokers = |a: &[Arc<Broker>], b: &[Arc<Broker>]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        let mut queues = self.queues.iter().zip(&other.queues);
+        self.has_same_queues(other)
+            && queues.all(|(a, b)| Arc::ptr_eq(&a.owner, &b.owner))
+            && self.clusters == other.clusters
+            && same_brokers(&self.brokers, &other.brokers)
+    }
+
+    /// Whether both have the same queues.
+    pub(super) fn has_same_queues(&self, other: &Self) -> bool {
+        let same = |a: &PlaceOfQueue, b: &PlaceOfQueue| {
+            a.queue_id == b.queue_id && a.broker_name == b.broker_name
+        };
+        self.queues.len() == other.queues.len()
+            && self
+                .queues
+                .iter()
+                .zip(&other.queues)
+                .all(|(a, b)| same(a, b))
+    }
 }
 
 impl PublishRoute {
     /// One step of the round robin; 0 for a route without queues. Java: `ThreadLocalIndex`, there one per thread.
     pub(crate) fn advance(&self) -> usize {
         let index = self.next.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff;
-        (index as usize).checked_rem(self.queues.len()).unwrap_or(0)
+        (index as usize).checked_rem(self.len()).unwrap_or(0)
     }
 
-    /// The queue at a place, with its broker.
-    pub(crate) fn queue(&self, index: usize) -> Option<(&MessageQueue, &Arc<Broker>)> {
-        self.queues.get(index).zip(self.owners.get(index))
+    /// Number of queues.
+    pub(crate) fn len(&self) -> usize {
+        self.places.queues.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.queues.is_empty()
+    }
+
+    /// What selectors choose from.
+    pub(crate) fn queues(&self) -> &[MessageQueue] {
+        self.queues.get_or_init(|| {
+            let queues = self.places.queues.iter();
+            queues
+                .map(|queue| MessageQueue {
+                    topic: self.topic.clone(),
+                    broker_name: Arc::clone(&queue.broker_name),
+                    queue_id: queue.queue_id,
+                })
+                .collect()
+        })
+    }
+
+    /// The number of the queue at a place, within its broker, and the broker.
+    pub(crate) fn queue(&self, index: usize) -> Option<(i32, &Arc<Broker>)> {
+        let queue = self.places.queues.get(index)?;
+        Some((queue.queue_id, &queue.owner))
+    }
+
+    /// The clusters that the brokers belong to: mostly one.
+    pub(crate) fn clusters(&self) -> &[Arc<str>] {
+        &self.places.clusters
+    }
+
+    fn owners(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.places.queues.iter().map(|queue| &queue.owner)
     }
 
     /// The broker that holds a queue; a queue that is not in the list is held by the broker that it names.
     pub(crate) fn owner(&self, queue: &MessageQueue) -> Option<&Arc<Broker>> {
-        let known = self.brokers.iter();
+        let known = self.places.brokers.iter();
         let named = known
-            .chain(&self.owners)
+            .chain(self.owners())
             .find(|broker| broker.name == queue.broker_name);
         if named.is_none() && static_topic::is_logical(&queue.broker_name) {
-            let place = self.queues.iter().position(|known| known == queue)?;
-            return self.owners.get(place);
+            let place = self.queues().iter().position(|known| known == queue)?;
+            return self.owner_at(place);
         }
         named
     }
 
     /// The broker that holds the queue at a place.
     pub(crate) fn owner_at(&self, index: usize) -> Option<&Arc<Broker>> {
-        self.owners.get(index)
+        self.places.queues.get(index).map(|queue| &queue.owner)
     }
 
     /// Name and address of that broker's master.
     pub(crate) fn master(&self, broker: &str) -> Option<(Arc<str>, Arc<str>)> {
-        let broker = self.brokers.iter().find(|known| &*known.name == broker)?;
+        let broker = self
+            .places
+            .brokers
+            .iter()
+            .find(|known| &*known.name == broker)?;
         Some((Arc::clone(&broker.name), broker.master()?))
     }
 
     /// Name and address of some broker, of its master if it has one.
     pub(crate) fn any_address(&self) -> Option<(Arc<str>, Arc<str>)> {
-        let broker = fastrand::choice(&self.brokers)?;
+        let broker = fastrand::choice(&self.places.brokers)?;
         let address = broker.master().or_else(|| {
             let (_, slave) = fastrand::choice(broker.addresses().iter())?.clone();
             Some(slave)
@@ -82,7 +165,7 @@ impl PublishRoute {
     /// Names of the brokers whose queues can be written to.
     pub(crate) fn owner_names(&self) -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = Vec::new();
-        for owner in &self.owners {
+        for owner in self.owners() {
             if !names.contains(&owner.name) {
                 names.push(Arc::clone(&owner.name));
             }
@@ -107,7 +190,7 @@ impl PublishRoute {
 
     /// Whether an attempt that fails leaves another broker to try.
     pub(crate) fn has_alternatives(&self) -> bool {
-        self.has_alternatives
+        self.places.has_alternatives
     }
 }
 

@@ -109,34 +109,37 @@ where
     }
 }
 
-async fn work<F: Fn(u64) -> Message>(
+/// A block, not a function, whose future would hold each argument twice: there may be tens of thousands.
+fn work<F: Fn(u64) -> Message + Send + 'static>(
     shared: Arc<Shared>,
     producers: Arc<[Producer]>,
     mode: Mode,
     batch: u32,
     message: F,
-) {
+) -> impl Future<Output = ()> + Send + 'static {
     let batch = u64::from(batch);
-    while let Some((number, start)) = shared.next(batch).await {
-        let Some(producer) = in_turn(&producers, number / batch) else {
-            return;
-        };
-        let result = match mode {
-            Mode::Sync if batch > 1 => {
-                let messages = (number..number + batch).map(&message);
-                producer.send_batch(messages).await.map(|_| ())
+    async move {
+        while let Some((number, start)) = shared.next(batch).await {
+            let Some(producer) = in_turn(&producers, number / batch) else {
+                return;
+            };
+            let result = match mode {
+                Mode::Sync if batch > 1 => {
+                    let messages = (number..number + batch).map(&message);
+                    producer.send_batch(messages).await.map(|_| ())
+                }
+                Mode::Sync => producer.send(message(number)).await.map(|_| ()),
+                Mode::Async => match producer.enqueue(message(number)).await {
+                    Ok(ticket) => ticket.await.map(|_| ()),
+                    Err(error) => Err(error),
+                },
+                Mode::Oneway => producer.send_oneway(message(number)).await,
+            };
+            shared.ended(batch, result, start.elapsed());
+            if mode == Mode::Oneway {
+                // Handing over need not wait for anything, and the connection wants to run as well.
+                tokio::task::yield_now().await;
             }
-            Mode::Sync => producer.send(message(number)).await.map(|_| ()),
-            Mode::Async => match producer.enqueue(message(number)).await {
-                Ok(ticket) => ticket.await.map(|_| ()),
-                Err(error) => Err(error),
-            },
-            Mode::Oneway => producer.send_oneway(message(number)).await,
-        };
-        shared.ended(batch, result, start.elapsed());
-        if mode == Mode::Oneway {
-            // Handing over need not wait for anything, and the connection wants to run as well.
-            tokio::task::yield_now().await;
         }
     }
 }
@@ -187,7 +190,8 @@ impl Shared {
     /// The number of the first of the next `batch` messages and the time their latency counts from; `None` when enough was sent.
     async fn next(&self, batch: u64) -> Option<(u64, Instant)> {
         if let Some(pace) = &self.pace {
-            pace.due.acquire().await.ok()?.forget();
+            // Boxed: every task would carry its place, and most loads have no pace.
+            Box::pin(pace.due.acquire()).await.ok()?.forget();
             let number = self.next.fetch_add(batch, Ordering::Relaxed);
             return (number < pace.total).then(|| (number, self.started + pace.offset(number)));
         }

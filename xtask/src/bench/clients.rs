@@ -9,6 +9,7 @@ use tokio::process::{ChildStdin, Command};
 
 use super::cache::Cache;
 use super::figures::Figures;
+use super::placement::Placement;
 use super::workload::{Mode, Workload};
 use crate::Result;
 use crate::interop::Rocketry;
@@ -116,6 +117,8 @@ pub(super) struct Drivers {
     java: Option<Java>,
     go: Option<PathBuf>,
     rust: Option<PathBuf>,
+    /// `None` with a single core.
+    placement: Option<Placement>,
     dir: PathBuf,
 }
 
@@ -142,6 +145,7 @@ impl Drivers {
             java: None,
             go: None,
             rust: None,
+            placement: Placement::new(),
             dir: dir.to_owned(),
         };
         let mut missing = Vec::new();
@@ -166,8 +170,40 @@ impl Drivers {
         Ok(())
     }
 
-    /// One run.
+    /// One run, on a core for each side where one send at a time is under way.
     pub(super) async fn measure(
+        &mut self,
+        client: Client,
+        at: At<'_>,
+        load: Workload,
+        phases: Phases,
+    ) -> Result<Figures> {
+        if !load.is_one_at_a_time() {
+            return self.run(client, at, load, phases).await;
+        }
+        if let Some(placement) = &self.placement {
+            placement.server(at.pid);
+            for pid in self.client_pids() {
+                placement.client(pid);
+            }
+        }
+        let figures = self.run(client, at, load, phases).await;
+        if let Some(placement) = &self.placement {
+            placement.anywhere(at.pid);
+            for pid in self.client_pids() {
+                placement.anywhere(pid);
+            }
+        }
+        figures
+    }
+
+    /// This process, whose children begin on its core, and the JVM.
+    fn client_pids(&self) -> impl Iterator<Item = u32> {
+        let java = self.java.as_ref().and_then(|java| java.running.pid());
+        std::iter::once(std::process::id()).chain(java)
+    }
+
+    async fn run(
         &mut self,
         client: Client,
         at: At<'_>,
@@ -203,6 +239,11 @@ impl Drivers {
         let mut server = Running::start("echo server", &mut command, self.dir.join("echo.log"))?;
         let ready = server.line_with("ready ", PATIENCE).await?;
         let addr = ready.trim_start_matches("ready ").to_owned();
+        if let (Some(placement), Some(pid), true) =
+            (&self.placement, server.pid(), load.is_one_at_a_time())
+        {
+            placement.server(pid);
+        }
         let mut command = Command::new(&self.xtask);
         command
             .args(["echo-drive", "--kind", kind, "--addr", &addr])

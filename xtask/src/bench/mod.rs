@@ -7,6 +7,7 @@ mod counts;
 mod echo;
 mod figures;
 mod machine;
+mod placement;
 mod plot;
 pub(crate) mod process_usage;
 mod producers;

@@ -139,7 +139,9 @@ fn clients(samples: &Samples, targets: &mut Vec<Target>) {
     ] {
         targets.push(Target {
             name: "F2",
-            what: format!("{what} of a send, 1 in flight, our server: rocketry : echo"),
+            what: format!(
+                "{what} of a send, 1 in flight, a core for each side, our server: rocketry : echo"
+            ),
             value: ratio(
                 samples.median(OURS, OURS, SYNC_1, figure),
                 samples.median(NO_SERVER, "echo", SYNC_1, figure),
@@ -154,7 +156,7 @@ fn clients(samples: &Samples, targets: &mut Vec<Target>) {
         .reduce(f64::min);
     targets.push(Target {
         name: "F2",
-        what: "p50 of a send, 1 in flight, Apache's broker: rocketry : best peer".to_owned(),
+        what: "p50 of a send, 1 in flight, a core for each side, Apache's broker: rocketry : best peer".to_owned(),
         value: ratio(p50(OURS), best),
         bound: Bound::AtMost(1.0),
     });

@@ -62,6 +62,11 @@ impl Workload {
         }
     }
 
+    /// Whether it is one send at a time, whose latency depends on where client and server run.
+    pub(super) fn is_one_at_a_time(self) -> bool {
+        self.mode == Mode::Sync && self.in_flight == 1
+    }
+
     /// The options that every driver understands.
     pub(super) fn options(self) -> Vec<String> {
         [

@@ -5,6 +5,8 @@ mod args;
 mod clock;
 mod commands;
 mod failure;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod heap;
 mod jsonl;
 mod latency;
 mod load;
@@ -22,6 +24,8 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let entered = clock::MainEntered::now();
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    heap::keep_small();
     let mut command = Cli::command();
     let parsed = command
         .try_get_matches_from_mut(std::env::args_os())

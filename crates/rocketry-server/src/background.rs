@@ -1,6 +1,6 @@
 //! Every task that ticks or waits on its own. All of them end with the token.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -161,7 +161,7 @@ async fn resume_pops(
 fn look_at_rates(broker: &Arc<Broker>) -> impl FnMut() + Send + use<> {
     let broker = Arc::clone(broker);
     let mut seen = -1;
-    let mut ends = HashMap::new();
+    let mut ends = Vec::new();
     move || {
         let end = broker.reader.max_log_offset();
         if end != seen {

@@ -77,27 +77,27 @@ struct Gets {
 #[derive(Debug, Default)]
 struct Looks {
     count: u64,
+    /// By topic.
     puts: HashMap<Arc<str>, Puts>,
+    /// Of everything but topics.
     series: HashMap<(Figure, Box<str>), Series>,
 }
 
 /// The sums of the ends of the queues of each topic that clients send to.
-pub(crate) fn ends_of(reader: &Reader, system: &SystemNames) -> HashMap<Arc<str>, i64> {
-    let mut ends = HashMap::new();
-    for (topic, _, range) in reader.queues() {
-        if !system.is_system(&topic) {
-            *ends.entry(topic).or_default() += range.max;
-        }
-    }
+pub(crate) fn ends_of(reader: &Reader, system: &SystemNames) -> Vec<(Arc<str>, i64)> {
+    let mut ends = reader.topic_ends();
+    ends.retain(|(topic, _)| !system.is_system(topic));
     ends
 }
 
 /// What came to a topic.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Puts {
     /// Sum of the ends of its queues at the last look.
     ends: i64,
     since_start: u64,
+    /// There is none before something came.
+    series: Option<Box<Series>>,
 }
 
 /// Totals at one moment.
@@ -117,10 +117,13 @@ struct Series {
 
 impl Rates {
     /// `ends` has the sum of the queues' ends of each topic: what is stored already does not count.
-    pub(crate) fn new(ends: HashMap<Arc<str>, i64>) -> Self {
+    pub(crate) fn new(ends: Vec<(Arc<str>, i64)>) -> Self {
         let puts = ends.into_iter().map(|(topic, ends)| {
-            let since_start = 0;
-            (topic, Puts { ends, since_start })
+            let puts = Puts {
+                ends,
+                ..Puts::default()
+            };
+            (topic, puts)
         });
         Self {
             looks: Mutex::new(Looks {
@@ -153,37 +156,45 @@ impl Rates {
         &self,
         now_ms: i64,
         cluster: &str,
-        ends: &HashMap<Arc<str>, i64>,
+        ends: &[(Arc<str>, i64)],
         is_topic: impl Fn(&str) -> bool,
         is_group: impl Fn(&str) -> bool,
     ) {
         let mut looks = self.looks.lock();
-        let looks = &mut *looks;
+        let Looks {
+            count,
+            puts,
+            series,
+        } = &mut *looks;
         self.gets.write().retain(|topic, groups| {
             groups.retain(|group, _| is_group(group));
             is_topic(topic)
         });
-        looks.puts.retain(|topic, _| is_topic(topic));
+        puts.retain(|topic, _| is_topic(topic));
         for (topic, ends) in ends.iter().filter(|(topic, _)| is_topic(topic)) {
-            let puts = looks.puts.entry(Arc::clone(topic)).or_insert(Puts {
-                ends: 0,
-                since_start: 0,
-            });
-            // A topic that was made anew starts at 0.
-            let before = if *ends < puts.ends { 0 } else { puts.ends };
-            puts.since_start += u64::try_from(ends - before).unwrap_or(0);
-            puts.ends = *ends;
+            puts.entry(Arc::clone(topic)).or_default().move_to(*ends);
         }
-        let mut totals: Vec<(Figure, Box<str>, u64, u64)> = Vec::new();
+        let look = |times, value| Look {
+            at_ms: now_ms,
+            times,
+            value,
+        };
         let mut all_put = 0;
-        for (topic, puts) in &looks.puts {
+        for puts in puts.values_mut().filter(|puts| puts.since_start > 0) {
             let put = puts.since_start;
             all_put += put;
-            if put > 0 {
-                totals.push((Figure::TopicPut, Box::from(&**topic), put, put));
-            }
+            puts.series
+                .get_or_insert_default()
+                .look(look(put, put), *count);
         }
-        totals.push((Figure::BrokerPut, cluster.into(), all_put, all_put));
+        let mut before = std::mem::take(series);
+        let mut look_at = |figure, key: Box<str>, look| {
+            let key = (figure, key);
+            let mut looked_at = before.remove(&key).unwrap_or_default();
+            looked_at.look(look, *count);
+            series.insert(key, looked_at);
+        };
+        look_at(Figure::BrokerPut, cluster.into(), look(all_put, all_put));
         let (mut answers, mut messages) = (0, 0);
         for (topic, groups) in &*self.gets.read() {
             for (group, gets) in groups {
@@ -192,24 +203,12 @@ impl Rates {
                 let (got, bytes) = (gets.messages.load(Relaxed), gets.bytes.load(Relaxed));
                 answers += times;
                 messages += got;
-                totals.push((Figure::GroupGet, key.clone(), times, got));
-                totals.push((Figure::GroupGetBytes, key, times, bytes));
+                look_at(Figure::GroupGet, key.clone(), look(times, got));
+                look_at(Figure::GroupGetBytes, key, look(times, bytes));
             }
         }
-        totals.push((Figure::BrokerGet, cluster.into(), answers, messages));
-        let mut before = std::mem::take(&mut looks.series);
-        for (figure, key, times, value) in totals {
-            let key = (figure, key);
-            let mut series = before.remove(&key).unwrap_or_default();
-            let look = Look {
-                at_ms: now_ms,
-                times,
-                value,
-            };
-            series.look(look, looks.count);
-            looks.series.insert(key, series);
-        }
-        looks.count += 1;
+        look_at(Figure::BrokerGet, cluster.into(), look(answers, messages));
+        *count += 1;
     }
 
     /// A figure by its name and key, as Java calls them; `None`: nothing was counted under them. `ends_of` has the sum of the ends of
@@ -222,7 +221,12 @@ impl Rates {
     ) -> Option<BrokerStatsData> {
         let figure = Figure::of_name(name)?;
         let looks = self.looks.lock();
-        if let Some(series) = looks.series.get(&(figure, Box::from(key))) {
+        let puts = looks.puts.get(key);
+        let series = match figure {
+            Figure::TopicPut => puts.and_then(|puts| puts.series.as_deref()),
+            _ => looks.series.get(&(figure, Box::from(key))),
+        };
+        if let Some(series) = series {
             return Some(BrokerStatsData {
                 stats_day: over(&series.day),
                 stats_hour: over(&series.hour),
@@ -230,7 +234,7 @@ impl Rates {
             });
         }
         let is_new = match figure {
-            Figure::TopicPut => ends_of(key) > looks.puts.get(key).map_or(0, |puts| puts.ends),
+            Figure::TopicPut => ends_of(key) > puts.map_or(0, |puts| puts.ends),
             Figure::GroupGet | Figure::GroupGetBytes => {
                 key.split_once('@').is_some_and(|(topic, group)| {
                     let gets = self.gets.read();
@@ -241,6 +245,15 @@ impl Rates {
             Figure::BrokerPut | Figure::BrokerGet => false,
         };
         is_new.then(BrokerStatsData::default)
+    }
+}
+
+impl Puts {
+    /// The ends of its queues add up to `ends` now. A topic that was made anew starts at 0.
+    fn move_to(&mut self, ends: i64) {
+        let before = if ends < self.ends { 0 } else { self.ends };
+        self.since_start += u64::try_from(ends - before).unwrap_or(0);
+        self.ends = ends;
     }
 }
 
@@ -305,8 +318,8 @@ fn over(looks: &VecDeque<Look>) -> BrokerStatsItem {
 mod tests {
     use super::*;
 
-    fn ends(of_t: i64) -> HashMap<Arc<str>, i64> {
-        HashMap::from([(Arc::from("T"), of_t)])
+    fn ends(of_t: i64) -> Vec<(Arc<str>, i64)> {
+        vec![(Arc::from("T"), of_t)]
     }
 
     /// S-073: what came and went in the last minute, hour and day.
@@ -366,7 +379,7 @@ mod tests {
                 .sum,
             7
         );
-        rates.look(2 * LOOK_MS, "C", &HashMap::new(), |_| false, |_| true);
+        rates.look(2 * LOOK_MS, "C", &[], |_| false, |_| true);
         assert_eq!(rates.view("TOPIC_PUT_NUMS", "T", at_end(0)), None);
         assert_eq!(rates.view("GROUP_GET_NUMS", "T@G", at_end(0)), None);
         assert!(rates.gets.read().is_empty());

@@ -19,8 +19,10 @@ use crate::{
     unit_files::{Files, UnitFiles},
 };
 
-/// Units that may wait in memory before the writer writes them itself, in bytes.
-const MAX_WAITING_BYTES: usize = 16 << 20;
+/// Bytes of units that may wait in memory before they are written, however many queues they are spread over; and before the writer itself
+/// writes them, which all senders would wait for. In between the flusher has the time that twice as many take to come.
+const MANY_WAITING_BYTES: usize = 16 << 20;
+const MAX_WAITING_BYTES: usize = 32 << 20;
 
 /// The queues of one topic, by id.
 type TopicQueues = Vec<(i32, Arc<ConsumeQueue>)>;
@@ -99,15 +101,20 @@ impl QueueTable {
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Whether so many units wait that they should be written now.
-    pub(crate) fn waiting_is_large(&self) -> bool {
+    /// Whether so many units wait that they should be written.
+    pub(crate) fn many_wait(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Relaxed) > MANY_WAITING_BYTES
+    }
+
+    /// Whether so many units wait that nothing more should be added before they are written.
+    pub(crate) fn too_many_wait(&self) -> bool {
         self.waiting_bytes.load(Ordering::Relaxed) > MAX_WAITING_BYTES
     }
 
     /// Whether so many queues have something to write that each write is better worth its while later: it costs the same for one unit
     /// as for hundreds.
     pub(crate) fn is_spread_thin(&self) -> bool {
-        self.dirty.lock().len() > MANY_DIRTY && !self.waiting_is_large()
+        self.dirty.lock().len() > MANY_DIRTY && !self.many_wait()
     }
 
     /// One queue, if it exists.
@@ -171,6 +178,16 @@ impl QueueTable {
             .values()
             .flatten()
             .map(|(_, queue)| Arc::clone(queue))
+            .collect()
+    }
+
+    /// What each topic's queues add up to.
+    pub(crate) fn sums(&self, of: impl Fn(&ConsumeQueue) -> u64) -> Vec<(Arc<str>, u64)> {
+        let topics = self.topics.read();
+        let sum = |queues: &TopicQueues| queues.iter().map(|(_, queue)| of(queue)).sum();
+        topics
+            .iter()
+            .map(|(topic, queues)| (Arc::clone(topic), sum(queues)))
             .collect()
     }
 

@@ -180,6 +180,14 @@ impl Reader {
         queues
     }
 
+    /// The sum of the ends of each topic's queues, of all topics that ever had a message: how many were stored since it was made.
+    pub fn topic_ends(&self) -> Vec<(Arc<str>, i64)> {
+        let sums = self.shared.queues.sums(ConsumeQueue::max);
+        sums.into_iter()
+            .map(|(topic, sum)| (topic, signed(sum)))
+            .collect()
+    }
+
     /// Bytes of the disk that the directory lies on, all and free; `None` where the system does not say.
     pub fn disk_bytes(&self) -> Option<(u64, u64)> {
         let root = self.shared.layout.root();

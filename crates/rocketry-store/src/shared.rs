@@ -130,7 +130,7 @@ impl Shared {
 
     /// Whether so much waits in memory that the writer should write it itself.
     pub(crate) fn much_is_waiting(&self) -> bool {
-        self.queues.waiting_is_large() || self.index_keys.lock().len() > MAX_WAITING_KEYS
+        self.queues.too_many_wait() || self.index_keys.lock().len() > MAX_WAITING_KEYS
     }
 
     /// A failed write of `path`.

@@ -372,6 +372,13 @@ impl UnitFiles {
 
     /// The file at `start`; a new one is given its full length, and fillers up to position `at`.
     fn open_or_create(&self, start: u64, at: u64) -> io::Result<Arc<dyn File>> {
+        if at > start.max(self.first() * self.unit_bytes()) {
+            // It has the unit before, and so its length.
+            match self.file(start) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                found => return found,
+            }
+        }
         let path = || self.path(start);
         let created = |file: &dyn File| {
             self.inner.lock().names_pending = true;

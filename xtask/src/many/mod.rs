@@ -39,9 +39,13 @@ pub(crate) struct Options {
     /// Connections that messages are spread over, 64 in flight, against ten
     #[arg(long, default_value_t = 1000, value_name = "N")]
     spread: usize,
-    /// Messages of 1 KiB that are sent with all of it in place, in each round
-    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    /// Messages of 1 KiB that are sent with all of it in place, in each round: so many that the writing of all queues, which follows
+    /// half a gigabyte of them, has its share in every round
+    #[arg(long, default_value_t = 500_000, value_name = "N")]
     messages: usize,
+    /// Messages that are spread over connections in each round
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    spread_messages: usize,
     /// Rounds of sends; figures are medians
     #[arg(long, default_value_t = 3, value_name = "N")]
     rounds: usize,
@@ -328,7 +332,7 @@ impl Full {
         ] {
             let spread = load::Spread::open(&self.server.broker, connections, IN_FLIGHT).await?;
             let cpu = self.server.cpu()?;
-            let sent = spread.send(options.messages, request).await?;
+            let sent = spread.send(options.spread_messages, request).await?;
             figures.push((self.server.cpu()? - cpu) * 1e6 / usize_f64(sent));
         }
         Ok(())

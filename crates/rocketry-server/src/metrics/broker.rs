@@ -1,9 +1,6 @@
 //! The broker's numbers. Java: `BrokerMetricsManager`, `DefaultStoreMetricsManager`, `ConsumerLagCalculator`.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use rocketry_protocol::{Language, body::heartbeat::ConsumeType, record::Record};
 
@@ -37,10 +34,8 @@ pub(super) fn collect(page: &mut Page, broker: &Broker, oldest: &mut Oldest) {
 
 /// What the ends of the queues say: numbers of messages go on over restarts.
 fn messages(page: &mut Page, broker: &Broker) {
-    let mut topics: BTreeMap<Arc<str>, i64> = BTreeMap::new();
-    for (topic, _, range) in broker.reader.queues() {
-        *topics.entry(topic).or_default() += range.max;
-    }
+    let mut topics = broker.reader.topic_ends();
+    topics.sort_unstable();
     let mut family = page.family(
         "rocketmq_messages_in_total",
         "counter",

@@ -1,13 +1,14 @@
 //! `GET /metrics` over HTTP/1.1, one request per connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use rocketry_remoting::ListenerCounts;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{Mutex, Semaphore},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -45,7 +46,10 @@ pub(crate) struct Sources {
 pub(crate) struct Endpoint {
     sources: Arc<Sources>,
     oldest: Arc<parking_lot::Mutex<Oldest>>,
-    made: Mutex<Option<(Instant, Arc<str>)>>,
+    /// The last page while it is fresh: with very many topics and groups it has megabytes.
+    made: Mutex<Option<(Instant, Bytes)>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Endpoint {
@@ -60,8 +64,9 @@ impl Endpoint {
             sources: Arc::new(sources),
             oldest: Arc::default(),
             made: Mutex::new(None),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
         });
-        let serving = tasks.clone();
         tasks.spawn(async move {
             let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
             loop {
@@ -72,19 +77,26 @@ impl Endpoint {
                 };
                 let Some((stream, permit)) = accepted else {
                     // Mostly too many open files; the next one may find some.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    sleep(Duration::from_millis(100)).await;
                     continue;
                 };
-                let (endpoint, stop) = (Arc::clone(&endpoint), stop.clone());
-                serving.spawn(async move {
-                    stop.run_until_cancelled(endpoint.serve(stream)).await;
+                let serving = Arc::clone(&endpoint);
+                endpoint.spawn_until_stopped(async move {
+                    serving.serve(stream).await;
                     drop(permit);
                 });
             }
         });
     }
 
-    async fn serve(&self, mut stream: TcpStream) {
+    fn spawn_until_stopped(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(work).await;
+        });
+    }
+
+    async fn serve(self: &Arc<Self>, mut stream: TcpStream) {
         let Ok(Some(head)) = timeout(TIMEOUT, head(&mut stream)).await else {
             return;
         };
@@ -95,7 +107,7 @@ impl Endpoint {
         );
         let answer = async {
             stream.write_all(head.as_bytes()).await?;
-            stream.write_all(body.as_bytes()).await?;
+            stream.write_all(&body).await?;
             stream.shutdown().await
         };
         if let Ok(Err(error)) = timeout(TIMEOUT, answer).await {
@@ -103,7 +115,7 @@ impl Endpoint {
         }
     }
 
-    async fn answer(&self, head: &str) -> (&'static str, &'static str, Arc<str>) {
+    async fn answer(self: &Arc<Self>, head: &str) -> (&'static str, &'static str, Bytes) {
         const TEXT: &str = "text/plain; charset=utf-8";
         let mut words = head.split_whitespace();
         let (method, target) = (words.next(), words.next().unwrap_or_default());
@@ -117,29 +129,42 @@ impl Endpoint {
             (Some("GET"), _) => (
                 "404 Not Found",
                 TEXT,
-                Arc::from("the metrics are at /metrics\n"),
+                Bytes::from_static(b"the metrics are at /metrics\n"),
             ),
-            _ => ("405 Method Not Allowed", TEXT, Arc::from("GET only\n")),
+            _ => (
+                "405 Method Not Allowed",
+                TEXT,
+                Bytes::from_static(b"GET only\n"),
+            ),
         }
     }
 
     /// Whoever asks meanwhile gets the page that is being made.
-    async fn page(&self) -> Arc<str> {
+    async fn page(self: &Arc<Self>) -> Bytes {
         let mut made = self.made.lock().await;
         if let Some((at, page)) = &*made
             && at.elapsed() < FRESH
         {
-            return Arc::clone(page);
+            return page.clone();
         }
         let (sources, oldest) = (Arc::clone(&self.sources), Arc::clone(&self.oldest));
         // It looks at every queue, and at the disk.
-        let page: Arc<str> =
-            match tokio::task::spawn_blocking(move || sources.page(&mut oldest.lock())).await {
-                Ok(page) => page.into(),
-                Err(_) => Arc::from("# this page could not be made\n"),
-            };
-        *made = Some((Instant::now(), Arc::clone(&page)));
+        let page = tokio::task::spawn_blocking(move || sources.page(&mut oldest.lock())).await;
+        let Ok(page) = page.map(Bytes::from) else {
+            return Bytes::from_static(b"# this page could not be made\n");
+        };
+        *made = Some((Instant::now(), page.clone()));
+        self.forget_later();
         page
+    }
+
+    /// Once a page is no longer fresh, it is of no use to anybody.
+    fn forget_later(self: &Arc<Self>) {
+        let endpoint = Arc::clone(self);
+        self.spawn_until_stopped(async move {
+            sleep(FRESH).await;
+            *endpoint.made.lock().await = None;
+        });
     }
 }
 

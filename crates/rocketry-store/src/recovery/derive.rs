@@ -225,7 +225,7 @@ impl<'a> Deriver<'a> {
 
     /// Whether so many units wait that they should be written.
     pub(super) fn is_large(&self) -> bool {
-        self.table.waiting_is_large()
+        self.table.many_wait()
     }
 
     /// Writes the units that wait.

@@ -77,16 +77,7 @@ impl Measured {
 
     /// A value of the metrics page: the first series that contains `series`.
     pub(crate) async fn metric(&self, series: &str) -> Result<f64> {
-        let mut stream = TcpStream::connect(&self.metrics).await?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await?;
-        let mut text = String::new();
-        timeout(ANSWER, stream.read_to_string(&mut text)).await??;
-        let line = text
-            .lines()
-            .find(|line| line.contains(series) && !line.starts_with('#'))
-            .ok_or_else(|| format!("no {series} among the metrics"))?;
-        let value = line.rsplit_once(' ').ok_or("a line without a value")?.1;
-        Ok(value.parse()?)
+        metrics(&self.metrics).await?.value(series)
     }
 
     pub(crate) async fn stop(self) -> Result {
@@ -96,6 +87,31 @@ impl Measured {
         } else {
             Err(format!("rocketry serve: {status} after SIGTERM").into())
         }
+    }
+}
+
+/// What a server's metrics say at one time.
+#[derive(Debug)]
+pub(crate) struct Metrics(String);
+
+/// The page at `addr`.
+pub(crate) async fn metrics(addr: &str) -> Result<Metrics> {
+    let mut stream = TcpStream::connect(addr).await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await?;
+    let mut text = String::new();
+    timeout(ANSWER, stream.read_to_string(&mut text)).await??;
+    Ok(Metrics(text))
+}
+
+impl Metrics {
+    /// The value of the first series that contains `series`.
+    pub(crate) fn value(&self, series: &str) -> Result<f64> {
+        let mut lines = self.0.lines();
+        let line = lines
+            .find(|line| line.contains(series) && !line.starts_with('#'))
+            .ok_or_else(|| format!("no {series} among the metrics"))?;
+        let value = line.rsplit_once(' ').ok_or("a line without a value")?.1;
+        Ok(value.parse()?)
     }
 }
 

@@ -17,6 +17,7 @@ mod server_load;
 mod servers;
 mod soak;
 mod store;
+mod syncs;
 mod targets;
 mod workload;
 
@@ -224,9 +225,9 @@ pub(crate) async fn run(options: Options) -> Result {
                 results.missing.extend(missing);
             }
             Part::Servers => {
-                let (samples, states, missing) = server_load::run(&bench, &starter).await?;
-                (results.servers, results.states) = (samples, states);
-                results.missing.extend(missing);
+                let mut served = server_load::run(&bench, &starter).await?;
+                results.missing.append(&mut served.missing);
+                results.served = served;
             }
             Part::Store => results.store = bench.store().await?,
             Part::Soak => match soak::run(&bench, &starter).await {
@@ -269,8 +270,7 @@ struct Results {
     machine: Value,
     seconds: f64,
     producers: Samples,
-    servers: Samples,
-    states: Vec<server_load::State>,
+    served: server_load::Served,
     /// Of each round.
     store: Vec<Vec<store::Measure>>,
     soak: Option<soak::Soak>,
@@ -288,8 +288,9 @@ impl Results {
             "command": std::env::args().skip(1).collect::<Vec<_>>(),
             "seconds": self.seconds,
             "producers": all(&self.producers),
-            "servers": all(&self.servers),
-            "server_processes": self.states,
+            "servers": all(&self.served.samples),
+            "server_processes": self.served.states,
+            "syncs": self.served.syncs,
             "store": self.store,
             "soak": self.soak,
             "counts": self.counts,

@@ -63,7 +63,7 @@ fn charts(results: &Results) -> Vec<(&'static str, Chart)> {
             ("topics-10000", " 10000 topics"),
         ]
         .iter()
-        .map(|(load, setup)| server_group(&results.servers, load, setup, figure))
+        .map(|(load, setup)| server_group(&results.served.samples, load, setup, figure))
         .collect(),
     };
     vec![

@@ -9,6 +9,7 @@ use super::producers::NO_SERVER;
 use super::server_load::State;
 use super::soak::{self, Soak};
 use super::store::Measure;
+use super::syncs::Syncs;
 use super::{Results, targets};
 
 /// One measurement, while the run goes on.
@@ -85,10 +86,11 @@ pub(super) fn markdown(results: &Results) -> String {
         text += "### Clients\n\n";
         text += &producers(&results.producers);
     }
-    if !results.servers.0.is_empty() {
+    if !results.served.samples.0.is_empty() {
         text += "### Servers\n\n";
-        text += &servers(&results.servers);
-        text += &states(&results.states);
+        text += &servers(&results.served.samples);
+        text += &syncs(&results.served.syncs);
+        text += &states(&results.served.states);
     }
     if let Some(of) = &results.soak {
         text += "### For minutes\n\n";
@@ -100,7 +102,7 @@ pub(super) fn markdown(results: &Results) -> String {
     }
     let mut left_out = results.missing.clone();
     left_out.extend(results.producers.failures());
-    left_out.extend(results.servers.failures());
+    left_out.extend(results.served.samples.failures());
     if !left_out.is_empty() {
         text += "\nNot measured:\n\n";
         for line in left_out {
@@ -173,6 +175,21 @@ fn servers(samples: &Samples) -> String {
     }
     text.push('\n');
     text
+}
+
+/// What our server syncs for its senders, and what the disk does by itself.
+fn syncs(syncs: &[Syncs]) -> String {
+    let of = |figure: fn(&Syncs) -> f64| cell(Spread::of(syncs.iter().map(figure)));
+    if syncs.is_empty() {
+        return String::new();
+    }
+    format!(
+        "| rocketry sync flush | messages a sync | bytes a sync | syncs/s | syncs/s of `pwrite` and `fdatasync` alone, as many bytes each |\n|---|--:|--:|--:|--:|\n| sync-64-1024 | {} | {} | {} | {} |\n\n",
+        of(|syncs| syncs.messages_each),
+        of(|syncs| syncs.bytes_each),
+        of(|syncs| syncs.per_second),
+        of(|syncs| syncs.floor_per_second),
+    )
 }
 
 /// Starts and memory of the servers.

@@ -12,6 +12,7 @@ use super::process_usage::{Memory, cpu_us, memory};
 use super::producers::{at, warm};
 use super::report;
 use super::servers::{Kind, Server, Setup, Starter};
+use super::syncs::{Before, Syncs};
 use super::workload::{Mode, Workload};
 use crate::{Result, clock, output};
 
@@ -104,12 +105,20 @@ pub(super) struct State {
 const SETTLE: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(5);
 
+/// What the servers did.
+#[derive(Debug, Default)]
+pub(super) struct Served {
+    pub(super) samples: Samples,
+    pub(super) states: Vec<State>,
+    /// Of each round of ours under sync flush.
+    pub(super) syncs: Vec<Syncs>,
+    /// What could not be measured, and why.
+    pub(super) missing: Vec<String>,
+}
+
 /// Measures; what is missing is named at the end.
-pub(super) async fn run(
-    bench: &Bench,
-    starter: &Starter<'_>,
-) -> Result<(Samples, Vec<State>, Vec<String>)> {
-    let (mut samples, mut states, mut missing) = (Samples::default(), Vec::new(), Vec::new());
+pub(super) async fn run(bench: &Bench, starter: &Starter<'_>) -> Result<Served> {
+    let mut served = Served::default();
     let mut kinds = bench.options.servers();
     for (label, setup) in SETUPS {
         let wanted =
@@ -121,7 +130,7 @@ pub(super) async fn run(
         let mut servers = Vec::new();
         for kind in kinds.clone() {
             if kind == Kind::Rust && setup.topics > 1000 && bench.options.record {
-                missing.push(format!(
+                served.missing.push(format!(
                     "{}{label} is left out of the run of record: five sends to each topic take it more than half a minute a round",
                     kind.name()
                 ));
@@ -132,7 +141,9 @@ pub(super) async fn run(
                 Err(error) => {
                     // It would not start with other settings either, and take as long to find out.
                     kinds.retain(|other| *other != kind);
-                    missing.push(format!("{}{label} was not measured: {error}", kind.name()));
+                    let name = kind.name();
+                    let missing = format!("{name}{label} was not measured: {error}");
+                    served.missing.push(missing);
                 }
             }
         }
@@ -154,6 +165,13 @@ pub(super) async fn run(
                         let (outcome, most) = watching(server.pid, measured).await;
                         busiest.insert(server.pid, most);
                         outcome
+                    } else if setup.sync_flush {
+                        let before = Before::of(server).await?;
+                        let outcome = measured.await;
+                        if let (Some(before), Ok(figures)) = (before, &outcome) {
+                            served.syncs.push(before.end(figures, &bench.dir).await?);
+                        }
+                        outcome
                     } else {
                         measured.await
                     };
@@ -165,7 +183,7 @@ pub(super) async fn run(
                         outcome: outcome.map_err(|error| error.to_string()),
                     };
                     output::line(report::line(&sample));
-                    samples.0.push(sample);
+                    served.samples.0.push(sample);
                 }
             }
         }
@@ -175,7 +193,7 @@ pub(super) async fn run(
         sleep(Duration::from_secs_f64(idle)).await;
         for (server, before) in servers.into_iter().zip(before) {
             let used = cpu_us(server.pid)? - before?;
-            states.push(State {
+            served.states.push(State {
                 server: format!("{}{label}", server.kind.name()),
                 first_send_ms: server.first_send_ms,
                 idle: server.idle,
@@ -186,7 +204,7 @@ pub(super) async fn run(
             server.end().await?;
         }
     }
-    Ok((samples, states, missing))
+    Ok(served)
 }
 
 /// Does `work` and looks at the memory of `pid` meanwhile; the most that belonged to no file.

@@ -61,6 +61,8 @@ pub(super) struct Server {
     pub(super) kind: Kind,
     pub(super) namesrv: String,
     pub(super) pid: u32,
+    /// Where its metrics are, of ours.
+    pub(super) metrics: Option<String>,
     /// From the start of its first process to the first acknowledged send.
     pub(super) first_send_ms: f64,
     /// A second later.
@@ -116,10 +118,15 @@ impl Starter<'_> {
         let first_send_ms = began.elapsed().as_secs_f64() * 1000.0;
         sleep(IDLE).await;
         let pid = pid.ok_or_else(|| format!("{} has ended", kind.name()))?;
+        let metrics = match &processes {
+            Processes::Rocketry(serve) => serve.metrics.clone(),
+            Processes::Apache(..) | Processes::Rust(..) => None,
+        };
         Ok(Server {
             kind,
             namesrv,
             pid,
+            metrics,
             first_send_ms,
             idle: memory(pid)?,
             processes,
@@ -130,6 +137,7 @@ impl Starter<'_> {
     async fn rocketry(&self, dir: &Path, setup: Setup) -> Result<(Processes, String, Option<u32>)> {
         let options = ServeOptions {
             flush: Some(if setup.sync_flush { "sync" } else { "async" }),
+            more: vec!["--metrics-port".to_owned(), "0".to_owned()],
             ..ServeOptions::default()
         };
         let (data, log) = (dir.join("store"), dir.join("serve.log"));

@@ -87,6 +87,7 @@ fn options(flush: FlushMode) -> StoreOptions {
     }
 }
 
+/// From its start on.
 struct Timer {
     began: Instant,
     cpu_us: f64,
@@ -171,7 +172,26 @@ fn append(dir: &Path, flush: FlushMode, duration: Duration) -> Result<(Rate, u64
 
 /// The same bytes by themselves: one write a commit, and a sync where the store syncs.
 fn write_floor(file: &Path, record: u64, flush: FlushMode, duration: Duration) -> Result<Rate> {
-    let chunk = vec![b'x'; usize::try_from(record * COMMIT)?];
+    let bytes = usize::try_from(record * COMMIT)?;
+    let (writes, timer) = write_loop(file, bytes, flush, duration)?;
+    Ok(timer.rate(super::figures::float(writes * COMMIT)))
+}
+
+/// How often a second `bytes` are written and synced, one time after the other.
+pub(super) fn syncs_per_second(file: &Path, bytes: usize, duration: Duration) -> Result<f64> {
+    let (writes, timer) = write_loop(file, bytes, FlushMode::Sync, duration)?;
+    Ok(timer.rate(super::figures::float(writes)).per_second)
+}
+
+/// Writes `bytes` at a time into files like those of the log; how often, and the time that it took.
+fn write_loop(
+    file: &Path,
+    bytes: usize,
+    flush: FlushMode,
+    duration: Duration,
+) -> Result<(u64, Timer)> {
+    let chunk = vec![b'x'; bytes];
+    let bytes = u64::try_from(bytes)?;
     let open = || -> Result<File> {
         let _ = std::fs::remove_file(file);
         let file = File::create(file)?;
@@ -179,10 +199,10 @@ fn write_floor(file: &Path, record: u64, flush: FlushMode, duration: Duration) -
         Ok(file)
     };
     let mut log = open()?;
-    let (mut at, mut messages) = (0, 0);
+    let (mut at, mut writes) = (0, 0);
     let timer = Timer::start();
     while timer.began.elapsed() < duration {
-        if at + record * COMMIT > LOG_FILE {
+        if at + bytes > LOG_FILE {
             log = open()?;
             at = 0;
         }
@@ -190,12 +210,11 @@ fn write_floor(file: &Path, record: u64, flush: FlushMode, duration: Duration) -
         if flush == FlushMode::Sync {
             log.sync_data()?;
         }
-        at += record * COMMIT;
-        messages += COMMIT;
+        at += bytes;
+        writes += 1;
     }
-    let rate = timer.rate(super::figures::float(messages));
     std::fs::remove_file(file)?;
-    Ok(rate)
+    Ok((writes, timer))
 }
 
 /// A log as a killed server leaves it, of at least `mib` MiB; its bytes.

@@ -4,14 +4,15 @@ use std::fmt::Write as _;
 
 use super::Results;
 use super::counts::Counts;
-use super::figures::{Figures, Samples};
+use super::figures::{Figures, Samples, Spread};
 use super::producers::NO_SERVER;
 use super::soak::Soak;
+use super::syncs::Syncs;
 
 const SYNC_1: &str = "sync-1-1024";
 const SYNC_64: &str = "sync-64-1024";
 const ASYNC: &str = "async-4096-1024";
-const ASYNC_NARROW: &str = "async-256-1024";
+const ASYNC_NARROW: &str = "async-128-1024";
 const OURS: &str = "rocketry";
 
 /// One line of the table; a figure that is missing leaves it open.
@@ -56,7 +57,7 @@ pub(super) fn markdown(results: &Results) -> String {
     if !results.producers.0.is_empty() {
         clients(&results.producers, &mut targets);
     }
-    if !results.servers.0.is_empty() {
+    if !results.served.samples.0.is_empty() {
         servers(results, &mut targets);
     }
     store(results, &mut targets);
@@ -112,7 +113,7 @@ fn clients(samples: &Samples, targets: &mut Vec<Target>) {
             // The window of 4096 is beyond what it takes: the narrower one is what can be compared.
             let (load, shown, ours) = if peer == "rocketmq-client-rust" && load == ASYNC {
                 let narrow = samples.median("Apache", OURS, ASYNC_NARROW, cpu);
-                (ASYNC_NARROW, "async, window 256", narrow)
+                (ASYNC_NARROW, "async, window 128", narrow)
             } else {
                 (load, shown, ours)
             };
@@ -173,7 +174,7 @@ fn clients(samples: &Samples, targets: &mut Vec<Target>) {
 }
 
 fn servers(results: &Results, targets: &mut Vec<Target>) {
-    let samples = &results.servers;
+    let samples = &results.served.samples;
     let of = |server: &str, load: &str, figure: fn(&Figures) -> Option<f64>| {
         samples.median(server, OURS, load, figure)
     };
@@ -222,9 +223,16 @@ fn servers(results: &Results, targets: &mut Vec<Target>) {
         ),
         Bound::AtLeast(2.0),
     );
+    let syncs = Spread::of((results.served.syncs.iter()).map(Syncs::of_floor));
     push(
         "F4",
-        "the same: rocketry : `pwrite` and `fdatasync` of 64 messages, one after the other",
+        "syncs per second meanwhile: rocketry : `pwrite` and `fdatasync` of as many bytes each time",
+        syncs.map(|spread| spread.median),
+        Bound::AtLeast(0.7),
+    );
+    push(
+        "F4",
+        "sends per second under sync flush, 64 in flight: rocketry : `pwrite` and `fdatasync` of all 64 each time",
         ratio(
             of("rocketry sync flush", SYNC_64, rate),
             results.store_floor("append, sync flush"),
@@ -246,7 +254,11 @@ fn servers(results: &Results, targets: &mut Vec<Target>) {
         client,
         Bound::AtMost(100.0),
     );
-    let state = results.states.iter().find(|state| state.server == OURS);
+    let state = results
+        .served
+        .states
+        .iter()
+        .find(|state| state.server == OURS);
     push(
         "F7",
         "server memory meanwhile, without mapped files, MiB",

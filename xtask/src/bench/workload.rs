@@ -107,7 +107,7 @@ pub(super) const MAIN: [Workload; 3] = [
 /// The rest of what a producer can be asked for.
 pub(super) const MORE: [Workload; 10] = [
     Workload::new(Mode::Sync, 16, 1024),
-    Workload::new(Mode::Async, 256, 1024),
+    Workload::new(Mode::Async, 128, 1024),
     Workload::new(Mode::Oneway, 64, 1024),
     Workload::new(Mode::Batch, 16, 1024),
     Workload::new(Mode::AutoBatch, 64, 1024),

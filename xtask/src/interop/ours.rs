@@ -123,6 +123,8 @@ pub(crate) struct Serve {
     pub(crate) namesrv: String,
     /// Empty for a name server alone.
     pub(crate) broker: String,
+    /// With `--metrics-port` among the options.
+    pub(crate) metrics: Option<String>,
 }
 
 /// How to start [`Serve`]; `Default` is a server of its own with the default names.
@@ -190,6 +192,7 @@ impl Serve {
                 Some("namesrv") => String::new(),
                 _ => field("broker=")?,
             },
+            metrics: field("metrics=").ok(),
         })
     }
 

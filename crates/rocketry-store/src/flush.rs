@@ -364,3 +364,58 @@ fn is_due(now_ms: i64, last_ms: i64, interval: Duration) -> bool {
     let passed = now_ms.saturating_sub(last_ms);
     passed < 0 || u128::from(passed.cast_unsigned()) >= interval.as_millis()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{NewMessage, Store, StoreOptions, Writer};
+
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    /// A message to each of so many queues that they are written seldom.
+    fn send_thinly(writer: &mut Writer) {
+        let host = std::net::SocketAddr::from(([127, 0, 0, 1], 10911));
+        for queue_id in 0..1100 {
+            let message = NewMessage {
+                topic: "T",
+                queue_id,
+                flag: 0,
+                sys_flag: 0,
+                born_ms: NOW_MS,
+                born_host: host,
+                store_host: host,
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                properties: b"",
+                body: b"hello",
+            };
+            writer.append(&message, NOW_MS).unwrap();
+        }
+        writer.commit().unwrap();
+    }
+
+    /// Senders would wait for the writer to write all queues: the flusher is to come before it.
+    #[test]
+    fn many_units_are_written_behind_before_the_writer_has_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            log_file_bytes: 4 << 20,
+            queue_file_bytes: 2000,
+            ..StoreOptions::default()
+        };
+        let (mut writer, _reader, _) = Store::open(dir.path(), options, NOW_MS).unwrap();
+        let flusher = writer.flusher();
+        let file = dir.path().join("consumequeue/T/7/00000000000000000000");
+        send_thinly(&mut writer);
+        flusher.tick(NOW_MS + 1000).unwrap();
+        assert!(!file.exists());
+
+        let shared = flusher.shared();
+        shared.queues.note_waiting(17 << 20);
+        assert!(!shared.much_is_waiting());
+        flusher.tick(NOW_MS + 2000).unwrap();
+        assert!(file.exists());
+        shared.queues.note_waiting(16 << 20);
+        assert!(shared.much_is_waiting());
+        shared.queues.note_written(33 << 20);
+    }
+}

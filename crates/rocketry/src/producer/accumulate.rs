@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Outgoing, SendMode, SendResult, in_flight::Permits, order::Order, place, prepare::ensure_id,
-    select::Target, send, shared::Shared, validate,
+    select::Target, sending, shared::Shared, validate,
 };
 use crate::{clock, error::Error};
 
@@ -226,7 +226,7 @@ impl Shared {
         let (topic, outgoing) = (checked.topic, checked.outgoing);
         let (Some(accumulator), Outgoing::Single(mut message)) = (&self.accumulator, outgoing)
         else {
-            return Err(send::no_result());
+            return Err(sending::no_result());
         };
         let since_month_start = core.month.ms_since_month_start(clock::wall_ms());
         let msg_id = ensure_id(&mut message, &core.ids, since_month_start);

@@ -26,7 +26,7 @@ use super::{
     place::Place,
     prepare::Prepared,
     select::Target,
-    send,
+    send, sending,
     shared::Shared,
 };
 use crate::{
@@ -338,7 +338,7 @@ impl Flight {
         self.shared.core().runtime.spawn(async move {
             let handed = Arc::new(AtomicBool::new(true));
             let over = unfinished.run(handed).await;
-            rest.done(over.and_then(|result| result.ok_or_else(send::no_result)));
+            rest.done(over.and_then(|result| result.ok_or_else(sending::no_result)));
         });
     }
 }

@@ -15,6 +15,15 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// To any queue, within the producer's time.
+    pub(super) const fn new(outgoing: Outgoing) -> Self {
+        Self {
+            outgoing,
+            target: Target::Any,
+            timeout: None,
+        }
+    }
+
     /// Takes out what is to be sent, and where: a future that is handed a reference need not hold it a second time.
     pub(super) fn take(&mut self) -> (Outgoing, Target) {
         let nothing = Outgoing::Batch(Vec::new());

@@ -9,7 +9,7 @@ use rocketry_protocol::{Message, MessageExt, NotARequest, Topic, properties::nam
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    BoxFuture, Outgoing, Producer, SendMode, SendRequest, SendResult, Shared, order::Order, send,
+    BoxFuture, Outgoing, Producer, SendMode, SendRequest, SendResult, Shared, order::Order, sending,
 };
 use crate::{
     clock,
@@ -199,7 +199,7 @@ impl Shared {
                     .with_source(error))
             }
             // the table keeps the sender as long as the receiver lives
-            None => Err(send::no_result()),
+            None => Err(sending::no_result()),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     interpret::classify,
     order::Order,
     select::Target,
-    send,
+    sending,
     verdict::{Verdict, verdict_of},
 };
 use crate::{
@@ -199,7 +199,7 @@ impl Shared {
         };
         let sent = self.send(&mut order, SendMode::Sync).await;
         let sent = sent
-            .and_then(|sent| sent.ok_or_else(send::no_result))
+            .and_then(|sent| sent.ok_or_else(sending::no_result))
             .map_err(|error| error.during(action))?;
         let properties = half.properties_mut();
         properties.set(name::UNIQ_KEY, &sent.msg_id);

@@ -163,7 +163,9 @@ impl Endpoint {
         let endpoint = Arc::clone(self);
         self.spawn_until_stopped(async move {
             sleep(FRESH).await;
-            *endpoint.made.lock().await = None;
+            let mut made = endpoint.made.lock().await;
+            // another may have been made in the meantime, which is fresh
+            made.take_if(|(at, _)| at.elapsed() >= FRESH);
         });
     }
 }

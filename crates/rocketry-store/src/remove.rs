@@ -12,8 +12,8 @@ impl Writer {
     /// queues for removed, although the log may still have messages of it.
     ///
     /// # Errors
-    /// As [`Writer::commit`]; or the checkpoint could not be moved on, and the topic is as before. When a file cannot be removed the
-    /// store takes no more messages: its content would mix with that of a new queue.
+    /// As [`Writer::commit`]; or checkpoint or configuration could not be written, and the topic is as before. When a file cannot be
+    /// removed the store takes no more messages: its content would mix with that of a new queue.
     ///
     /// Java: `DefaultMessageStore.deleteTopics`
     pub fn remove_topic(&mut self, topic: &str) -> Result<usize, WriteError> {
@@ -24,6 +24,14 @@ impl Writer {
         }
         // the next start reads on behind the topic's messages
         self.flusher.sync_now()?;
+        let queue_ends = &self.shared.metadata.queue_ends;
+        // a table that is not there yet would have the next start search the log
+        let forgotten = queue_ends.mark().and_then(|()| queue_ends.forget(topic));
+        forgotten.map_err(|error| {
+            let config = self.shared.layout.config();
+            let error = std::io::Error::other(error);
+            self.shared.write_error("write to", &config, error)
+        })?;
         self.shared.queues.forget_topic(topic);
         self.flusher.forget(&queues);
         for queue in &queues {

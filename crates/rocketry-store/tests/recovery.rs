@@ -588,3 +588,82 @@ fn a_long_log_is_read_as_a_short_one_is() {
         "the index is not the one that was written with the messages"
     );
 }
+
+/// No check sum covers the place that a record says it has.
+#[test]
+fn a_place_that_the_log_has_no_room_for_is_not_believed() {
+    const COUNT: usize = 30;
+    for proven in [false, true] {
+        for (victim, place) in [(16, 1 << 40), (16, -1), (0, i64::MAX), (2, 70_000)] {
+            let (dir, placed) = if proven { closed(COUNT) } else { killed(COUNT) };
+            fs::write(dir.path().join("abort"), "").unwrap();
+            let at = placed[victim].log_offset;
+            let file = at / 4096 * 4096;
+            let log = dir.path().join(format!("commitlog/{file:020}"));
+            write_at(&log, &i64::to_be_bytes(place), (at - file + 20) as u64);
+            if proven {
+                // the queue has to be derived from the log
+                let (topic, queue_id) = QUEUES[victim % 3];
+                let queue = format!("consumequeue/{topic}/{queue_id}");
+                fs::remove_dir_all(dir.path().join(queue)).unwrap();
+            }
+            let (writer, reader, report) = open(dir.path(), &small());
+            for (at, (topic, queue_id)) in QUEUES.iter().enumerate() {
+                let read = reader
+                    .read(topic, *queue_id, 0, &ReadLimits::default(), None)
+                    .unwrap();
+                let bodies: Vec<usize> = support::records(&read.messages)
+                    .map(|bytes| Record::parse(bytes).unwrap().0.body)
+                    .map(|body| std::str::from_utf8(body).unwrap().parse().unwrap())
+                    .collect();
+                let expected: Vec<usize> = (at..COUNT).step_by(3).collect();
+                assert_eq!(bodies, expected, "{place}: {:?}", report.notes);
+            }
+            let is_named = |note: &String| note.contains(&format!("its place is {place}"));
+            assert!(report.notes.iter().any(is_named), "{:?}", report.notes);
+            writer.close().unwrap();
+        }
+    }
+}
+
+/// A file that a crash left without its length is removed, unless the start has written to it meanwhile because much was to be derived.
+#[test]
+fn a_file_of_length_0_is_kept_once_units_are_in_it() {
+    const COUNT: usize = 2000;
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        log_file_bytes: 8 << 20,
+        index_slots: 20_000,
+        index_units: 1 << 20,
+        ..small()
+    };
+    let (mut writer, _, _) = open(dir.path(), &options);
+    let keys: Vec<String> = (0..200).map(|n| format!("key{n}")).collect();
+    let properties = format!("KEYS\x01{}\x02", keys.join(" "));
+    for n in 0..COUNT {
+        let body = n.to_string();
+        let message = rocketry_store::NewMessage {
+            properties: properties.as_bytes(),
+            ..message("a", 0, body.as_bytes())
+        };
+        writer.append(&message, NOW_MS).unwrap();
+    }
+    writer.commit().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(dir.path(), copy.path()).unwrap();
+    let queue = copy.path().join("consumequeue/a/0");
+    fs::create_dir_all(&queue).unwrap();
+    let first = queue.join(format!("{:020}", 0));
+    fs::write(&first, "").unwrap();
+
+    let (writer, reader, report) = open(copy.path(), &options);
+    assert!(fs::metadata(&first).unwrap().len() > 0, "{report:?}");
+    assert_eq!(reader.queue_range("a", 0).unwrap().max, COUNT as i64);
+    writer.close().unwrap();
+    let (_writer, reader, report) = open(copy.path(), &options);
+    assert_eq!(report.notes, [""; 0]);
+    let read = reader
+        .read("a", 0, 0, &ReadLimits::default(), None)
+        .unwrap();
+    assert_eq!(read.status, ReadStatus::Found);
+}

@@ -123,3 +123,60 @@ fn files_of_a_removed_topic_that_a_crash_brings_back_do_not_count_once_it_is_mad
     let (_writer, reader, report) = open(dir.path(), &small());
     assert_eq!(bodies(&reader, "a"), ["new 0"], "{:?}", report.notes);
 }
+
+/// What the last stop left says nothing about a topic that was removed since.
+#[test]
+fn a_topic_that_was_removed_and_made_again_stays_empty_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = filled(dir.path());
+    writer.close().unwrap();
+    let (mut writer, reader, _) = open(dir.path(), &small());
+    assert_eq!(bodies(&reader, "a").len(), 26);
+    remove(&mut writer, &reader, "a");
+    create(&reader, "a");
+    let (writer, reader, report) = reopen(dir.path(), writer);
+    assert!(bodies(&reader, "a").is_empty(), "{:?}", report.notes);
+    writer.close().unwrap();
+    let (_writer, reader, report) = open(dir.path(), &small());
+    assert!(bodies(&reader, "a").is_empty(), "{:?}", report.notes);
+}
+
+/// A directory that Java left has no table of queues: the log is searched, and has messages of a topic's earlier life.
+#[test]
+fn a_search_does_not_bring_back_what_a_topic_had_before_it_was_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader) = filled(dir.path());
+    writer
+        .append(&message("a", 1, b"old of queue 1"), NOW_MS)
+        .unwrap();
+    writer.commit().unwrap();
+    let topics = &reader.metadata().topics;
+    topics.remove("a", NOW_MS).unwrap();
+    topics.persist().unwrap();
+    assert_eq!(writer.remove_topic("a").unwrap(), 2);
+    create(&reader, "a");
+    writer
+        .append(&message("a", 1, b"new of queue 1"), NOW_MS)
+        .unwrap();
+    writer.commit().unwrap();
+    writer.close().unwrap();
+    let forget = || {
+        let config = dir.path().join("config");
+        for name in ["rocketry-queues.json", "rocketry-queues.json.bak"] {
+            let _ = fs::remove_file(config.join(name));
+        }
+    };
+    forget();
+    let (writer, reader, report) = open(dir.path(), &small());
+    assert!(bodies(&reader, "a").is_empty(), "{:?}", report.notes);
+    let one = QueueRange { min: 0, max: 1 };
+    assert_eq!(reader.queue_range("a", 1), Some(one));
+    writer.close().unwrap();
+
+    // while a queue whose files are lost is found
+    forget();
+    fs::remove_dir_all(dir.path().join("consumequeue/b/0")).unwrap();
+    let (_writer, reader, report) = open(dir.path(), &small());
+    assert_eq!(bodies(&reader, "b").len(), 25, "{:?}", report.notes);
+    assert!(bodies(&reader, "a").is_empty(), "{:?}", report.notes);
+}

@@ -2,17 +2,18 @@
 //!
 //! A queue whose directory is gone, or that lost its first or last files, looks like one that never had them. With this table a start notices,
 //! and derives the queue from the log again. Java does not know the file and leaves it alone; a table that is older than the queues
-//! is still true, as queues only grow. A directory without the table is one that Java left: its first start searches the log for queues
+//! is still true, as queues only grow and a topic that is removed leaves it first. A directory without the table is one that Java left: its first start searches the log for queues
 //! without files, and the table, empty at first, is written when that has been brought to disk.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::file::ConfigFile;
@@ -36,6 +37,9 @@ pub(crate) struct QueueEnds {
     found: Content,
     /// Whether the directory has the table.
     is_there: AtomicBool,
+    /// Topics that were removed since.
+    forgotten: Mutex<BTreeSet<String>>,
+    writes: AtomicU64,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +62,8 @@ impl QueueEnds {
             file,
             is_there: AtomicBool::new(found.is_some()),
             found: found.unwrap_or_default(),
+            forgotten: Mutex::default(),
+            writes: AtomicU64::new(0),
         })
     }
 
@@ -71,9 +77,38 @@ impl QueueEnds {
         if self.is_there() {
             return Ok(());
         }
-        self.file.save(1, Content::default)?;
+        self.write(Content::default)?;
         self.is_there.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Takes a topic out of the table, on disk as well: its queues are about to be removed, and none of the same names that it has later
+    /// is to be taken for one of them.
+    pub(crate) fn forget(&self, topic: &str) -> Result<(), StoreError> {
+        let mut forgotten = self.forgotten.lock();
+        if !self.found.queues.contains_key(topic) || !forgotten.insert(topic.to_owned()) {
+            return Ok(());
+        }
+        let left = || {
+            let queues = self.found.queues.iter();
+            let left = queues.filter(|(topic, _)| !forgotten.contains(*topic));
+            Content {
+                log_min: self.found.log_min,
+                queues: left
+                    .map(|(name, ends)| (name.clone(), ends.clone()))
+                    .collect(),
+            }
+        };
+        let written = self.write(left);
+        if written.is_err() {
+            forgotten.remove(topic);
+        }
+        written
+    }
+
+    fn write(&self, content: impl FnOnce() -> Content) -> Result<(), StoreError> {
+        let change = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
+        self.file.save(change, content)
     }
 
     /// The table as found.
@@ -95,9 +130,9 @@ impl QueueEnds {
     /// Writes the table of a store that is being closed, if it is another.
     pub(crate) fn save(&self, log_min: u64, queues: Ends) -> Result<(), StoreError> {
         let now = Content { log_min, queues };
-        if now == self.found && self.is_there() {
+        if now == self.found && self.is_there() && self.forgotten.lock().is_empty() {
             return Ok(());
         }
-        self.file.save(2, || now)
+        self.write(|| now)
     }
 }

@@ -1,20 +1,20 @@
 //! From the records of one reading of the log to consume queues.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
     io,
     sync::Arc,
 };
 
 use rocketry_protocol::{
-    record::Record,
+    record::{MIN_BYTES, Record},
     topic::{SYSTEM_PREFIX, is_send_forbidden},
 };
 
 use super::{LoadedQueue, QueueName, Work, name_of};
 use crate::{
     Metadata,
-    consume_queue::ConsumeQueue,
+    consume_queue::{ConsumeQueue, QueueKind},
     dispatch::{Dispatch, Dispatcher},
     queue_table::QueueTable,
     writer::is_directory_name,
@@ -25,8 +25,8 @@ use crate::{
 enum Mode {
     /// Its units before a log offset are kept, the records from there on are dispatched as live ones are.
     Kept,
-    /// From the first record of the log on. `begun` once a record of it was seen.
-    Whole { begun: bool },
+    /// From the first record of the log on. `last` is the log offset of the last one that was seen.
+    Whole { last: Option<u64> },
     /// As what [`Mode::Kept`] would keep does not fit the log: nothing more is done in this reading.
     Wrong,
     /// Its topic was removed: its messages stay in the log, its queues do not come back.
@@ -50,10 +50,18 @@ pub(super) struct Deriver<'a> {
     whole: BTreeSet<QueueName>,
     /// Those of them that have no files although messages of theirs were dispatched.
     missing: BTreeSet<QueueName>,
+    /// While the log is searched for them: the log offset of the first unit of each kept queue that was met, by its number.
+    first_units: Option<HashMap<usize, u64>>,
+    /// Topics of which the search found messages that are older than what kept queues of them begin with.
+    remade: HashSet<Arc<str>>,
+    /// Messages whose place cannot be what they say.
+    misplaced: BTreeMap<QueueName, Misplaced>,
     /// Log offset before which kept queues have their units.
     kept_before: u64,
     /// Log offset before which every queue had its units.
     dispatched_before: u64,
+    /// Log offset before which the messages of a queue without files are of a topic that was removed: their units would be on disk.
+    gone_before: u64,
     log_min: u64,
     /// Queues that were written to, each once.
     written: Vec<Arc<ConsumeQueue>>,
@@ -88,9 +96,18 @@ impl<'a> Deriver<'a> {
             known_topics: known.collect(),
             whole: BTreeSet::new(),
             missing: BTreeSet::new(),
+            first_units: None,
+            remade: HashSet::new(),
+            misplaced: BTreeMap::new(),
             kept_before,
             // a clean stop leaves nothing undispatched
             dispatched_before: if clean { u64::MAX } else { kept_before },
+            // the unit of the record at `kept_before` itself is known to be on disk as well; a clean stop says of all queues that they are
+            gone_before: if clean && metadata.queue_ends.is_there() {
+                u64::MAX
+            } else {
+                kept_before + 1
+            },
             log_min,
             written: Vec::new(),
             is_written: HashSet::new(),
@@ -100,14 +117,15 @@ impl<'a> Deriver<'a> {
             deriver.set_mode(queue, Mode::Kept);
         }
         if kept_before <= log_min {
-            deriver.unseen = Mode::Whole { begun: false };
+            deriver.unseen = Mode::Whole { last: None };
         }
         deriver
     }
 
     /// Has the whole log read, and derives the queues that have messages in it and no files.
     fn search(&mut self) {
-        self.unseen = Mode::Whole { begun: false };
+        self.first_units = Some(HashMap::new());
+        self.unseen = Mode::Whole { last: None };
     }
 
     /// Where the log is to be read from.
@@ -136,8 +154,8 @@ impl<'a> Deriver<'a> {
     fn add_whole(&mut self, name: QueueName) {
         let queue = self.dispatcher.queue_of(&name.0, name.1);
         self.dispatcher.begin_at(&queue, 0);
-        self.set_mode(&queue, Mode::Whole { begun: false });
-        self.unseen = Mode::Whole { begun: false };
+        self.set_mode(&queue, Mode::Whole { last: None });
+        self.unseen = Mode::Whole { last: None };
         self.whole.insert(name);
     }
 
@@ -163,6 +181,11 @@ impl<'a> Deriver<'a> {
         }
         let mode = if was_removed(record.topic, &self.known_topics) {
             Mode::Removed
+        } else if self.unseen == Mode::Kept
+            && record.physical_offset.cast_unsigned() < self.gone_before
+        {
+            // a later message may be one of a new queue
+            return (queue, Mode::Removed);
         } else {
             self.unseen
         };
@@ -184,21 +207,29 @@ impl<'a> Deriver<'a> {
         }
         let (queue, mode) = self.queue_of(record);
         let next = queue.next();
-        let place = dispatch.unit.queue_offset;
         match mode {
-            Mode::Kept if dispatch.unit.log_offset < self.kept_before => return Ok(()),
+            Mode::Kept if dispatch.unit.log_offset < self.kept_before => {
+                return self.look_for_earlier_life(&queue, dispatch.unit.log_offset);
+            }
             // a removed topic whose last units went with the log
             Mode::Kept if next == 0 && was_removed(record.topic, &self.known_topics) => {
                 return Ok(());
             }
-            Mode::Kept if place == next => {}
+            Mode::Kept if dispatch.unit.queue_offset == next => {}
             Mode::Kept => {
                 self.set_mode(&queue, Mode::Wrong);
                 return Ok(());
             }
-            Mode::Whole { begun } => {
-                if !begun || (place == 0 && next > 0) {
-                    self.set_mode(&queue, Mode::Whole { begun: true });
+            Mode::Whole { last } => {
+                let at = dispatch.unit.log_offset;
+                self.set_mode(&queue, Mode::Whole { last: Some(at) });
+                let place = place_in(queue.kind, next, last, at, record.queue_offset);
+                if place.is_none() {
+                    let misplaced = self.misplaced.entry(name_of(&queue)).or_default();
+                    misplaced.add(at, record.queue_offset);
+                }
+                let place = place.unwrap_or(next);
+                if last.is_none() || (place == 0 && next > 0) {
                     // a queue that starts over is one of a topic that was removed and made again
                     self.begin_at(&queue, place)?;
                 }
@@ -211,6 +242,55 @@ impl<'a> Deriver<'a> {
         }
         self.dispatcher.publish(&queue, std::iter::once(&dispatch));
         queue.set_next(queue.after(&dispatch));
+        Ok(())
+    }
+
+    /// While the log is searched: notes that a message of a queue that is kept lies before all that the queue has. It is of a topic that
+    /// was removed, and made again later.
+    fn look_for_earlier_life(&mut self, queue: &ConsumeQueue, at: u64) -> io::Result<()> {
+        let Some(first_units) = &mut self.first_units else {
+            return Ok(());
+        };
+        let first = match first_units.entry(place_of(queue)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                *unknown.insert(first_log_offset(queue)?.unwrap_or(self.kept_before))
+            }
+        };
+        if at < first && !self.remade.contains(queue.topic()) {
+            self.remade.insert(Arc::clone(queue.topic()));
+        }
+        Ok(())
+    }
+
+    /// After the log was searched: gives up the queues that were found only there and whose messages are all of an earlier life of their
+    /// topic.
+    pub(super) fn drop_earlier_lives(&mut self) -> io::Result<()> {
+        if self.first_units.is_none() {
+            return Ok(());
+        }
+        for name in self.missing.clone() {
+            if !self.remade.contains(&name.0) {
+                continue;
+            }
+            let queue = self.dispatcher.queue_of(&name.0, name.1);
+            let Some(last) = queue.units.end().checked_sub(1) else {
+                continue;
+            };
+            let last = queue.unit_at(last)?.map_or(0, |unit| unit.log_offset);
+            let mut is_earlier = true;
+            for other in self.table.of_topic(&name.0) {
+                if !self.missing.contains(&name_of(&other)) {
+                    is_earlier &= first_log_offset(&other)?.is_none_or(|first| last < first);
+                }
+            }
+            if is_earlier {
+                self.begin_at(&queue, 0)?;
+                self.set_mode(&queue, Mode::Removed);
+                self.missing.remove(&name);
+                self.whole.remove(&name);
+            }
+        }
         Ok(())
     }
 
@@ -284,7 +364,7 @@ impl<'a> Deriver<'a> {
             let queue = self.dispatcher.queue_of(topic, *queue_id);
             queue.units.remove_files()?;
             self.dispatcher.begin_at(&queue, 0);
-            self.set_mode(&queue, Mode::Whole { begun: false });
+            self.set_mode(&queue, Mode::Whole { last: None });
         }
         self.whole.extend(names.iter().cloned());
         Ok(())
@@ -307,6 +387,45 @@ impl<'a> Deriver<'a> {
         };
         (self.dispatcher, derived)
     }
+}
+
+/// Messages of a queue whose place cannot be what they say.
+#[derive(Debug, Default)]
+struct Misplaced {
+    /// Log offset of the first of them, and its place.
+    first: Option<(u64, i64)>,
+    count: u64,
+}
+
+impl Misplaced {
+    fn add(&mut self, at: u64, place: i64) {
+        self.first.get_or_insert((at, place));
+        self.count += 1;
+    }
+}
+
+/// The place of a record that says `place`, at log offset `at`, where its queue's `next` would follow; `last` is the log offset of the
+/// queue's record before it. `None` if the log has no room for so many messages in between: nothing else proves that the number is not
+/// damaged, and as many places would be made.
+fn place_in(kind: QueueKind, next: u64, last: Option<u64>, at: u64, place: i64) -> Option<u64> {
+    let place = u64::try_from(place).ok()?;
+    let records = (at - last.unwrap_or(0).min(at)) / MIN_BYTES as u64;
+    let most = match kind {
+        QueueKind::Plain => records,
+        // a record of a batch queue has a 16-bit number of messages
+        QueueKind::Batch => records.saturating_mul(i16::MAX.unsigned_abs().into()),
+    };
+    let expected = if last.is_some() { next } else { 0 };
+    (place.saturating_sub(expected) <= most).then_some(place)
+}
+
+/// Where the first message of a queue is that has units.
+fn first_log_offset(queue: &ConsumeQueue) -> io::Result<Option<u64>> {
+    let first = queue.units.first();
+    if first == queue.units.end() {
+        return Ok(None);
+    }
+    Ok(queue.unit_at(first)?.map(|unit| unit.log_offset))
 }
 
 /// What a recovery did to the queues.
@@ -354,6 +473,17 @@ impl Work<'_> {
             self.note(format!(
                 "consume queues: another broker left this directory, and its {} GiB of commit log were not searched for queues without files; `rocketry store check` does that, and `rocketry store repair` derives them",
                 proven_bytes >> 30
+            ));
+        }
+    }
+
+    /// Notes the queues with messages whose place cannot be what they say.
+    pub(super) fn note_misplaced(&mut self, deriver: &Deriver<'_>) {
+        for ((topic, queue_id), Misplaced { first, count }) in &deriver.misplaced {
+            let Some((at, place)) = first else { continue };
+            self.note(format!(
+                "consume queue {topic}/{queue_id}: the message at log offset {at} says that its place is {place}, for which the log has no room; it was given the next one{}",
+                if *count > 1 { format!(", and so were {} others", count - 1) } else { String::new() }
             ));
         }
     }

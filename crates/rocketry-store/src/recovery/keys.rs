@@ -53,7 +53,7 @@ impl Keys {
 
     /// Takes the keys of the next record.
     pub(super) fn add(&mut self, record: &Record<'_>, at: u64, marks: &Marks<'_>) {
-        if self.wanted && is_lacking(self.have, at) {
+        if self.wanted && at >= self.from && is_lacking(self.have, at) {
             keys_of(record, at, marks, &mut self.waiting);
         }
     }

@@ -204,14 +204,18 @@ pub(crate) fn recover(
     let was_closed = clean && !was_rebuilding;
     let mut deriver = Deriver::new(&table, metadata, start.offset, was_closed, log_files.min());
     work.choose_whole(&mut deriver, &loaded, proven);
-    let mut keys = Keys::new(
-        &options,
-        checkpoint.index_ms,
-        was_closed,
-        deriver.read_from(),
-    );
+    // where the log is only searched the index has most keys, and those of the whole log would be much to hold
+    let keys_from = if deriver.has_whole() {
+        deriver.read_from()
+    } else {
+        start.offset
+    };
+    let mut keys = Keys::new(&options, checkpoint.index_ms, was_closed, keys_from);
     let mut writes = Writes::new(checkpoint, clean.then_some(start.promised_end).flatten());
     work.read_log(&mut deriver, &mut keys, &mut writes, &loaded)?;
+    deriver
+        .drop_earlier_lives()
+        .map_err(StoreError::io("remove consume queues of", layout.root()))?;
     // a store that was killed before it wrote any is none that lacks them
     if !proven && deriver.has_whole() && (clean || checkpoint.knows_queues()) {
         work.note(
@@ -236,6 +240,7 @@ pub(crate) fn recover(
         work.begin_writing(&mut writes, &deriver, &loaded)?;
     }
     work.rebuild(&wrong, &mut deriver, &loaded, end)?;
+    work.note_misplaced(&deriver);
     let (mut dispatcher, written) = deriver.finish();
     let unsynced = work.settle(&mut dispatcher, &table, &loaded, &written)?;
     work.report.queues = dispatcher.queues().len();

@@ -11,6 +11,7 @@ use crate::{
     FileSystem, Layout, StoreError,
     commit_log::{CommitLog, check_record},
     consume_queue::{ConsumeQueue, QueueKind, Unit},
+    fs::OpenMode,
     layout::numbered_files,
     metadata::QueueEnds,
     number::signed,
@@ -339,15 +340,21 @@ impl LoadedQueue {
         }))
     }
 
-    /// Removes a file that was begun and never given its length.
+    /// Removes a file that was begun and never given its length, unless units have been written to it meanwhile.
     pub(crate) fn remove_empty(&self, fs: &dyn FileSystem) -> io::Result<()> {
-        match self.empty {
-            Some(start) => match fs.remove(&self.queue.units.dir().join(Layout::numbered(start))) {
-                // with all others
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            },
-            None => Ok(()),
+        let Some(start) = self.empty else {
+            return Ok(());
+        };
+        let path = self.queue.units.dir().join(Layout::numbered(start));
+        let is_empty = fs
+            .open(&path, OpenMode::Read)
+            .and_then(|file| Ok(file.length()? == 0));
+        match is_empty {
+            Ok(true) => fs.remove(&path),
+            Ok(false) => Ok(()),
+            // with all others
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

@@ -3,8 +3,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
     clippy::print_stdout,
-    reason = "a test fails by panicking"
+    reason = "a test fails by panicking, and its numbers are small"
 )]
 
 mod support;
@@ -14,13 +15,17 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, channel},
     },
+    thread,
+    time::Duration,
 };
 
 use rocketry_store::{
-    FileSystem, KeyKind, KeyQuery, NewMessage, Reader, Store, Writer,
+    Appended, FileSystem, Flusher, KeyKind, KeyQuery, NewMessage, Reader, Store, StoreOptions,
+    Writer,
     fs::{Entry, File, FileLock, LockFailure, OpenMode},
 };
 use support::{
@@ -39,8 +44,10 @@ const DURING: u64 = 30;
 struct Plan {
     seen: AtomicU64,
     from: AtomicU64,
-    error: std::sync::Mutex<Option<io::ErrorKind>>,
+    error: Mutex<Option<io::ErrorKind>>,
     syncs_fail: std::sync::atomic::AtomicBool,
+    /// Told of every write, which then waits for the answer, as long as there is somebody to answer.
+    meanwhile: Mutex<Option<(Sender<()>, Receiver<()>)>>,
 }
 
 impl Plan {
@@ -53,6 +60,15 @@ impl Plan {
 
     fn heal(&self) {
         *self.error.lock().unwrap() = None;
+    }
+
+    /// Lets somebody do something before a write.
+    fn wait(&self) {
+        if let Some((ask, answer)) = &*self.meanwhile.lock().unwrap()
+            && ask.send(()).is_ok()
+        {
+            let _ = answer.recv();
+        }
     }
 
     /// `takes_space` says whether an operation needs place that the file does not have.
@@ -125,6 +141,9 @@ impl File for DiskFile {
         self.0.read_at(buf, offset)
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        if let Some(plan) = &self.1 {
+            plan.wait();
+        }
         self.step(false, || {
             let mut found = vec![0; buf.len()];
             self.0.read_exact_at(&mut found, offset).is_err()
@@ -152,13 +171,18 @@ impl File for DiskFile {
 }
 
 fn send(writer: &mut Writer, n: u64) {
+    send_body(writer, n, b"body");
+}
+
+fn send_body(writer: &mut Writer, n: u64, body: &[u8]) -> Appended {
     let properties = format!("UNIQ_KEY\x01U{n}\x02KEYS\x01k{} all\x02", n % 7);
     let message = NewMessage {
         properties: properties.as_bytes(),
-        ..message("t", 0, b"body")
+        ..message("t", 0, body)
     };
-    writer.append(&message, NOW_MS).expect("an append");
+    let appended = writer.append(&message, NOW_MS).expect("an append");
     writer.commit().expect("a commit");
+    appended
 }
 
 /// Which of the messages below `count` are found by their ids.
@@ -184,8 +208,12 @@ fn found(reader: &Reader, count: u64) -> Vec<u64> {
 /// Hash and log offset of every unit of the index files. Keys that the end of a file parts from the others of their message may be there
 /// twice, as in Java.
 fn units(disk: &SimFs) -> BTreeSet<(i32, i64)> {
-    let slots = small().index_slots as usize;
-    let mut units = BTreeSet::new();
+    units_of(disk, &small()).into_iter().collect()
+}
+
+fn units_of(disk: &SimFs, options: &StoreOptions) -> Vec<(i32, i64)> {
+    let slots = options.index_slots as usize;
+    let mut units = Vec::new();
     for (path, bytes) in disk.snapshot() {
         if path.contains("/index/") {
             let count = u32::from_be_bytes(bytes[36..40].try_into().unwrap()) as usize;
@@ -297,4 +325,161 @@ fn an_index_that_was_behind_at_the_stop_is_brought_up_by_the_next_start() {
         Store::open_on(Arc::new(sim), Path::new(DIR), small(), NOW_MS).expect("a closed store");
     assert!(recovery.clean);
     assert_eq!(found(&reader, DURING), (0..DURING).collect::<Vec<_>>());
+}
+
+/// What a step that has not ended by then never ends.
+const HANGS_AFTER: Duration = Duration::from_mins(1);
+
+/// What is due at `now_ms`, on a thread of its own; `meanwhile` runs here until it is done.
+fn tick(flusher: &Flusher, now_ms: i64, meanwhile: impl FnOnce()) {
+    let (done, is_done) = channel();
+    let flusher = flusher.clone();
+    thread::spawn(move || done.send(flusher.tick(now_ms)));
+    meanwhile();
+    let done = is_done.recv_timeout(HANGS_AFTER);
+    done.expect("a step that ends").expect("a flush");
+}
+
+/// Log files of many messages, and an index of one file.
+fn large(log_file_bytes: u64) -> StoreOptions {
+    StoreOptions {
+        log_file_bytes,
+        index_slots: 500,
+        index_units: 20_000,
+        ..small()
+    }
+}
+
+/// A store whose index has the first messages and not the next ones, and takes writes again.
+fn behind(
+    options: &StoreOptions,
+    body: &[u8],
+) -> (SimFs, Arc<Plan>, Writer, Reader, Vec<Appended>) {
+    let (sim, plan) = (SimFs::default(), Arc::new(Plan::default()));
+    let disk = Arc::new(Disk(sim.clone(), Arc::clone(&plan)));
+    let (mut writer, reader, _) =
+        Store::open_on(disk, Path::new(DIR), options.clone(), NOW_MS).expect("a new store");
+    let mut sent = Vec::new();
+    for n in 0..BEFORE + DURING {
+        if n == BEFORE {
+            writer.flush_tick(NOW_MS + 10_000).expect("a flush");
+            plan.fail(0, io::ErrorKind::StorageFull, false);
+        }
+        sent.push(send_body(&mut writer, n, body));
+    }
+    writer.flush_tick(NOW_MS + 20_000).expect("a flush");
+    assert!(reader.unindexed_bytes() > 0);
+    plan.heal();
+    (sim, plan, writer, reader, sent)
+}
+
+/// Before each of the first `times` writes to the index that catches up, `count` messages with `bytes` each arrive: all of them are found at
+/// once, after a stop, and after a crash of the machine as far as the log has them, and no key is there twice.
+fn arriving(times: u64, count: u64, bytes: usize) {
+    let body = vec![b'x'; bytes];
+    let options = large(256 << 10);
+    let (sim, plan, mut writer, reader, _) = behind(&options, b"body");
+    let (ask, asked) = channel();
+    let (answers, answer) = channel();
+    *plan.meanwhile.lock().unwrap() = Some((ask, answer));
+    let mut total = BEFORE + DURING;
+    tick(&writer.flusher(), NOW_MS + 30_000, || {
+        for _ in 0..times {
+            asked.recv_timeout(HANGS_AFTER).expect("a write");
+            for n in total..total + count {
+                send_body(&mut writer, n, &body);
+            }
+            total += count;
+            answers.send(()).expect("a write that waits");
+        }
+        drop((asked, answers));
+    });
+    let what = format!("{times} times {count} of {bytes}");
+    assert_eq!(reader.unindexed_bytes(), 0, "{what}");
+    let all: Vec<u64> = (0..total).collect();
+    assert_eq!(found(&reader, total), all, "{what}");
+
+    let open = |disk: SimFs| {
+        Store::open_on(
+            Arc::new(disk),
+            Path::new(DIR),
+            options.clone(),
+            NOW_MS + 40_000,
+        )
+        .expect("a store")
+    };
+    let (_crashed, reader, recovery) = open(sim.crash(Crash::Lose));
+    let cut = |note: &&String| note.contains("behind the end of the log");
+    assert_eq!(recovery.notes.iter().find(cut), None, "{what}");
+    let kept = reader.queue_range("t", 0).unwrap().max.cast_unsigned();
+    assert_eq!(found(&reader, kept), all[..kept as usize], "{what}, crash");
+
+    writer.close().expect("a clean stop");
+    let (writer, reader, recovery) = open(sim.clone());
+    assert_eq!(recovery.notes, [""; 0], "{what}");
+    assert_eq!(found(&reader, total), all, "{what}, next start");
+    // takes what waited at the stop
+    writer.close().expect("a clean stop");
+    let units = units_of(&sim, &options);
+    let distinct: BTreeSet<_> = units.iter().collect();
+    assert_eq!(distinct.len(), units.len(), "{what}");
+    assert_eq!(units.len() as u64, 3 * total, "{what}");
+}
+
+/// Less than the last part of a step arrives while the index catches up.
+#[test]
+fn a_few_messages_that_arrive_while_the_index_catches_up_are_found() {
+    // so many writes are made to a file that is there
+    for times in 1..=4 {
+        arriving(times, 1, 4);
+        arriving(times, 3, 4096);
+    }
+}
+
+/// More arrives than the last part of a step may have, once and again and again.
+#[test]
+fn many_messages_that_arrive_while_the_index_catches_up_are_found() {
+    for times in 1..12 {
+        arriving(times, 100, 16 << 10);
+    }
+}
+
+/// A message in the log is damaged: what lies behind it in its file is not found, as after a start, or all but the newest if there is no
+/// later file; the rest is found, and so is what comes.
+#[test]
+fn an_index_catches_up_behind_a_damaged_part_of_the_log() {
+    let body = vec![b'x'; 64 << 10];
+    for log_file_bytes in [256 << 10, 8 << 20] {
+        let (sim, _, mut writer, reader, sent) = behind(&large(log_file_bytes), &body);
+        let damaged = BEFORE + 2;
+        let at = sent[damaged as usize].log_offset.cast_unsigned();
+        let gap_end = (at / log_file_bytes + 1) * log_file_bytes;
+        let file = format!(
+            "{DIR}/commitlog/{:020}",
+            at / log_file_bytes * log_file_bytes
+        );
+        sim.open(Path::new(&file), OpenMode::Write)
+            .and_then(|file| file.write_all_at(b"damage", at % log_file_bytes))
+            .expect("a file of the log");
+        tick(&writer.flusher(), NOW_MS + 30_000, || {});
+        assert_eq!(reader.unindexed_bytes(), 0);
+        send(&mut writer, BEFORE + DURING);
+        let newest = BEFORE + DURING - 1;
+        let is_found = |n: &u64| {
+            let at = sent.get(*n as usize).map(|sent| sent.log_offset);
+            *n < damaged || *n >= newest || at.is_some_and(|at| at.cast_unsigned() >= gap_end)
+        };
+        let expected: Vec<u64> = (0..=BEFORE + DURING).filter(is_found).collect();
+        assert_eq!(found(&reader, BEFORE + DURING + 1), expected);
+        writer.close().expect("a clean stop");
+        let (_writer, reader, recovery) = Store::open_on(
+            Arc::new(sim),
+            Path::new(DIR),
+            large(log_file_bytes),
+            NOW_MS + 40_000,
+        )
+        .expect("a store that was closed");
+        assert_eq!(recovery.notes, [""; 0]);
+        assert_eq!(found(&reader, BEFORE + DURING + 1), expected);
+    }
 }

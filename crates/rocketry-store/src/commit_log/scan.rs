@@ -127,6 +127,15 @@ impl Scanner {
         self.alone = 0;
     }
 
+    /// Reads on to a later end of the files. What was read before may lack what was written since.
+    pub(crate) fn extend(&mut self, files_end: u64) {
+        if files_end > self.files_end {
+            self.files_end = files_end;
+            self.piece = Piece::default();
+            self.go_to(self.at);
+        }
+    }
+
     /// The `need` bytes at the position, when `left` are left in the file.
     fn fill(&mut self, need: usize, left: usize) -> io::Result<&[u8]> {
         if need > left {

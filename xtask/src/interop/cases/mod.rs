@@ -43,21 +43,22 @@ impl Case {
     }
 }
 
-/// All cases, in the order in which they run.
-pub(crate) fn all() -> Vec<Case> {
-    let mut cases = texts::cases();
-    cases.extend(producer::cases());
-    cases.extend(clients::cases());
-    cases.extend(live::cases());
-    cases.extend(mqadmin_parity::cases());
-    cases.extend(differential::cases());
-    cases.extend(registration::cases());
-    cases.extend(cluster::cases());
-    cases.extend(examples::cases());
-    cases.extend(auth::cases());
-    cases.extend(auth_tools::cases());
-    cases.extend(batch_queue::cases());
-    cases.extend(store::cases());
-    cases.extend(takeover::cases());
-    cases
+/// All cases. Those of one group run one after the other and may share servers; groups may run at the same time. The longest come first.
+pub(crate) fn groups() -> Vec<Vec<Case>> {
+    vec![
+        clients::cases(),
+        takeover::cases(),
+        producer::cases(),
+        live::cases(),
+        store::cases(),
+        differential::cases(),
+        mqadmin_parity::cases(),
+        auth::cases(),
+        auth_tools::cases(),
+        cluster::cases(),
+        registration::cases(),
+        batch_queue::cases(),
+        examples::cases(),
+        texts::cases(),
+    ]
 }

@@ -131,6 +131,12 @@ impl Broker {
         });
     }
 
+    /// As [`Broker::spawn`], but not cut off by a stop: for what notes several things that belong together. It may wait for puts only,
+    /// which end with the writer.
+    pub(crate) fn spawn_to_the_end(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
     /// Age in ms at which the producer of a half message is asked.
     pub(crate) fn transaction_timeout_ms(&self) -> i64 {
         i64::try_from(self.config.transaction_timeout.as_millis()).unwrap_or(i64::MAX)

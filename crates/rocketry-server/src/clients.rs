@@ -103,10 +103,22 @@ impl<C: Clone> Clients<C> {
                 self.by_producer_id.insert(member.client_id.clone(), known);
             }
         }
-        self.producers
+        let id = member.client_id.clone();
+        let before = self
+            .producers
             .entry(group.to_owned())
             .or_default()
             .insert(connection_id, member);
+        // a connection that calls itself something else
+        if let Some(before) = before
+            && before.client_id != id
+            && self
+                .by_producer_id
+                .get(&before.client_id)
+                .is_some_and(|known| known.0 == connection_id)
+        {
+            self.by_producer_id.remove(&before.client_id);
+        }
         self.by_connection
             .entry(connection_id)
             .or_default()
@@ -409,6 +421,20 @@ mod tests {
         let mut tell = change.map(|c| c.tell).unwrap_or_default();
         tell.sort_unstable();
         tell
+    }
+
+    #[test]
+    fn a_connection_that_changes_its_client_id_leaves_nothing_behind() {
+        let mut clients = Clients::default();
+        clients.register_producer("G", 1, member(1, 0));
+        let renamed = Member {
+            client_id: "other".to_owned(),
+            ..member(1, 5)
+        };
+        clients.register_producer("G", 1, renamed);
+        assert_eq!(clients.by_producer_id.len(), 1);
+        clients.closed(1);
+        assert!(clients.by_producer_id.is_empty());
     }
 
     /// S-061: a second consumer, an unregister and a dead connection each notify every member, except in broadcasting groups.

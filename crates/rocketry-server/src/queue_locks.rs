@@ -11,6 +11,8 @@ const LOCK_LIVE_MS: i64 = 60_000;
 #[derive(Debug)]
 pub(crate) struct QueueLocks<Q> {
     groups: HashMap<String, HashMap<Q, Lock>>,
+    /// When all groups were looked at last.
+    pruned_ms: i64,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,7 @@ impl<Q> Default for QueueLocks<Q> {
     fn default() -> Self {
         Self {
             groups: HashMap::new(),
+            pruned_ms: 0,
         }
     }
 }
@@ -42,6 +45,7 @@ impl<Q: Hash + Eq + Clone> QueueLocks<Q> {
         queues: &[Q],
         now_ms: i64,
     ) -> Vec<Q> {
+        self.prune(now_ms);
         let locks = self.groups.entry(group.to_owned()).or_default();
         locks.retain(|_, lock| !lock.is_free(now_ms));
         let mut granted = Vec::with_capacity(queues.len());
@@ -61,6 +65,15 @@ impl<Q: Hash + Eq + Clone> QueueLocks<Q> {
             }
         }
         granted
+    }
+
+    /// Drops the groups without a lock that counts, now and then: clients that are killed unlock nothing.
+    fn prune(&mut self, now_ms: i64) {
+        if now_ms - self.pruned_ms > LOCK_LIVE_MS {
+            self.pruned_ms = now_ms;
+            self.groups
+                .retain(|_, locks| locks.values().any(|lock| !lock.is_free(now_ms)));
+        }
     }
 
     /// Gives up those of `queues` that this client holds.
@@ -117,5 +130,15 @@ mod tests {
         assert_eq!(locks.lock("G", "b", &[0], 90_000), [0]);
         assert!(locks.holds_any("G", 150_000));
         assert!(!locks.holds_any("G", 150_001));
+    }
+
+    #[test]
+    fn groups_that_do_not_come_back_are_forgotten() {
+        let mut locks = QueueLocks::default();
+        for n in 0..100 {
+            locks.lock(&format!("G{n}"), "a", &[0], n);
+        }
+        locks.lock("later", "a", &[0], 2 * LOCK_LIVE_MS);
+        assert_eq!(locks.groups.len(), 1);
     }
 }

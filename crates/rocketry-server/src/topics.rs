@@ -83,7 +83,7 @@ pub(crate) fn find_or_create(
     Ok(Found { config, is_new })
 }
 
-/// The topic, created with these queues and read and write permission if it does not exist.
+/// The topic, created with these queues and read and write permission if it does not exist, and given them if it has none.
 /// Java: `createTopicInSendMessageBackMethod`.
 pub(crate) fn find_or_create_plain(
     topics: &Topics,
@@ -100,13 +100,19 @@ pub(crate) fn find_or_create_plain(
         let (config, is_new) = topics.put_if_absent(config, now_ms);
         return Found { config, is_new };
     };
-    if known.order == order {
+    let has_queues = known.read_queue_nums > 0 && known.write_queue_nums > 0;
+    let is_to_have = !has_queues && queues > 0;
+    if known.order == order && !is_to_have {
         return Found::known(known);
     }
-    let config = TopicConfig {
+    let mut config = TopicConfig {
         order,
         ..TopicConfig::clone(&known)
     };
+    if is_to_have {
+        config.read_queue_nums = queues;
+        config.write_queue_nums = queues;
+    }
     topics.put(config.clone(), now_ms);
     Found {
         config: Arc::new(config),
@@ -225,6 +231,10 @@ mod tests {
         let changed = find_or_create_plain(topics, "%RETRY%G", 5, true, 1);
         assert!(changed.is_new && changed.config.order);
         assert_eq!(topics.get("%RETRY%G").unwrap().write_queue_nums, 1);
+        assert!(find_or_create_plain(topics, "%RETRY%H", 0, false, 1).is_new);
+        assert!(!find_or_create_plain(topics, "%RETRY%H", 0, false, 1).is_new);
+        let given = find_or_create_plain(topics, "%RETRY%H", 2, false, 1);
+        assert_eq!((given.is_new, given.config.read_queue_nums), (true, 2));
     }
 
     #[test]

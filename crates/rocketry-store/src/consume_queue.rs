@@ -94,8 +94,17 @@ pub(crate) struct Unit {
     pub(crate) count: u16,
 }
 
+/// Units in a row that stand for no message, and the log offset of the record behind them, if there is one.
+#[derive(Debug, Clone, Copy)]
+struct Holes {
+    begin: u64,
+    end: u64,
+    next: Option<u64>,
+}
+
 impl Unit {
-    /// Whether it stands for no message: the filler in front of a queue that was begun in the middle of a file.
+    /// Whether it stands for no message: the filler in front of a queue that was begun in the middle of a file, or a place that the
+    /// log has no message for.
     pub(crate) const fn is_pre_blank(&self) -> bool {
         self.log_offset == 0 && self.size == 0x7fff_ffff
     }
@@ -265,16 +274,70 @@ impl ConsumeQueue {
         Ok(())
     }
 
+    /// Number of the first unit whose record lies at `log_offset` or behind it; of the end where there is none.
+    ///
+    /// A hole is where the next record is: it may be anywhere in a queue, and the units around it must not be taken for others.
+    pub(crate) fn first_from(&self, log_offset: u64) -> io::Result<u64> {
+        let (first, end) = (self.units.first(), self.units.end());
+        let mut holes: Option<Holes> = None;
+        let mut found_behind_holes = None;
+        let found = self.units.partition(first, end, |index, bytes| {
+            let (at, behind_holes) = match self.kind.decode(bytes, index) {
+                Some(unit) if unit.is_pre_blank() => {
+                    let run = holes.insert(self.holes_from(index, end, holes)?);
+                    (run.next, Some(run.end))
+                }
+                unit => (unit.map(|unit| unit.log_offset), None),
+            };
+            let is_before = at.is_none_or(|at| at < log_offset);
+            if !is_before {
+                found_behind_holes = behind_holes;
+            }
+            Ok(is_before)
+        })?;
+        Ok(found_behind_holes.unwrap_or(found))
+    }
+
+    /// The holes from unit `index` on, which is one. `known` are others, which need not be read again.
+    fn holes_from(&self, index: u64, end: u64, known: Option<Holes>) -> io::Result<Holes> {
+        const AT_ONCE: u64 = 512;
+        let mut at = index + 1;
+        let mut bytes = Vec::new();
+        while at < end {
+            bytes.clear();
+            self.units.read(at, AT_ONCE.min(end - at), &mut bytes)?;
+            if bytes.is_empty() {
+                break;
+            }
+            for unit in bytes.chunks_exact(self.kind.unit_bytes()) {
+                if let Some(known) = known.filter(|known| (known.begin..known.end).contains(&at)) {
+                    let begin = index;
+                    return Ok(Holes { begin, ..known });
+                }
+                match self.kind.decode(unit, at) {
+                    Some(unit) if unit.is_pre_blank() => at += 1,
+                    unit => {
+                        return Ok(Holes {
+                            begin: index,
+                            end: at,
+                            next: unit.map(|unit| unit.log_offset),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(Holes {
+            begin: index,
+            end: at,
+            next: None,
+        })
+    }
+
     /// Sets the minimum: the first message that is in the log, whose first file begins at `log_min`.
     /// Returns the number of its unit. Java: `ConsumeQueue.correctMinOffset`
     pub(crate) fn correct_min(&self, log_min: u64) -> io::Result<u64> {
-        let (first, end) = (self.units.first(), self.units.end());
-        let index = self.units.partition(first, end, |index, bytes| {
-            Ok(self
-                .kind
-                .decode(bytes, index)
-                .is_none_or(|unit| unit.is_pre_blank() || unit.log_offset < log_min))
-        })?;
+        let end = self.units.end();
+        let index = self.first_from(log_min)?;
         let min = match self.kind {
             QueueKind::Plain => index,
             QueueKind::Batch if index == end => self.max(),

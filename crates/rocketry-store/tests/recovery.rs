@@ -667,3 +667,48 @@ fn a_file_of_length_0_is_kept_once_units_are_in_it() {
         .unwrap();
     assert_eq!(read.status, ReadStatus::Found);
 }
+
+/// Wherever a place without a message is, the messages before it stay readable, and a start keeps them.
+#[test]
+fn a_hole_in_a_queue_hides_no_message_before_it() {
+    const COUNT: usize = 24;
+    for holes in [1, 3, 9] {
+        for before in [1, 4, 5, 7] {
+            let (dir, placed) = closed(COUNT);
+            // the messages of `a/0` from the one numbered `before` on are further back in it
+            let log = |at: i64| {
+                let file = at / 4096 * 4096;
+                (dir.path().join(format!("commitlog/{file:020}")), at - file)
+            };
+            let of_queue = placed.iter().step_by(3).enumerate();
+            for (n, record) in of_queue.skip(before) {
+                let (path, at) = log(record.log_offset);
+                let place = (n + holes) as i64;
+                write_at(&path, &place.to_be_bytes(), (at + 20) as u64);
+            }
+            fs::remove_dir_all(dir.path().join("consumequeue/a/0")).unwrap();
+            for _ in 0..3 {
+                let (writer, reader, report) = open(dir.path(), &small());
+                let range = reader.queue_range("a", 0).unwrap();
+                assert_eq!((range.min, range.max), (0, 8 + holes as i64), "{report:?}");
+                let mut found: Vec<usize> = Vec::new();
+                let mut next = 0;
+                while next < range.max {
+                    let read = reader
+                        .read("a", 0, next, &ReadLimits::default(), None)
+                        .unwrap();
+                    found.extend(support::records(&read.messages).map(|bytes| {
+                        let body = Record::parse(bytes).unwrap().0.body;
+                        std::str::from_utf8(body).unwrap().parse::<usize>().unwrap()
+                    }));
+                    assert!(read.next_offset > next);
+                    next = read.next_offset;
+                }
+                let expected: Vec<usize> = (0..COUNT).step_by(3).collect();
+                assert_eq!(found, expected, "{before} {holes}");
+                writer.close().unwrap();
+                fs::write(dir.path().join("abort"), "").unwrap();
+            }
+        }
+    }
+}

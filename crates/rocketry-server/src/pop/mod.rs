@@ -123,6 +123,12 @@ impl Pops {
         }
     }
 
+    /// Forgets whose the retry topics of a removed topic, or of a removed group, were.
+    pub(crate) fn forget_retry_topics(&self, removed: &str) {
+        let mut known = self.retry_topics.lock();
+        known.retain(|_, (topic, group)| **topic != *removed && **group != *removed);
+    }
+
     /// Wakes one pop of the group that waits for the queue or for any, and one that only wants to know.
     pub(crate) fn wake_one(&self, topic: &Arc<str>, group: &str, queue_id: i32) {
         for queue_id in [queue_id, ANY_QUEUE] {

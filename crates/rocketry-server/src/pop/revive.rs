@@ -170,11 +170,8 @@ async fn round(broker: &Broker, queue_id: i32, until_ms: i64) -> Result<(), Stri
             break;
         }
     }
-    // Also after a failure: what is on its way is awaited, and the first that fails counts.
-    if let Err(earlier) = under_way.all().await {
-        outcome = Err(earlier);
-    }
-    match outcome {
+    // also after a failure: what is on its way is awaited
+    match first_failure(outcome, under_way.all().await) {
         Ok(()) => {
             commit(broker, &topic, queue_id, committed, done);
             Ok(())
@@ -188,6 +185,15 @@ async fn round(broker: &Broker, queue_id: i32, until_ms: i64) -> Result<(), Stri
 
 /// Why the check point at this place is not done with.
 type Failed = (i64, String);
+
+/// Which of two outcomes says how far the queue is done with: the failure at the earlier place.
+fn first_failure(one: Result<(), Failed>, other: Result<(), Failed>) -> Result<(), Failed> {
+    match (one, other) {
+        (Err(one), Err(other)) if other.0 < one.0 => Err(other),
+        (Ok(()), other) => other,
+        (failed, _) => failed,
+    }
+}
 
 /// Messages of check points on their way to the retry topics, in the order of their check points.
 #[derive(Default)]
@@ -372,6 +378,21 @@ mod tests {
             topic: "rmq_sys_REVIVE_LOG_c",
             properties: properties.as_bytes(),
         });
+    }
+
+    /// What comes behind the first failure is not done with, whatever became of it.
+    #[test]
+    fn the_earlier_failure_says_how_far_a_round_came() {
+        let failed = |place| Err((place, String::new()));
+        for (one, other, first) in [
+            (failed(5), failed(6), failed(5)),
+            (failed(6), failed(5), failed(5)),
+            (Ok(()), failed(6), failed(6)),
+            (failed(6), Ok(()), failed(6)),
+            (Ok(()), Ok(()), Ok(())),
+        ] {
+            assert_eq!(first_failure(one, other), first);
+        }
     }
 
     /// S-086: a check point that is there twice, since the timer was killed between a delivery and its note, is one.

@@ -264,7 +264,7 @@ pub(crate) fn change_invisible_time(
         revive_qid: revive_queue_id,
     };
     let broker_of_task = Arc::clone(broker);
-    broker.spawn(async move {
+    broker.spawn_to_the_end(async move {
         let broker = &*broker_of_task;
         let changed = change(broker, &check_point, &acked, revive_queue_id, now_ms).await;
         responder.respond(into_response(changed.map(|()| ok().with_header(&reply))));

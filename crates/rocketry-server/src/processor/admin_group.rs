@@ -92,6 +92,7 @@ pub(crate) fn delete(broker: &Broker, request: &RemotingCommand, responder: Resp
         .map_err(Fault::from)
         .map(|header| {
             broker.groups().remove(header.group_name, clock::wall_ms());
+            broker.pops.forget_retry_topics(header.group_name);
             if header.clean_offset {
                 broker.offsets.remove_group(header.group_name);
             }

@@ -146,6 +146,7 @@ fn forget(broker: &Broker, topic: &str, now_ms: i64) {
         announce::topic_removed(broker, topic);
     }
     broker.offsets.remove_topic(topic);
+    broker.pops.forget_retry_topics(topic);
     broker.reader.metadata().timer_metrics.remove(topic);
 }
 

@@ -178,7 +178,7 @@ fn check_notification(
 /// Goes on with a pop that waited, or begins one.
 pub(crate) fn resume(broker: &Arc<Broker>, held: HeldPop) {
     let broker_of_task = Arc::clone(broker);
-    broker.spawn(async move { serve(&broker_of_task, held).await });
+    broker.spawn_to_the_end(async move { serve(&broker_of_task, held).await });
 }
 
 /// Answers a pop that waits no longer, for a server that stops.

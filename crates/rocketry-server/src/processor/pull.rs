@@ -97,23 +97,25 @@ pub(crate) fn pull(broker: &Broker, request: &RemotingCommand, responder: Respon
     }
 }
 
-fn first(broker: &Broker, pull: Pull, responder: Responder) {
-    let began = Instant::now();
-    let answer = read(broker, &pull);
-    broker.latencies.pull.observe(began.elapsed(), 1);
-    let Some(wait) = pull.suspend.filter(|_| answer.is_empty()) else {
-        answer.give(responder);
-        return;
-    };
-    let held = HeldPull {
-        pull,
-        responder,
-        deadline: Instant::now() + wait,
-    };
-    match keep(broker, held) {
-        Kept::Waits => {}
-        Kept::Came(held) => first(broker, held.pull, held.responder),
-        Kept::Full(held) => answer.give(held.responder),
+fn first(broker: &Broker, mut pull: Pull, mut responder: Responder) {
+    // read again once, when a message comes in between
+    for may_come in [true, false] {
+        let began = Instant::now();
+        let answer = read(broker, &pull);
+        broker.latencies.pull.observe(began.elapsed(), 1);
+        let Some(wait) = pull.suspend.filter(|_| answer.may_wait()) else {
+            return answer.give(responder);
+        };
+        let held = HeldPull {
+            pull,
+            responder,
+            deadline: Instant::now() + wait,
+        };
+        match keep(broker, held) {
+            Kept::Waits => return,
+            Kept::Came(held) if may_come => (pull, responder) = (held.pull, held.responder),
+            Kept::Came(held) | Kept::Full(held) => return answer.give(held.responder),
+        }
     }
 }
 
@@ -384,9 +386,10 @@ impl Answer {
         responder.respond_in_pieces(self.response, self.messages);
     }
 
-    /// Whether there is nothing yet.
-    fn is_empty(&self) -> bool {
+    /// Whether there is nothing yet. Behind places without a message there may be more: the client goes on there.
+    fn may_wait(&self) -> bool {
         self.response.response_code() == ResponseCode::PULL_NOT_FOUND
+            && self.status != Some(ReadStatus::OffsetFoundNull)
     }
 
     /// Whether there are messages, but none that the filter lets pass.

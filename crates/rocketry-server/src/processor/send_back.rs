@@ -113,7 +113,11 @@ fn prepare(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Op
             0 => message.reconsume_times.saturating_add(FIRST_LEVEL),
             level => level,
         };
-        let queue_id = fastrand::i32(0..group.retry_queue_nums);
+        // the topic may have been made when the group had fewer
+        let queues = retry_topic
+            .read_queue_nums
+            .min(retry_topic.write_queue_nums);
+        let queue_id = fastrand::i32(0..group.retry_queue_nums.min(queues).max(1));
         (retry_topic, queue_id, level)
     };
     properties.set(name::DELAY, &level.to_string());

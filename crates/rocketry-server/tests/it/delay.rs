@@ -212,3 +212,35 @@ async fn s040_a_group_without_retry_queues_drops_what_is_sent_back() {
         .with_field("topic", "%RETRY%G");
     assert_eq!(wire.namesrv(route).await.code, 17);
 }
+
+/// The retry topic has the queues that the group had when it was made: what is sent back later goes where consumers look.
+#[tokio::test]
+async fn what_is_sent_back_goes_into_queues_that_the_retry_topic_has() {
+    let wire = Wire::start().await;
+    let set = async |retry_queue_nums| {
+        let config = SubscriptionGroupConfig {
+            group_name: "G".to_owned(),
+            retry_queue_nums,
+            ..SubscriptionGroupConfig::default()
+        };
+        let command =
+            RemotingCommand::bare_request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP)
+                .with_body(body::encode(&config).unwrap());
+        assert_eq!(wire.broker(command).await.code, 0);
+    };
+    wire.put("T", 0, "", "x").await;
+    set(1).await;
+    for round in 0..2 {
+        for _ in 0..20 {
+            assert_eq!(wire.ask_broker(&back(0, 1, None)).await.code, 0);
+        }
+        if round == 0 {
+            set(4).await;
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while wire.read_all("%RETRY%G", 0).await.len() < 40 {
+        assert!(Instant::now() < deadline, "not all came to queue 0");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

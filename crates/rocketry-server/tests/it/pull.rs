@@ -9,7 +9,7 @@ use rocketry_protocol::{
         PullMessageRequest, QueryConsumerOffsetRequest, pull_sys_flag,
     },
 };
-use rocketry_server::ServerConfig;
+use rocketry_server::{DataDir, ServerConfig};
 
 use tokio::time::Instant;
 
@@ -408,4 +408,42 @@ async fn s019_more_pulls_than_configured_do_not_wait() {
     wire.put("T", 0, "", "x").await;
     let response = wire.ask_broker(&waiting("T", 1, 60_000)).await;
     assert_eq!(response.code, 19);
+}
+
+/// A queue with a place that no message has, as one is derived from a log that skips it: a pull that would wait there goes on behind it.
+#[tokio::test]
+async fn a_pull_at_a_place_without_a_message_goes_on_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || {
+        let mut config = ServerConfig::temp();
+        config.data_dir = DataDir::Path(dir.path().to_owned());
+        config
+    };
+    let wire = Wire::with(config()).await;
+    for n in 0..10 {
+        wire.put("T", 0, "TAGS\u{1}B\u{2}", &n.to_string()).await;
+    }
+    wire.server.shutdown(Duration::from_secs(10)).await.unwrap();
+    let log = dir.path().join("commitlog/00000000000000000000");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let mut at = 0;
+    for place in 0..10_i64 {
+        if place >= 5 {
+            bytes[at + 20..at + 28].copy_from_slice(&(place + 1).to_be_bytes());
+        }
+        at += u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    }
+    std::fs::write(&log, bytes).unwrap();
+    std::fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
+    std::fs::write(dir.path().join("abort"), "").unwrap();
+
+    let wire = Wire::with(config()).await;
+    assert_eq!(wire.read_all("T", 0).await.len(), 10);
+    let nothing = PullMessageRequest {
+        subscription: Some("A"),
+        ..waiting("T", 5, 60_000)
+    };
+    let response = wire.ask_broker(&nothing).await;
+    let reply: PullMessageReply = response.header().unwrap();
+    assert_eq!((response.code, reply.next_begin_offset), (19, 11));
 }

@@ -294,14 +294,9 @@ impl LoadedQueue {
         if self.damage.is_some() {
             return Ok(());
         }
-        let (kind, units) = (self.queue.kind, &self.queue.units);
-        let (first, end) = (units.first(), units.end());
+        let (first, end) = (self.queue.units.first(), self.queue.units.end());
         let keep = if self.last.is_none_or(|last| last.log_offset >= from) {
-            units.partition(first, end, |index, bytes| {
-                Ok(kind
-                    .decode(bytes, index)
-                    .is_some_and(|unit| unit.is_pre_blank() || unit.log_offset < from))
-            })?
+            self.queue.first_from(from)?
         } else {
             end
         };

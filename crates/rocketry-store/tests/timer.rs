@@ -10,10 +10,21 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use rocketry_protocol::{Properties, record::Record, topic::TIMER};
-use rocketry_store::{DueMessage, NewMessage, Reader, StoreOptions, TimerOptions, Timers, Writer};
+use rocketry_store::{
+    DueMessage, FileSystem, NewMessage, ReadLimits, Reader, Store, StoreOptions, TimerOptions,
+    Timers, Writer,
+    fs::{Entry, File, FileLock, LockFailure, OpenMode, RealFileSystem},
+};
 use support::{
     NOW_MS,
     golden::{Golden, golden},
@@ -184,7 +195,7 @@ fn send(writer: &mut Writer, key: &str, out_ms: i64, more: &str, now_ms: i64) {
 }
 
 /// Stores what is due where it belongs, as the broker does.
-fn deliver(timers: &mut Timers, writer: &mut Writer, now_ms: i64) -> Vec<String> {
+fn deliver_due(timers: &mut Timers, writer: &mut Writer, now_ms: i64) -> Vec<DueMessage> {
     let due = drain(timers, now_ms);
     for message in &due {
         let (record, _) = Record::parse(&message.record).unwrap();
@@ -196,13 +207,43 @@ fn deliver(timers: &mut Timers, writer: &mut Writer, now_ms: i64) -> Vec<String>
         writer.append(&stored, now_ms).expect("an append");
         writer.commit().expect("a commit");
     }
-    due.iter()
-        .map(|message| text(message, "UNIQ_KEY"))
-        .collect()
+    due
+}
+
+fn names<'a>(due: impl IntoIterator<Item = &'a DueMessage>) -> Vec<String> {
+    let name = |message| text(message, "UNIQ_KEY");
+    due.into_iter().map(name).collect()
+}
+
+fn deliver(timers: &mut Timers, writer: &mut Writer, now_ms: i64) -> Vec<String> {
+    names(&deliver_due(timers, writer, now_ms))
+}
+
+/// Takes and delivers until there is nothing to do; what reached its topic.
+fn arrive(timers: &mut Timers, writer: &mut Writer, now_ms: i64) -> Vec<String> {
+    let mut arrived = Vec::new();
+    loop {
+        take_all(timers, now_ms);
+        let due = deliver_due(timers, writer, now_ms);
+        if due.is_empty() {
+            return arrived;
+        }
+        arrived.extend(names(due.iter().filter(|message| !message.rolls)));
+    }
 }
 
 fn start(dir: &Path, now_ms: i64) -> (Writer, Reader, Timers, Option<String>) {
-    let (writer, reader, _) = open(dir, &support::small());
+    start_on(&Arc::new(RealFileSystem), dir, now_ms)
+}
+
+fn start_on<F: FileSystem>(
+    disk: &Arc<F>,
+    dir: &Path,
+    now_ms: i64,
+) -> (Writer, Reader, Timers, Option<String>) {
+    let disk: Arc<dyn FileSystem> = Arc::<F>::clone(disk);
+    let (writer, reader, _) =
+        Store::open_on(disk, dir, support::small(), NOW_MS).expect("the store opens");
     let options = TimerOptions {
         log_file_bytes: 400,
         ..TimerOptions::default()
@@ -473,4 +514,434 @@ fn what_was_delivered_last_does_not_come_again_after_a_stop() {
     let (_writer, _, mut timers, note) = start(dir.path(), now_ms);
     assert_eq!(note, None);
     assert_eq!(timers.due(now_ms, 9).unwrap(), []);
+}
+
+/// The system's files, with places that cannot be read.
+#[derive(Debug, Clone, Default)]
+struct BadDisk(Arc<Mutex<Vec<BadPlace>>>);
+
+#[derive(Debug, Clone)]
+struct BadPlace {
+    file: String,
+    range: Range<u64>,
+    /// The system's number of the error.
+    error: i32,
+}
+
+const EIO: i32 = 5;
+const EMFILE: i32 = 24;
+
+impl BadDisk {
+    fn set(&self, places: &[BadPlace]) {
+        *self.0.lock().unwrap() = places.to_vec();
+    }
+}
+
+impl FileSystem for BadDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(BadFile {
+            disk: self.clone(),
+            path: path.to_str().unwrap().to_owned(),
+            file: RealFileSystem.open(path, mode)?,
+        }))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFileSystem.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        RealFileSystem.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFileSystem.create_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFileSystem.sync_dir(dir)
+    }
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.sync_all(path)
+    }
+    fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {
+        RealFileSystem.lock(path)
+    }
+    fn free_bytes(&self, path: &Path) -> Option<u64> {
+        RealFileSystem.free_bytes(path)
+    }
+}
+
+#[derive(Debug)]
+struct BadFile {
+    disk: BadDisk,
+    path: String,
+    file: Arc<dyn File>,
+}
+
+impl File for BadFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let end = offset + buf.len() as u64;
+        for place in self.disk.0.lock().unwrap().iter() {
+            let touches = offset < place.range.end && place.range.start < end;
+            if touches && self.path.ends_with(&place.file) {
+                return Err(io::Error::from_raw_os_error(place.error));
+            }
+        }
+        self.file.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(buf, offset)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.zero_range(offset, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+/// Log offset and bytes of message number `n` of the timer topic.
+fn record(reader: &Reader, n: i64) -> (u64, Vec<u8>) {
+    let one = ReadLimits {
+        max_messages: 1,
+        ..ReadLimits::default()
+    };
+    let found = reader.read(TIMER, 0, n, &one, None).unwrap();
+    (be(&found.messages, 28) as u64, found.messages.to_vec())
+}
+
+/// Its place, as one that cannot be read.
+fn bad_record(reader: &Reader, n: i64, error: i32) -> BadPlace {
+    let (at, bytes) = record(reader, n);
+    let file_bytes = support::small().log_file_bytes;
+    let start = at / file_bytes * file_bytes;
+    BadPlace {
+        file: format!("commitlog/{start:020}"),
+        range: at - start..at - start + bytes.len() as u64,
+        error,
+    }
+}
+
+/// So many rounds of the broker's, in chunks of two: what was delivered, and how many rounds the disk ended.
+fn rounds(timers: &mut Timers, now_ms: i64, count: usize) -> (Vec<String>, usize) {
+    let (mut delivered, mut failed) = (Vec::new(), 0);
+    for _ in 0..count {
+        loop {
+            match timers.due(now_ms, 2) {
+                Ok([]) => break,
+                Ok(due) => delivered.extend(names(due)),
+                Err(_) => {
+                    failed += 1;
+                    break;
+                }
+            }
+            timers.delivered(now_ms);
+        }
+    }
+    (delivered, failed)
+}
+
+/// What is logged, from warnings on, while `run` runs.
+fn logged<T>(run: impl FnOnce() -> T) -> (T, String) {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(move || writer.clone())
+        .finish();
+    let result = tracing::subscriber::with_default(subscriber, run);
+    let text = log.0.lock().unwrap().clone();
+    (result, String::from_utf8(text).unwrap())
+}
+
+fn assert_names(log: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(log.contains(part), "{part} is not in {log}");
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_repeats_nothing_and_holds_up_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(BadDisk::default());
+    let (mut writer, reader, mut timers, _) = start_on(&disk, dir.path(), NOW_MS);
+    for n in 0..8 {
+        send(&mut writer, &format!("m{n}"), NOW_MS, "", NOW_MS);
+    }
+    send(&mut writer, "next", NOW_MS + SECOND, "", NOW_MS);
+    take_all(&mut timers, NOW_MS);
+    let now_ms = NOW_MS + 3 * SECOND;
+    let (at, _) = record(&reader, 5);
+    disk.set(&[bad_record(&reader, 5, EIO)]);
+    let ((delivered, failed), log) = logged(|| rounds(&mut timers, now_ms, 6));
+    let all = ["m0", "m1", "m2", "m3", "m4", "m6", "m7", "next"];
+    assert_eq!(delivered, all);
+    assert_eq!(failed, 2, "the third failure is the last");
+    assert_eq!(timers.read_ms(), now_ms);
+    let log_offset = format!("log_offset={at} ");
+    assert_names(&log, &["ERROR", "is not delivered", &log_offset]);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_holds_up_none_that_come_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(BadDisk::default());
+    let (mut writer, reader, mut timers, _) = start_on(&disk, dir.path(), NOW_MS);
+    for n in 0..8 {
+        send(&mut writer, &format!("m{n}"), NOW_MS, "", NOW_MS);
+    }
+    let take = |timers: &mut Timers, times: usize| {
+        let taken = (0..times).map(|_| timers.take_new(NOW_MS, 32));
+        taken.filter(Result::is_err).count()
+    };
+    let bad = [2, 6].map(|n| bad_record(&reader, n, EIO));
+    disk.set(&[bad_record(&reader, 2, EMFILE)]);
+    assert_eq!(take(&mut timers, 20), 18, "two are taken");
+    disk.set(&bad);
+    let (failed, log) = logged(|| take(&mut timers, 20));
+    assert_eq!(failed, 4, "two failures each, then it is left out");
+    assert_eq!(log.matches("is not delivered").count(), 2);
+    assert_eq!(timers.queue_offset(), 8);
+    let delivered = rounds(&mut timers, NOW_MS + SECOND, 1);
+    let all = ["m0", "m1", "m3", "m4", "m5", "m7"].map(str::to_owned);
+    assert_eq!(delivered, (all.to_vec(), 0));
+}
+
+/// A process that may not open another file has nothing wrong with its messages.
+#[test]
+fn a_shortage_is_waited_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(BadDisk::default());
+    let (mut writer, reader, mut timers, _) = start_on(&disk, dir.path(), NOW_MS);
+    for key in ["a", "b", "c"] {
+        send(&mut writer, key, NOW_MS, "", NOW_MS);
+    }
+    take_all(&mut timers, NOW_MS);
+    let now_ms = NOW_MS + SECOND;
+    disk.set(&[bad_record(&reader, 1, EMFILE)]);
+    assert_eq!(rounds(&mut timers, now_ms, 9), (vec!["a".to_owned()], 9));
+    disk.set(&[]);
+    assert_eq!(rounds(&mut timers, now_ms, 1).0, ["b", "c"]);
+}
+
+#[test]
+fn recalls_that_cannot_be_read_hold_up_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(BadDisk::default());
+    let (mut writer, reader, mut timers, _) = start_on(&disk, dir.path(), NOW_MS);
+    for key in ["a", "b", "c", "d"] {
+        send(&mut writer, key, NOW_MS, "", NOW_MS);
+    }
+    for key in ["b", "c", "d"] {
+        let recall = format!("TIMER_DEL_UNIQKEY\x01{key}\x02");
+        send(&mut writer, &format!("x{key}"), NOW_MS, &recall, NOW_MS);
+    }
+    take_all(&mut timers, NOW_MS);
+    disk.set(&[4, 6].map(|n| bad_record(&reader, n, EIO)));
+    let (outcome, log) = logged(|| rounds(&mut timers, NOW_MS + SECOND, 9));
+    let all = ["a", "b", "d"].map(str::to_owned).to_vec();
+    assert_eq!(outcome, (all, 4), "two failures each, then it is left out");
+    assert_eq!(log.matches("a recall is without effect").count(), 2);
+}
+
+#[test]
+fn what_the_log_does_not_have_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, mut timers, _) = start(dir.path(), NOW_MS);
+    for key in ["a", "b", "c"] {
+        send(&mut writer, key, NOW_MS, "", NOW_MS);
+    }
+    take_all(&mut timers, NOW_MS);
+    let (at, _) = record(&reader, 1);
+    overwrite(dir.path(), &reader, 1, 4);
+    let (outcome, log) = logged(|| rounds(&mut timers, NOW_MS + SECOND, 1));
+    assert_eq!(outcome, (vec!["a".to_owned(), "c".to_owned()], 0));
+    let log_offset = format!("log_offset={at} ");
+    assert_names(&log, &["WARN", "the commit log does not have", &log_offset]);
+}
+
+/// Overwrites one byte of message number `n` of the timer topic.
+fn overwrite(dir: &Path, reader: &Reader, n: i64, at: usize) {
+    let place = bad_record(reader, n, EIO);
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(dir.join(place.file))
+        .unwrap();
+    file.write_all_at(&[0xff], place.range.start + at as u64)
+        .unwrap();
+}
+
+#[test]
+fn one_message_that_cannot_be_parsed_is_stepped_over_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, mut timers, _) = start(dir.path(), NOW_MS);
+    for n in 0..8 {
+        send(&mut writer, &format!("m{n}"), NOW_MS, "", NOW_MS);
+    }
+    let mut offsets = Vec::new();
+    for n in [0, 3, 4, 7] {
+        let (at, bytes) = record(&reader, n);
+        offsets.push(format!("log_offset={at} "));
+        let topic = bytes
+            .windows(TIMER.len())
+            .position(|part| part == TIMER.as_bytes());
+        overwrite(dir.path(), &reader, n, topic.unwrap());
+    }
+    let ((), log) = logged(|| take_all(&mut timers, NOW_MS));
+    assert_eq!(timers.queue_offset(), 8);
+    let delivered = rounds(&mut timers, NOW_MS + SECOND, 1);
+    let all = ["m1", "m2", "m5", "m6"].map(str::to_owned).to_vec();
+    assert_eq!(delivered, (all, 0));
+    for offset in &offsets {
+        assert_names(&log, &["WARN", offset]);
+    }
+}
+
+#[test]
+fn a_batch_that_fails_midway_takes_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(BadDisk::default());
+    let (mut writer, _reader, mut timers, _) = start_on(&disk, dir.path(), NOW_MS);
+    let bad_ms = NOW_MS + SECOND;
+    send(&mut writer, "a", NOW_MS, "", NOW_MS);
+    send(&mut writer, "b", bad_ms, "", NOW_MS);
+    take_all(&mut timers, NOW_MS);
+    timers.flush_now(NOW_MS).unwrap();
+    for (key, out_ms) in [("c", NOW_MS), ("d", bad_ms), ("e", NOW_MS)] {
+        send(&mut writer, key, out_ms, "", NOW_MS);
+    }
+    let at = (bad_ms / SECOND % 1_209_600) as u64 * 32;
+    disk.set(&[BadPlace {
+        file: "timerwheel".to_owned(),
+        range: at..at + 32,
+        error: EIO,
+    }]);
+    for _ in 0..3 {
+        timers.take_new(NOW_MS, 32).expect_err("an unreadable slot");
+        assert_eq!(timers.queue_offset(), 3);
+    }
+    disk.set(&[]);
+    take_all(&mut timers, NOW_MS);
+    let delivered = rounds(&mut timers, NOW_MS + 3 * SECOND, 1);
+    let all = ["a", "c", "e", "b", "d"].map(str::to_owned).to_vec();
+    assert_eq!(delivered, (all, 0));
+}
+
+/// S-091, S-094, the store's part: a clock that was put back a little, as at any start of a machine.
+#[test]
+fn a_clock_a_little_behind_the_last_stop_repeats_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _, mut timers, _) = start(dir.path(), NOW_MS);
+    send(&mut writer, "done", NOW_MS + 3 * SECOND, "", NOW_MS);
+    send(&mut writer, "waits", NOW_MS + 8 * SECOND, "", NOW_MS);
+    take_all(&mut timers, NOW_MS);
+    let stop_ms = NOW_MS + 5 * SECOND;
+    assert_eq!(deliver(&mut timers, &mut writer, stop_ms), ["done"]);
+    timers.flush_now(stop_ms).unwrap();
+    drop(timers);
+    writer.close().unwrap();
+
+    let (mut writer, _, mut timers, note) = start(dir.path(), NOW_MS + 2 * SECOND);
+    assert_eq!((note, timers.read_ms()), (None, stop_ms));
+    for second in 2..9 {
+        let now_ms = NOW_MS + second * SECOND;
+        assert_eq!(arrive(&mut timers, &mut writer, now_ms), [""; 0]);
+    }
+    let now_ms = NOW_MS + 9 * SECOND;
+    assert_eq!(arrive(&mut timers, &mut writer, now_ms), ["waits"]);
+}
+
+/// The same far behind, as on a machine without a clock of its own, until it is put right.
+#[test]
+fn a_clock_far_behind_the_last_stop_repeats_nothing_and_loses_nothing() {
+    for wrong_ms in [DAY, NOW_MS - 15 * DAY, NOW_MS] {
+        for starts in 1..3 {
+            let dir = tempfile::tempdir().unwrap();
+            let closed_ms = script(dir.path());
+            for n in 0..starts {
+                let (mut writer, _, mut timers, note) = start(dir.path(), wrong_ms);
+                assert_eq!(note.is_some(), n == 0, "{note:?}");
+                // what is asked for by this clock comes by this clock
+                let key = format!("wrong{n}");
+                send(&mut writer, &key, wrong_ms + 5 * SECOND, "", wrong_ms);
+                assert_eq!(arrive(&mut timers, &mut writer, wrong_ms), [""; 0]);
+                timers.flush_now(wrong_ms).unwrap();
+                if n + 1 < starts {
+                    writer.close().unwrap();
+                    continue;
+                }
+                let mut found = Vec::new();
+                for day in 0..4 {
+                    let now_ms = closed_ms + 30 * SECOND + day * DAY;
+                    found.extend(arrive(&mut timers, &mut writer, now_ms));
+                }
+                let mut all = expected();
+                all.extend((0..starts).map(|n| (format!("wrong{n}"), 1)));
+                assert_eq!(counted(found), all, "{wrong_ms} {starts}");
+            }
+        }
+    }
+}
+
+/// A clock that ran ahead and was put right: what it made too early does not come again, and the timer does not wait for it.
+#[test]
+fn a_clock_that_ran_ahead_does_not_stop_the_timer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _, mut timers, _) = start(dir.path(), NOW_MS);
+    send(&mut writer, "early", NOW_MS + DAY, "", NOW_MS);
+    take_all(&mut timers, NOW_MS);
+    let ahead_ms = NOW_MS + 4000 * DAY;
+    assert_eq!(arrive(&mut timers, &mut writer, ahead_ms), ["early"]);
+    timers.flush_now(ahead_ms).unwrap();
+    drop(timers);
+    writer.close().unwrap();
+
+    let (mut writer, _, mut timers, note) = start(dir.path(), NOW_MS);
+    let note = note.expect("a note");
+    assert_names(&note, &["config/timercheck", "ahead of the clock"]);
+    send(&mut writer, "new", NOW_MS + 9 * SECOND, "", NOW_MS);
+    let soon_ms = NOW_MS + 9 * SECOND;
+    assert_eq!(arrive(&mut timers, &mut writer, soon_ms), [""; 0]);
+    assert_eq!(arrive(&mut timers, &mut writer, soon_ms + SECOND), ["new"]);
+    assert_eq!(arrive(&mut timers, &mut writer, NOW_MS + 2 * DAY), [""; 0]);
+}
+
+/// One bit of the time in the checkpoint is wrong, so that it is ahead of the clock.
+#[test]
+fn a_checkpoint_out_of_time_is_not_believed() {
+    for bit in [23, 31, 49, 62] {
+        let dir = tempfile::tempdir().unwrap();
+        let closed_ms = script(dir.path());
+        let path = dir.path().join("config/timercheck");
+        let mut bytes = fs::read(&path).unwrap();
+        let read_ms = be(&bytes, 0);
+        assert_eq!(read_ms & (1 << bit), 0, "bit {bit}");
+        bytes[..8].copy_from_slice(&(read_ms | 1 << bit).to_be_bytes());
+        fs::write(&path, bytes).unwrap();
+        let (mut writer, _, mut timers, note) = start(dir.path(), closed_ms + 30 * SECOND);
+        assert_names(&note.expect("a note"), &["config/timercheck"]);
+        let mut found = Vec::new();
+        for day in 0..3 {
+            let now_ms = closed_ms + 30 * SECOND + day * DAY;
+            found.extend(arrive(&mut timers, &mut writer, now_ms));
+        }
+        assert_eq!(counted(found), expected(), "bit {bit}");
+    }
 }

@@ -15,12 +15,16 @@ mod rebuild;
 mod recover;
 mod wheel;
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::ErrorKind,
+};
 
 use bytes::Bytes;
 use rocketry_protocol::{
     Properties, hash::java_string_hash, properties::name, record::Record, topic::TIMER,
 };
+use rustix::io::Errno;
 
 use self::{
     checkpoint::TimerCheckpoint,
@@ -28,7 +32,9 @@ use self::{
     rebuild::Rebuild,
     wheel::Wheel,
 };
-use crate::{ReadError, ReadLimits, ReadStatus, Reader, WriteError, WriteErrorKind};
+use crate::{
+    ReadError, ReadLimits, ReadStatus, Reader, WriteError, WriteErrorKind, number::i64_at,
+};
 
 /// Where a message is parked: the one queue of the timer topic.
 const QUEUE_ID: i32 = 0;
@@ -41,6 +47,8 @@ const FLUSH_INTERVAL_MS: i64 = 1000;
 const IDLE_FLUSH_MS: i64 = 60_000;
 /// While delivery is further behind than this no new messages are taken: their slots could be those of messages that wait.
 const MAX_BEHIND_TICKS: i64 = 7 * 24 * 60 * 60;
+/// Failed reads of one record after which it is left out.
+const MAX_FAILED_READS: u32 = 3;
 
 /// How a timer is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +127,12 @@ pub struct Timers {
     /// Messages that were due before they could be put into the wheel.
     late: Vec<DueMessage>,
     slot: Option<DueSlot>,
+    /// Failed reads of records of the slot that is due, by log offset.
+    failed_reads: BTreeMap<i64, u32>,
+    /// Up to this offset messages are taken one by one, since they could not be read together.
+    alone_until: i64,
+    /// Failed reads of the next message.
+    failed_takes: u32,
 }
 
 /// A slot that is being delivered.
@@ -155,7 +169,7 @@ impl Timers {
     /// [`due`](Self::due) or [`flush`](Self::flush) have to go on first.
     ///
     /// # Errors
-    /// The disk refused a read.
+    /// The disk refused a read. What was taken before stays taken; a message whose record it refused three times is left out.
     ///
     /// Java: `TimerMessageStore.enqueue`
     pub fn take_new(&mut self, now_ms: i64, max_messages: usize) -> Result<usize, ReadError> {
@@ -166,19 +180,42 @@ impl Timers {
         if full || !self.late.is_empty() || (behind && self.rebuild.is_none()) {
             return Ok(0);
         }
+        let alone = self.queue_offset < self.alone_until;
+        let max_messages = if alone { 1 } else { max_messages };
         let limits = ReadLimits {
             max_messages,
             max_bytes: 1 << 20,
             max_scanned: max_messages,
         };
-        let found = self
+        let read = self
             .reader
-            .read(TIMER, QUEUE_ID, self.queue_offset, &limits, None)?;
+            .read(TIMER, QUEUE_ID, self.queue_offset, &limits, None);
+        let found = match read {
+            Ok(found) => found,
+            Err(error) => return self.cannot_take(error, max_messages),
+        };
+        self.failed_takes = 0;
         let mut rest = found.messages.clone();
         let mut taken = 0;
-        while let Ok((record, len)) = Record::parse(&rest) {
-            let bytes = rest.slice(..len);
-            self.take(&record, &bytes, now_ms)?;
+        while !rest.is_empty() {
+            let (len, next) = match Record::parse(&rest) {
+                Ok((record, len)) => {
+                    self.take(&record, &rest.slice(..len), now_ms)?;
+                    (len, record.queue_offset.saturating_add(1))
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        log_offset = i64_at(&rest, 28),
+                        %error,
+                        "a message in the timer topic cannot be read and is left out"
+                    );
+                    // where it ends only the queue knows: the next call reads on behind it
+                    self.go_on_at(self.queue_offset + 1);
+                    self.end_rebuild();
+                    return Ok(taken + 1);
+                }
+            };
+            self.go_on_at(next.min(found.next_offset));
             rest = rest.slice(len..);
             taken += 1;
         }
@@ -196,6 +233,40 @@ impl Timers {
         }
         self.end_rebuild();
         Ok(taken)
+    }
+
+    /// The next messages could not be read: they are taken one by one, and the one that it is about is left out if that goes on.
+    fn cannot_take(&mut self, error: ReadError, max_messages: usize) -> Result<usize, ReadError> {
+        if self.queue_offset >= self.alone_until {
+            let together = i64::try_from(max_messages).unwrap_or(i64::MAX);
+            self.alone_until = self.queue_offset.saturating_add(together);
+            return Err(error);
+        }
+        // a queue file is derived: a start repairs it
+        if is_shortage(&error) || error.what != "commit log" {
+            return Err(error);
+        }
+        self.failed_takes += 1;
+        if self.failed_takes < MAX_FAILED_READS {
+            return Err(error);
+        }
+        tracing::error!(
+            queue_offset = self.queue_offset,
+            %error,
+            "a timed message is not delivered; it stays in the log"
+        );
+        self.failed_takes = 0;
+        self.go_on_at(self.queue_offset + 1);
+        self.end_rebuild();
+        Ok(1)
+    }
+
+    /// Everything before `offset` of the timer topic's queue is taken.
+    fn go_on_at(&mut self, offset: i64) {
+        if offset > self.queue_offset {
+            self.queue_offset = offset;
+            self.changed = true;
+        }
     }
 
     /// The present slot is that of `now_ms`; a clock that went back is not followed.
@@ -276,10 +347,11 @@ impl Timers {
     }
 
     /// Messages that are due, at most `max_messages` of them and some MiB; the same again until [`delivered`](Self::delivered) is
-    /// called. Empty when nothing is due. A message that was taken back is left out, as is one that is no longer stored.
+    /// called. Empty when nothing is due. A message that was taken back is left out, as is one that is no longer stored, and one whose
+    /// record the disk refused three times.
     ///
     /// # Errors
-    /// The disk refused a read.
+    /// The disk refused a read: the next call goes on there.
     ///
     /// Java: `TimerMessageStore.dequeue`
     pub fn due(&mut self, now_ms: i64, max_messages: usize) -> Result<&[DueMessage], ReadError> {
@@ -293,14 +365,17 @@ impl Timers {
         loop {
             match self.slot.take() {
                 Some(mut slot) => {
-                    if slot.out.is_empty() {
-                        self.hand_out(&mut slot, max_messages)?;
+                    if slot.out.is_empty()
+                        && let Err(error) = self.hand_out(&mut slot, max_messages)
+                    {
+                        // kept: begun anew, the slot would be delivered anew
+                        self.slot = Some(slot);
+                        return Err(error);
                     }
                     if !slot.out.is_empty() {
                         return Ok(&self.slot.insert(slot).out);
                     }
-                    self.read_ms = slot.ms + self.precision;
-                    self.changed = true;
+                    self.end_slot(slot.ms);
                 }
                 None => match self.next_slot()? {
                     Some(slot) => self.slot = Some(slot),
@@ -308,6 +383,12 @@ impl Timers {
                 },
             }
         }
+    }
+
+    fn end_slot(&mut self, ms: i64) {
+        self.read_ms = ms + self.precision;
+        self.failed_reads.clear();
+        self.changed = true;
     }
 
     /// The messages that [`due`](Self::due) returned are stored where they belong.
@@ -326,8 +407,7 @@ impl Timers {
                 self.slot = Some(slot);
             } else {
                 // Now, not with the next look: a stop in between would deliver the slot again after the next start.
-                self.read_ms = slot.ms + self.precision;
-                self.changed = true;
+                self.end_slot(slot.ms);
             }
         }
     }
@@ -364,8 +444,10 @@ impl Timers {
         }
         units.reverse();
         let mut deleted = HashSet::new();
-        for unit in units.iter().filter(|unit| unit.deletes && !unit.rolls) {
-            if let Some(bytes) = self.record_of(unit)?
+        // One that goes round counts here as well: behind a clock that leaps, its message may be due before both meet again.
+        for unit in units.iter().filter(|unit| unit.deletes) {
+            let read = self.record_of(unit);
+            if let Some(bytes) = self.unless_lost(unit, read)?
                 && let Ok((record, _)) = Record::parse(&bytes)
                 && let Some(key) =
                     Properties::parse_bytes(record.properties).get(name::TIMER_DEL_UNIQKEY)
@@ -383,16 +465,21 @@ impl Timers {
         }))
     }
 
-    /// Reads the next messages of a slot.
-    fn hand_out(&self, slot: &mut DueSlot, max_messages: usize) -> Result<(), ReadError> {
+    /// Reads the next messages of a slot. There is an error only when none came before it.
+    fn hand_out(&mut self, slot: &mut DueSlot, max_messages: usize) -> Result<(), ReadError> {
         let mut bytes = 0;
-        while let Some(unit) = slot.units.get(slot.next)
+        while let Some(unit) = slot.units.get(slot.next).copied()
             && slot.out.len() < max_messages.max(1)
             && bytes < MAX_WAITING_BYTES
         {
-            let record = self.record_of(unit)?;
+            let record = match self.record_of(&unit) {
+                // what was read goes out first
+                Err(_) if !slot.out.is_empty() => return Ok(()),
+                read => self.unless_lost(&unit, read)?,
+            };
             slot.next += 1;
-            let Some(record) = record.filter(|record| !is_deleted(record, &slot.deleted)) else {
+            let wanted = |record: &Bytes| unit.deletes || !is_deleted(record, &slot.deleted);
+            let Some(record) = record.filter(wanted) else {
                 continue;
             };
             bytes += record.len();
@@ -408,6 +495,45 @@ impl Timers {
     fn record_of(&self, unit: &Unit) -> Result<Option<Bytes>, ReadError> {
         let record = self.reader.record_at(unit.log_offset)?;
         Ok(record.filter(|record| i32::try_from(record.len()) == Ok(unit.record_bytes)))
+    }
+
+    /// What reading the record of a unit gave. An error that keeps coming becomes `None`, so that one bad place of the disk does not
+    /// hold up all that comes later.
+    fn unless_lost(
+        &mut self,
+        unit: &Unit,
+        read: Result<Option<Bytes>, ReadError>,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let (log_offset, slot_ms) = (unit.log_offset, unit.slot_ms());
+        let is_recall = unit.deletes;
+        match read {
+            Ok(None) if log_offset >= self.reader.min_log_offset() => {
+                tracing::warn!(
+                    log_offset,
+                    slot_ms,
+                    is_recall,
+                    "the timer log names a message that the commit log does not have; it is left out"
+                );
+                Ok(None)
+            }
+            Err(error) if !is_shortage(&error) => {
+                let failed = self.failed_reads.entry(log_offset).or_default();
+                *failed = failed.saturating_add(1);
+                if *failed < MAX_FAILED_READS {
+                    return Err(error);
+                }
+                if *failed == MAX_FAILED_READS {
+                    let lost = if is_recall {
+                        "a recall is without effect: the message it names is delivered"
+                    } else {
+                        "a timed message is not delivered; it stays in the log"
+                    };
+                    tracing::error!(log_offset, slot_ms, %error, "{lost}");
+                }
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     /// Java: `TimerMessageStore.addMetric`
@@ -472,7 +598,8 @@ impl Timers {
             log_position: crate::number::signed(self.log.end()),
             queue_offset: self.queue_offset,
             master_queue_offset: self.queue_offset,
-            version: self.saved.version.next(now_ms),
+            // the timer's own time, which vouches for `read_ms` whatever the clock does
+            version: self.saved.version.next(now_ms.max(self.write_ms)),
         };
         let path = shared.layout.config_file("timercheck");
         saved
@@ -487,6 +614,17 @@ impl Timers {
     fn read_fault(&self) -> impl FnOnce(std::io::Error) -> ReadError + use<> {
         ReadError::new("timer", self.reader.shared.layout.timer_log())
     }
+}
+
+/// Whether a read failed for want of something that comes back, and not because of what was read.
+fn is_shortage(error: &ReadError) -> bool {
+    matches!(
+        error.source.kind(),
+        ErrorKind::OutOfMemory | ErrorKind::PermissionDenied
+    ) || matches!(
+        Errno::from_io_error(&error.source),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
 }
 
 /// Whether a message was taken back: by its unique id, or by topic and id. Java: `TimerMessageStore.buildDeleteKey`

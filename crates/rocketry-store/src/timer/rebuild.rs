@@ -89,6 +89,8 @@ impl Timers {
         self.reader.metadata().timer_metrics.clear();
         self.late.clear();
         self.slot = None;
+        self.failed_reads.clear();
+        self.alone_until = 0;
         self.queue_offset = range.map_or(0, |range| range.min);
         self.read_ms = self.write_ms;
         self.rebuild = Some(Rebuild {

@@ -1,6 +1,6 @@
 //! Opening the timer's files: brings the wheel up to the end of the timer log, or begins to derive both again.
 
-use std::{io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use rocketry_protocol::{record::Record, topic::TIMER};
 
@@ -9,9 +9,13 @@ use super::{
     checkpoint::TimerCheckpoint,
     floor,
     log::{TimerLog, UNIT_BYTES},
-    wheel::Wheel,
+    wheel::{SLOTS, Wheel},
 };
 use crate::{Reader, StoreError, layout::numbered_files, number::signed};
+
+/// How far the checkpoint may be ahead of the clock to be gone on from: the timer stands still until the clock is there. Further, it
+/// would do so for too long, whichever of the two is wrong.
+const MAX_AHEAD_MS: i64 = 60 * 60 * 1000;
 
 impl Timers {
     /// Opens the timer of an open store. Returns as well what was found damaged, for a person to read.
@@ -20,7 +24,7 @@ impl Timers {
     /// A file cannot be read or repaired.
     ///
     /// Java: `TimerMessageStore.recover`. Differs from Java: messages that became due while the store was closed are delivered however
-    /// long that was, and damaged files are derived from the commit log.
+    /// long that was, and damaged files are derived from the commit log; so are they when the clock went back by more than an hour.
     pub fn open(
         reader: &Reader,
         options: TimerOptions,
@@ -33,7 +37,26 @@ impl Timers {
         let saved = TimerCheckpoint::read(&**fs, &path).map_err(StoreError::io("read", &path))?;
         let path = layout.timer_wheel();
         let wheel = Wheel::open(fs, path.clone()).map_err(StoreError::io("open", &path))?;
+        let present_ms = floor(now_ms, precision);
         let mut damage = Vec::new();
+        let ahead_ms = saved.map_or(0, |saved| saved.read_ms.saturating_sub(present_ms));
+        let (saved, write_ms) = if ahead_ms > MAX_AHEAD_MS {
+            damage.push(format!(
+                "config/timercheck is {} s ahead of the clock",
+                ahead_ms / 1000
+            ));
+            let likely = saved.filter(|saved| is_likely(saved, precision));
+            (likely, present_ms)
+        } else {
+            let read_ms = saved.map_or(present_ms, |saved| floor(saved.read_ms, precision));
+            (saved, read_ms.max(present_ms))
+        };
+        if write_ms > present_ms {
+            tracing::warn!(
+                ahead_ms,
+                "the clock went back since the last stop; the timer goes on once it is where it was"
+            );
+        }
         if wheel.is_none() {
             damage.push("timerwheel: its length is not that of a timer wheel".to_owned());
             super::wheel::remove(&**fs, &path).map_err(StoreError::io("remove", &path))?;
@@ -51,7 +74,6 @@ impl Timers {
             files.file_bytes,
             (files.first(), files.end()),
         );
-        let write_ms = floor(now_ms, precision);
         let mut timers = Self {
             reader: reader.clone(),
             precision,
@@ -69,6 +91,9 @@ impl Timers {
             rebuild: None,
             late: Vec::new(),
             slot: None,
+            failed_reads: BTreeMap::new(),
+            alone_until: 0,
+            failed_takes: 0,
         };
         let fault = StoreError::io("recover", layout.timer_log());
         if damage.is_empty() {
@@ -167,6 +192,12 @@ impl Timers {
         }
         Ok(end)
     }
+}
+
+/// Whether the time of a checkpoint fits the one it was written at: a clock went wrong, and not the file.
+fn is_likely(saved: &TimerCheckpoint, precision: i64) -> bool {
+    let behind_ms = saved.version.timestamp.saturating_sub(saved.read_ms);
+    (-MAX_AHEAD_MS..=SLOTS.cast_signed() * precision).contains(&behind_ms)
 }
 
 /// The timer-log files as found.

@@ -162,13 +162,15 @@ impl Wheel {
 
     /// The first slot with units whose time is within `from..to`.
     pub(super) fn first_used(&self, from: i64, to: i64) -> io::Result<Option<Slot>> {
-        // beyond one round the places repeat
-        let to = to.min(from.saturating_add(SLOTS.cast_signed()));
+        // beyond one round the places repeat: what is found there for a later round comes after all of this one
+        let round_end = to.min(from.saturating_add(SLOTS.cast_signed()));
+        let mut later: Option<Slot> = None;
         let mut bytes = Vec::new();
         let mut tick = from;
-        while tick < to {
+        while tick < round_end {
             let index = index_of(tick);
-            let count = (to - tick).cast_unsigned().min(AT_ONCE).min(SLOTS - index);
+            let left = (round_end - tick).cast_unsigned();
+            let count = left.min(AT_ONCE).min(SLOTS - index);
             bytes.clear();
             bytes.resize(size(count) * SLOT_BYTES, 0);
             if let Some(file) = &self.file {
@@ -180,15 +182,21 @@ impl Wheel {
                     Some(slot) => Some(*slot),
                     None => Slot::decode(bytes),
                 };
-                if let Some(slot) = slot
-                    && slot.tick == tick
-                {
+                let Some(slot) = slot else {
+                    continue;
+                };
+                if slot.tick == tick {
                     return Ok(Some(slot));
+                }
+                if (round_end..to).contains(&slot.tick)
+                    && later.is_none_or(|later| slot.tick < later.tick)
+                {
+                    later = Some(slot);
                 }
             }
             tick += count.cast_signed();
         }
-        Ok(None)
+        Ok(later)
     }
 
     /// Whether some slot on disk has a unit at log position `end` or behind.
@@ -270,4 +278,36 @@ pub(super) fn remove(fs: &dyn FileSystem, path: &Path) -> io::Result<()> {
 
 fn index_of(tick: i64) -> u64 {
     tick.rem_euclid(SLOTS.cast_signed()).cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_found_however_long_ago_the_look_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn FileSystem> = Arc::new(crate::fs::RealFileSystem);
+        let mut wheel = Wheel::open(&fs, dir.path().join("timerwheel"))
+            .unwrap()
+            .unwrap();
+        let round = SLOTS.cast_signed();
+        // the later one comes first in the file
+        let (first, second) = (9 * round + 700_000, 11 * round + 5);
+        for tick in [second, first] {
+            wheel.put(Slot::empty(tick).with(52, false));
+        }
+        for flushed in [false, true] {
+            if flushed {
+                wheel.flush().unwrap();
+            }
+            let found = |from, to| {
+                let slot = wheel.first_used(from, to).unwrap();
+                slot.map(|slot| slot.tick)
+            };
+            assert_eq!(found(3, second + 1), Some(first));
+            assert_eq!(found(first + 1, second + 1), Some(second));
+            assert_eq!(found(3, first), None);
+        }
+    }
 }

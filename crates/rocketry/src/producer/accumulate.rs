@@ -266,10 +266,10 @@ impl Shared {
         if target.is_chosen() && target.queue().is_none() {
             let route = tokio::select! {
                 biased;
-                route = place::route(self, topic, deadline) => route?,
                 () = self.abort.cancelled() => {
                     return Err(self.aborted(&Outgoing::Single(message.clone())));
                 }
+                route = place::route(self, topic, deadline) => route?,
             };
             place::choose(self, &mut target, &route, message)?;
         }

@@ -319,3 +319,25 @@ async fn a_reader_fails_for_good_once_its_client_is_shut_down() {
         );
     }
 }
+
+/// P-144, for what is no send.
+#[tokio::test]
+async fn a_broker_that_goes_away_is_asked_again_whatever_it_is_asked() {
+    let (cluster, max) = setup();
+    let broker = cluster.broker("a");
+    let (mut left, mut answer) = (1, queue(max));
+    broker.script(move |request| {
+        if request.code == 30 && left > 0 {
+            left -= 1;
+            return Action::Reply(refuse(1500, "go away"));
+        }
+        answer(request)
+    });
+    let admin = cluster.client().await.admin();
+    let queue = admin.subscribe_queues("T").await.unwrap().remove(0);
+    assert_eq!(admin.max_offset(&queue).await.unwrap(), 8);
+    let asked = broker.received(30);
+    assert_eq!(asked.len(), 2);
+    assert_ne!(asked[0].connection, asked[1].connection);
+    broker.wait_open(1).await;
+}

@@ -111,7 +111,22 @@ impl Shared {
         held: Held,
     ) -> HandOver {
         let Some(room) = self.room_for_company(&order) else {
-            return HandOver::Starts(self.start(&mut order, SendMode::Async, times, Some(held)));
+            if !self.may_overtake(&order) {
+                return HandOver::Starts(self.start(
+                    &mut order,
+                    SendMode::Async,
+                    times,
+                    Some(held),
+                ));
+            }
+            let shared = Arc::clone(self);
+            return HandOver::Waits(Box::pin(async move {
+                let (_, deadline) = times;
+                let behind = shared.stay_behind(&mut order, deadline).await;
+                behind.inspect_err(|error| shared.counters.refused(error))?;
+                let start = shared.start(&mut order, SendMode::Async, times, Some(held));
+                Ok(HandedOver::Begun(start.await))
+            }));
         };
         let (permits, counted) = held;
         let shared = Arc::clone(self);

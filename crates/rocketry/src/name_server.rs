@@ -10,12 +10,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rocketry_protocol::RemotingCommand;
+use rocketry_protocol::{RemotingCommand, ResponseCode};
 use rocketry_remoting::{Deadline, LogLimit};
 
 use crate::{
     clock,
-    error::{Attempt, Error, ErrorKind},
+    error::{Attempt, Error, ErrorKind, Phase},
     lookup::Lookup,
     producer::classify,
     transport::Transport,
@@ -261,8 +261,8 @@ impl NameServerClient {
         self.list.load().current().cloned().unwrap_or_default()
     }
 
-    /// Sends the request to the servers in turn until one answers, whatever the answer. A server that does not answer costs its
-    /// share of the time that is left, not all of it.
+    /// Sends the request to the servers in turn until one answers, whatever the answer, but for one that says it is going away. A
+    /// server that does not answer costs its share of the time that is left, not all of it.
     pub(crate) async fn call(
         &self,
         transport: &Transport,
@@ -283,25 +283,36 @@ impl NameServerClient {
             let begun = clock::now();
             let left = u32::try_from(count - step).unwrap_or(u32::MAX);
             let share = Deadline::at(begun + deadline.remaining() / left);
-            match transport.call(address, command.clone(), share).await {
+            let (phase, code, outcome) = match transport.call(address, command.clone(), share).await
+            {
+                Ok(reply) if reply.response_code() == ResponseCode::GO_AWAY => {
+                    tls = None;
+                    let code = reply.response_code();
+                    (
+                        Phase::Answer,
+                        Some(code),
+                        format!("it is going away ({code})"),
+                    )
+                }
                 Ok(reply) => {
                     list.current.store(index, Ordering::Relaxed);
                     return Ok(reply);
                 }
                 Err(error) => {
                     tls = error.tls_hint();
-                    attempts.push(Attempt {
-                        peer: Arc::from("name server"),
-                        address: Arc::clone(address),
-                        queue_id: None,
-                        started: begun.saturating_duration_since(started),
-                        elapsed: clock::now().saturating_duration_since(begun),
-                        phase: classify(&error).1,
-                        code: None,
-                        outcome: error.to_string(),
-                    });
+                    (classify(&error).1, None, error.to_string())
                 }
-            }
+            };
+            attempts.push(Attempt {
+                peer: Arc::from("name server"),
+                address: Arc::clone(address),
+                queue_id: None,
+                started: begun.saturating_duration_since(started),
+                elapsed: clock::now().saturating_duration_since(begun),
+                phase,
+                code,
+                outcome,
+            });
             if deadline.is_past() {
                 break;
             }

@@ -141,6 +141,7 @@ impl ReaderBuilder {
         Ok(Reader {
             admin,
             group: self.group,
+            source,
             positions,
             batches,
             _pulls: pulls,
@@ -210,6 +211,7 @@ fn tags_of(filter: &str) -> HashSet<String> {
 pub struct Reader {
     admin: Admin,
     group: Option<String>,
+    source: Arc<Source>,
     positions: Vec<(MessageQueue, i64)>,
     batches: mpsc::Receiver<Result<Batch, Error>>,
     /// Ends the tasks when dropped.
@@ -230,12 +232,14 @@ impl Reader {
     ///
     /// # Errors
     /// A broker that refuses the pull, or that could not be reached several times in a row. Reading goes on behind the error: call
-    /// again to wait for the broker to come back.
+    /// again to wait for the broker to come back. [`ErrorKind::Closed`] once the client is shut down: that is the end.
     pub async fn next_batch(&mut self, wait: Duration) -> Result<Vec<MessageExt>, Error> {
-        let Ok(Some(batch)) = tokio::time::timeout(wait, self.batches.recv()).await else {
-            return Ok(Vec::new());
+        let batch = match tokio::time::timeout(wait, self.batches.recv()).await {
+            Ok(Some(batch)) => batch?,
+            // the tasks end with the client only
+            Ok(None) => return Err(self.source.closed()),
+            Err(_) => return Ok(Vec::new()),
         };
-        let batch = batch?;
         if let Some(position) = self.positions.get_mut(batch.index) {
             position.1 = batch.next_offset;
         }
@@ -280,6 +284,16 @@ struct Source {
     action: String,
 }
 
+impl Source {
+    fn closed(&self) -> Error {
+        Error::new(
+            ErrorKind::Closed,
+            self.action.clone(),
+            "the client is shut down",
+        )
+    }
+}
+
 /// Pulls one queue.
 struct Pull {
     source: Arc<Source>,
@@ -312,13 +326,9 @@ impl Pull {
                     })
                 }
                 Err(error) if self.source.core.stop.is_cancelled() => {
-                    let closed = Error::new(
-                        ErrorKind::Closed,
-                        self.source.action.clone(),
-                        "the client is shut down",
-                    );
+                    let closed = self.source.closed().with_source(error);
                     // nobody need be there to hear it
-                    let _ = batches.send(Err(closed.with_source(error))).await;
+                    let _ = batches.send(Err(closed)).await;
                     return;
                 }
                 Err(error) => {

@@ -113,20 +113,25 @@ impl Transport {
         Ok(reply)
     }
 
-    /// A request and its response.
+    /// A request and its response. A peer that says it is going away is asked once more, on a new connection.
     pub(crate) async fn call(
         &self,
         address: &str,
-        mut command: RemotingCommand,
+        command: RemotingCommand,
         deadline: Deadline,
     ) -> Result<RemotingCommand, Error> {
-        self.prepare(address, &mut command);
-        let kept = self.hooks.keep(&command);
-        let reply = self.connections.call(address, command, deadline);
-        self.watched(address, kept, reply).await
+        {
+            let connection = self.connections.get(address, deadline).await?;
+            let reply = self.call_on(&connection, command.clone(), deadline).await?;
+            if reply.response_code() != ResponseCode::GO_AWAY {
+                return Ok(reply);
+            }
+        }
+        let replacement = self.connections.get(address, deadline).await?;
+        self.call_on(&replacement, command, deadline).await
     }
 
-    /// As [`Transport::call`], on a given connection.
+    /// As [`Transport::call`], on a given connection and once. It is not used any more if its peer says that it is going away.
     pub(crate) async fn call_on(
         &self,
         connection: &Connection,
@@ -137,7 +142,11 @@ impl Transport {
         self.prepare(address, &mut command);
         let kept = self.hooks.keep(&command);
         let reply = connection.call(command, deadline);
-        self.watched(address, kept, reply).await
+        let reply = self.watched(address, kept, reply).await?;
+        if reply.response_code() == ResponseCode::GO_AWAY {
+            self.connections.retire(connection);
+        }
+        Ok(reply)
     }
 
     /// A one-way send.

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use rocketry_protocol::{Message, MessageQueue, Topic, batch, properties, properties::name, topic};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +31,10 @@ use crate::{clock, error::Error};
 ///
 /// Gathered are messages of one topic with equal tags, wait-store flag, mode (synchronous or not) and chosen queue. Each caller gets
 /// the result of its own message. Sent by themselves are one-way sends, sends with a timeout of their own, messages with a
-/// delay or a priority, half messages, replies and messages of retry topics. Messages that one task enqueues to one queue with equal
-/// tags arrive in that order.
+/// delay or a priority, half messages, replies and messages of retry topics, batches, and what finds no room in
+/// [`AutoBatch::held_bytes`]: an asynchronous one to a chosen queue after what was enqueued for that queue before, which leaves at once
+/// then. So messages that one task enqueues to one queue arrive in that order, as long as their tags and wait-store flags are equal, and
+/// the queue of all or of none was chosen by [`SendRequest::strict_shard`](crate::SendRequest::strict_shard).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AutoBatch {
     /// Longest time that a message waits for company. Default 10 ms, bounds 1 ms ..= 30 s. The time budget of the send starts when
@@ -81,6 +83,15 @@ struct Key {
     mode: SendMode,
 }
 
+impl Key {
+    /// Among the keys of one topic and mode.
+    fn rank(&self) -> impl Ord + '_ {
+        let queue = self.queue.as_ref();
+        let queue = queue.map(|queue| (&*queue.broker_name, queue.queue_id));
+        (queue, &self.tags, self.waits_for_store, self.is_strict)
+    }
+}
+
 #[derive(Debug)]
 struct Group {
     members: Vec<Member>,
@@ -88,7 +99,12 @@ struct Group {
     /// When the first member came.
     since: Instant,
     full: Arc<Notify>,
+    /// Who waits until all of it is handed over; it leaves at once then. Told by being dropped.
+    behind: Vec<oneshot::Sender<()>>,
 }
+
+/// What leaves a group at once, and who waits until it is handed over.
+type Leaving = (Vec<Member>, Vec<oneshot::Sender<()>>);
 
 /// A message and who waits for its result.
 #[derive(Debug)]
@@ -142,6 +158,7 @@ impl Accumulator {
                 body_bytes: 0,
                 since: clock::now(),
                 full: Arc::default(),
+                behind: Vec::new(),
             };
             groups.insert(key.clone(), group);
         }
@@ -159,8 +176,37 @@ impl Accumulator {
         is_new
     }
 
+    /// Whether nothing waits for company, nor is being handed over.
+    fn is_idle(&self) -> bool {
+        self.groups.lock().is_empty()
+    }
+
+    /// Has what was enqueued for this queue of the topic, or for any that was chosen, leave at once. Each receiver is told, by the loss of
+    /// its sender, when one group is handed over.
+    fn hurry(&self, topic: &Topic, queue: Option<&MessageQueue>) -> Vec<oneshot::Receiver<()>> {
+        let mut groups = self.groups.lock();
+        let is_meant = |key: &Key| {
+            key.mode == SendMode::Async
+                && key.topic == *topic
+                && key.queue.is_some()
+                && (queue.is_none() || queue == key.queue.as_ref())
+        };
+        let mut meant: Vec<_> = (groups.iter_mut())
+            .filter(|(key, _)| is_meant(key))
+            .collect();
+        // the map has no order, and its groups are woken in this one
+        meant.sort_by(|(a, _), (b, _)| a.rank().cmp(&b.rank()));
+        let hurried = meant.into_iter().map(|(_, group)| {
+            let (handed_over, told) = oneshot::channel();
+            group.behind.push(handed_over);
+            group.full.notify_one();
+            told
+        });
+        hurried.collect()
+    }
+
     /// Waits until a group is ready and takes its members; `None` ends the group. Nothing waits once `closing` is cancelled.
-    async fn next(&self, key: &Key, closing: &CancellationToken) -> Option<Vec<Member>> {
+    async fn next(&self, key: &Key, closing: &CancellationToken) -> Option<Leaving> {
         loop {
             let (full, until) = {
                 let mut groups = self.groups.lock();
@@ -171,11 +217,13 @@ impl Accumulator {
                 }
                 let until = group.since + self.options.max_delay;
                 if group.body_bytes > self.options.max_bytes
+                    || !group.behind.is_empty()
                     || until <= clock::now()
                     || closing.is_cancelled()
                 {
                     group.body_bytes = 0;
-                    return Some(std::mem::take(&mut group.members));
+                    let members = std::mem::take(&mut group.members);
+                    return Some((members, std::mem::take(&mut group.behind)));
                 }
                 (Arc::clone(&group.full), until)
             };
@@ -210,6 +258,53 @@ impl Shared {
         let bytes = u32::try_from(message.body().len()).ok()?;
         let room = Arc::clone(&accumulator.room);
         room.try_acquire_many_owned(bytes).ok()
+    }
+
+    /// Whether a message that goes by itself may have to let others pass that wait for company.
+    pub(super) fn may_overtake(&self, order: &Order) -> bool {
+        let accumulator = self.accumulator.as_ref();
+        order.target.is_chosen() && accumulator.is_some_and(|accumulator| !accumulator.is_idle())
+    }
+
+    /// Waits until what was enqueued for the queue of this message, and waits for company, is handed over: the message goes by itself,
+    /// and must not overtake.
+    pub(super) async fn stay_behind(
+        &self,
+        order: &mut Order,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let (Some(accumulator), Some(message)) =
+            (&self.accumulator, order.outgoing.messages().first())
+        else {
+            return Ok(());
+        };
+        let wrapped = Outgoing::Single(message.clone());
+        let wrapped = self.namespace.wrap_messages(wrapped);
+        // what is wrong with the message turns out when it is sent
+        let Some(message) = wrapped.messages().first() else {
+            return Ok(());
+        };
+        let Ok(topic) = validate::check_topic(message) else {
+            return Ok(());
+        };
+        // a selector is shown the whole batch, when that is made
+        let chooses_later = matches!(order.target, Target::Selector(_))
+            && !matches!(order.outgoing, Outgoing::Single(_));
+        if !chooses_later {
+            let target = std::mem::replace(&mut order.target, Target::Any);
+            let target = self.known_target(target, &topic, message, deadline);
+            order.target = target.await?;
+        }
+        let earlier = accumulator.hurry(&topic, order.target.queue());
+        let handed_over = async {
+            for group in earlier {
+                // told by the loss of the sender
+                let _ = group.await;
+            }
+        };
+        // a message whose time is over is told so when it is sent
+        let _ = timeout_at(deadline, handed_over).await;
+        Ok(())
     }
 
     /// Lets the message wait for company. A message that can be sent to no queue fails here.
@@ -266,10 +361,10 @@ impl Shared {
         if target.is_chosen() && target.queue().is_none() {
             let route = tokio::select! {
                 biased;
-                route = place::route(self, topic, deadline) => route?,
                 () = self.abort.cancelled() => {
                     return Err(self.aborted(&Outgoing::Single(message.clone())));
                 }
+                route = place::route(self, topic, deadline) => route?,
             };
             place::choose(self, &mut target, &route, message)?;
         }
@@ -287,7 +382,7 @@ async fn send_group(shared: Arc<Shared>, key: Key) {
     let Some(accumulator) = &shared.accumulator else {
         return;
     };
-    while let Some(members) = accumulator.next(&key, &shared.closing).await {
+    while let Some((members, behind)) = accumulator.next(&key, &shared.closing).await {
         for members in cut(members, &key, shared.limits.max_message_bytes) {
             // What waited for a place among the sends in flight, or behind a batch that was held up, has used its time: no caller
             // waits longer than delay and timeout.
@@ -302,6 +397,7 @@ async fn send_group(shared: Arc<Shared>, key: Key) {
                 None => drop(shared.sends.spawn(async { batch.await.await })),
             }
         }
+        drop(behind);
     }
 }
 

@@ -78,11 +78,11 @@ impl Delivery<'_> {
                         Box::pin(next).await
                     };
                     match place {
-                        Ok(place) => self.attempt(&place, tries, calls).await?,
+                        Ok(place) => self.attempt(&place, tries, calls).await,
                         Err(error) => tries.fail(error, clock::now()),
                     }
                 }
-                At::Place(place) => self.attempt(&place, tries, calls).await?,
+                At::Place(place) => self.attempt(&place, tries, calls).await,
                 At::GoneAway(place, begun) => {
                     let until = Deadline::at(tries.begin(place.alternatives, begun));
                     let (mark, address) = (explain.mark(), place.address.as_deref());
@@ -107,13 +107,13 @@ impl Delivery<'_> {
         }
     }
 
-    /// One attempt, and what follows from it. An error is a veto of the application, which is final.
+    /// One attempt, and what follows from it. A veto of the application is final.
     async fn attempt(
         &self,
         place: &Place,
         tries: &mut Attempts<'_>,
         calls: &mut Calls<'_>,
-    ) -> Result<Step, Error> {
+    ) -> Step {
         let (shared, explain) = (self.shared, calls.explain());
         let (queue, address) = (&place.queue, place.address.as_deref());
         let broker = &queue.broker_name;
@@ -132,12 +132,14 @@ impl Delivery<'_> {
         let outcome = match &place.address {
             None => Outcome::Lost(Loss::broker_unknown(broker)),
             Some(address) => {
-                calls.before(tries.begun(), queue, address, begun)?;
+                if let Err(veto) = calls.before(tries.begun(), queue, address, begun) {
+                    return tries.fail(veto, clock::now());
+                }
                 self.exchange(place, address, tries.begun(), (begun, until), explain)
                     .await
             }
         };
-        Ok(self.ended(place, outcome, mark, tries, calls))
+        self.ended(place, outcome, mark, tries, calls)
     }
 
     /// What follows from the outcome of an attempt.

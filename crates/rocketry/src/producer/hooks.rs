@@ -31,7 +31,8 @@ pub trait SendHook: Send + Sync + 'static {
 /// May forbid an attempt to send. Java: `CheckForbiddenHook`.
 ///
 /// Runs before the send hooks of every attempt. Its error is final: the send fails with [`crate::ErrorKind::Forbidden`] and the error
-/// as its source, whatever the mode; nothing is sent (Java asks again for each retry and then reports code 10003). A panic forbids too.
+/// as its source, whatever the mode; nothing is sent (Java asks again for each retry and then reports code 10003). The veto of a retry
+/// tells of the attempts before it, and leaves a result that one of them had. A panic forbids too.
 pub trait ForbiddenHook: Send + Sync + 'static {
     /// Whether this message may go to this queue.
     ///

@@ -253,6 +253,9 @@ impl ProducerBuilder {
 
 /// Least time that trace records and decisions have to leave at shutdown: brokers that are there take them in no time.
 const DRAIN_GRACE: Duration = Duration::from_millis(200);
+/// Longest wait for sends that were ended. Those that are polled notice at once, and a transaction takes [`DRAIN_GRACE`] to tell its
+/// broker; a future that its owner keeps and does not poll never notices.
+const ABORT_GRACE: Duration = Duration::from_millis(500);
 
 /// Java: `Validators.checkGroup`, and the refusal of the default group in `DefaultMQProducerImpl.checkConfig`.
 fn check_group(name: &str, namespace: &Namespace) -> Result<Group, String> {
@@ -352,7 +355,7 @@ impl Producer {
 
     /// [`Producer::enqueue`] with a callback instead of a ticket. Whatever the send comes to reaches the callback, exactly once.
     ///
-    /// The callback runs on a task of its own, and its panic harms nobody else. A shutdown waits until the callback has returned.
+    /// The callback runs on a task of its own, and its panic harms nobody else. A shutdown waits for it as it does for a send.
     pub async fn enqueue_with<F>(&self, message: Message, callback: F)
     where
         F: FnOnce(Result<SendResult, Error>) + Send + 'static,
@@ -429,6 +432,9 @@ impl Producer {
     /// Refuses new sends, sends what waits for company, waits for what is in flight until `deadline` has passed, fails the rest, and
     /// takes the group out of every broker. A second call waits for the first, and reports nothing.
     ///
+    /// The future of a send that is kept and not polled meanwhile holds nothing up for more than half a second: it fails when it is
+    /// polled. It is in the report only if its request was on its way.
+    ///
     /// Dropping the future leaves the producer closed, and the rest to another call.
     ///
     /// Java: `DefaultMQProducer.shutdown`, which drops what is queued.
@@ -444,7 +450,10 @@ impl Producer {
         shared.closing.cancel();
         if timeout_at(until, shared.sends.wait()).await.is_err() {
             shared.abort();
-            shared.sends.wait().await;
+            let ended = timeout_at(clock::now() + ABORT_GRACE, shared.sends.wait());
+            if ended.await.is_err() {
+                tracing::debug!("a send is kept that nobody polls");
+            }
         }
         if let Some(checks) = &shared.checks {
             checks.stop();

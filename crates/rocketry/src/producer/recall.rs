@@ -76,12 +76,12 @@ impl Shared {
         };
         let reply = tokio::select! {
             biased;
-            reply = asking => reply.map_err(with_hint)?,
             () = self.abort.cancelled() => return Err(Error::new(
                 ErrorKind::Closed,
                 action.to_owned(),
                 "the producer was shut down before the broker answered",
             )),
+            reply = asking => reply.map_err(with_hint)?,
         };
         if let Some(tracer) = &self.tracer {
             let (group, region) = (self.encode.group().as_str(), reply.field(name::MSG_REGION));

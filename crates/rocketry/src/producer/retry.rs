@@ -231,7 +231,7 @@ impl<'c> Attempts<'c> {
         Some(alone.error(&queue.topic, failure, now))
     }
 
-    /// The error of a send that ends outside of an attempt: no route, no queue. An earlier result counts more.
+    /// The error of a send that ends outside of an attempt: no route, no queue, a veto. An earlier result counts more.
     pub(crate) fn fail(&mut self, error: Error, now: Instant) -> Step {
         if let Some(result) = self.stored.take() {
             return Step::Done(Some(*result));

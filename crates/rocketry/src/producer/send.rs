@@ -111,7 +111,22 @@ impl Shared {
         held: Held,
     ) -> HandOver {
         let Some(room) = self.room_for_company(&order) else {
-            return HandOver::Starts(self.start(&mut order, SendMode::Async, times, Some(held)));
+            if !self.may_overtake(&order) {
+                return HandOver::Starts(self.start(
+                    &mut order,
+                    SendMode::Async,
+                    times,
+                    Some(held),
+                ));
+            }
+            let shared = Arc::clone(self);
+            return HandOver::Waits(Box::pin(async move {
+                let (_, deadline) = times;
+                let behind = shared.stay_behind(&mut order, deadline).await;
+                behind.inspect_err(|error| shared.counters.refused(error))?;
+                let start = shared.start(&mut order, SendMode::Async, times, Some(held));
+                Ok(HandedOver::Begun(start.await))
+            }));
         };
         let (permits, counted) = held;
         let shared = Arc::clone(self);
@@ -280,8 +295,9 @@ fn with_room(shared: Arc<Shared>, connection: Connection, waiting: Waiting) -> B
         let running = (shared.counters).resume(waiting.ready.number, waiting.ready.started);
         let vacancy = tokio::select! {
             biased;
-            vacancy = connection.vacancy(body_bytes, waiting.until, waiting.now) => Some(vacancy),
+            // room that comes after the end comes too late
             () = shared.abort.cancelled() => None,
+            vacancy = connection.vacancy(body_bytes, waiting.until, waiting.now) => Some(vacancy),
         };
         running.pause();
         let Some(vacancy) = vacancy else {
@@ -468,11 +484,12 @@ async fn stages(
     };
     let over = tokio::select! {
         biased;
-        over = delivery.run(at, target, &mut tries, &mut calls), if !shared.abort.is_cancelled() => over,
+        // first: one that is polled long after the end must not try again, nor take the end of its connection for a failure
         () = shared.abort.cancelled() => {
             let ids = prepared.msg_id.split(',');
             Err(shared.ended(prepared.topic.as_arc(), ids, handed.load(Ordering::Relaxed)))
         }
+        over = delivery.run(at, target, &mut tries, &mut calls) => over,
     };
     calls.over(&over);
     (over, tries.last_ended())

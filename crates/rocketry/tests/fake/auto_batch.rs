@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use rocketry::{AutoBatch, Client, ErrorKind, Message, Producer, ProducerConfig, Properties};
+use rocketry::{
+    AutoBatch, Client, ErrorKind, Message, MessageQueue, Producer, ProducerConfig, Properties,
+    SendRequest, Ticket,
+};
 use rocketry_protocol::{
     RemotingCommand, batch,
     header::{SendMessageReply, SendMessageRequest},
@@ -443,5 +446,99 @@ async fn a_batch_is_never_too_large() {
         5,
         "the largest go by themselves"
     );
+    client.shutdown(PATIENCE).await;
+}
+
+/// Chooses a queue.
+type To = for<'a> fn(SendRequest<'a, Ticket>, &MessageQueue) -> SendRequest<'a, Ticket>;
+
+/// What goes by itself does not overtake what was enqueued for its queue before and waits for company.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_goes_alone_stays_behind_earlier_ones_of_its_queue() {
+    let roomy = AutoBatch {
+        max_delay: ms(200),
+        ..AutoBatch::default()
+    };
+    let full = AutoBatch {
+        held_bytes: 8,
+        ..roomy
+    };
+    let to: [(&str, To); 3] = [
+        ("queue", |send, queue| send.queue(queue.clone())),
+        ("shard", |send, _| send.shard("k")),
+        ("strict", |send, _| send.strict_shard("k")),
+    ];
+    for (target, to) in to {
+        for (why, options) in [("full", full), ("timeout", roomy), ("batch", roomy)] {
+            let cluster = Cluster::in_memory(&["a"]);
+            let (client, producer) = gathering(&cluster, options).await;
+            let queue = producer.publish_queues("T").await.unwrap().remove(1);
+            let started = now();
+            let mut tickets = Vec::new();
+            for n in 0..6 {
+                // only the last one of three goes alone where there is room
+                let alone = n % 3 == 2;
+                let send = match why {
+                    "batch" if alone => producer.enqueue_batch([numbered(n).tag("t"), numbered(9)]),
+                    _ => producer.enqueue(numbered(n)),
+                };
+                let send = to(send, &queue);
+                let send = match why {
+                    "timeout" if alone => send.timeout(ms(500)),
+                    _ => send,
+                };
+                tickets.push(send.await.unwrap());
+            }
+            for ticket in tickets {
+                ticket.await.unwrap();
+            }
+            let mut came = bodies(&cluster);
+            came.retain(|body| body != "body 9");
+            let expected: Vec<_> = (0..6).map(|n| format!("body {n}")).collect();
+            assert_eq!(came, expected, "{target} {why}");
+            if why != "full" {
+                assert_eq!(started.elapsed(), ms(0), "{target} {why}");
+            }
+            assert_eq!(
+                (producer.in_flight(), producer.gathered_bytes()),
+                ((0, 0), 0)
+            );
+            assert!(client.shutdown(PATIENCE).await.is_clean());
+        }
+    }
+}
+
+/// A queue whose batch cannot be handed over does not cost others their time.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_goes_alone_waits_for_its_own_queue_only_and_within_its_time() {
+    let cluster = Cluster::in_memory(&["a", "b"]);
+    let mut route = cluster.route(1, 6);
+    route.broker_datas[1].broker_addrs = [(0, cluster.network().deaf())].into();
+    cluster.set_route("T", route);
+    let options = AutoBatch {
+        max_delay: ms(200),
+        ..AutoBatch::default()
+    };
+    let (client, producer) = gathering(&cluster, options).await;
+    let queues = producer.publish_queues("T").await.unwrap();
+    let at = |broker| queues.iter().find(|queue| &*queue.broker_name == broker);
+    let (fine, deaf) = (at("a").unwrap(), at("b").unwrap());
+    let held_up = producer.enqueue(numbered(0)).queue(deaf.clone());
+    let held_up = held_up.await.unwrap();
+    let started = now();
+    let alone = producer.enqueue(numbered(1)).timeout(ms(1000));
+    alone.queue(fine.clone()).await.unwrap().await.unwrap();
+    assert_eq!(started.elapsed(), ms(0));
+    let behind = producer.enqueue(numbered(2)).timeout(ms(1000));
+    let behind = match behind.queue(deaf.clone()).await {
+        Ok(ticket) => ticket.await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(
+        (behind.kind(), behind.maybe_stored()),
+        (ErrorKind::Timeout, false)
+    );
+    punctually(started, ms(1000));
+    held_up.await.unwrap_err();
     client.shutdown(PATIENCE).await;
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rocketry::{
-    ErrorKind, ForbiddenHook, Message, MessageType, RemotingCommand, RpcHook, SendContext,
-    SendHook, SendMode, SendOutcome,
+    ErrorKind, ForbiddenHook, Message, MessageType, Phase, ProducerConfig, RemotingCommand,
+    RpcHook, SendContext, SendHook, SendMode, SendOutcome, SendStatus,
 };
+use rocketry_protocol::header::SendMessageReply;
 
 use crate::support::*;
 
@@ -205,6 +206,59 @@ async fn a_forbidden_send_fails_with_the_hooks_error_and_sends_nothing() {
         "asked once each, and no other hook"
     );
     assert!(cluster.received(310).is_empty() && cluster.received(320).is_empty());
+}
+
+/// Refuses every attempt but the first.
+struct OnlyOnce;
+
+impl ForbiddenHook for OnlyOnce {
+    fn check(
+        &self,
+        context: &SendContext<'_>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if context.attempt > 1 {
+            return Err("once is enough".into());
+        }
+        Ok(())
+    }
+}
+
+/// P-130: what earlier attempts did is not forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_forbidden_says_what_the_attempt_before_came_to() {
+    let cluster = Cluster::in_memory(&["a", "b"]);
+    cluster.script_all(310, || Action::Close);
+    let client = cluster.client().await;
+    let config = ProducerConfig {
+        retry_not_durable: true,
+        ..ProducerConfig::default()
+    };
+    let producer = client.producer("PG").config(config);
+    let producer = producer.forbidden_hook(OnlyOnce).await.unwrap();
+    let sync = producer.send(message()).await.unwrap_err();
+    let enqueued = match producer.enqueue(message()).await {
+        Ok(ticket) => ticket.await.unwrap_err(),
+        Err(error) => error,
+    };
+    for error in [sync, enqueued] {
+        assert_eq!(error.kind(), ErrorKind::Forbidden);
+        assert!(error.maybe_stored(), "{error}");
+        assert_eq!(error.attempts().len(), 1);
+        assert_eq!(error.attempts()[0].phase, Phase::Wait);
+        assert!(error.elapsed().is_some() && error.budget() == Some(ms(3000)));
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "once is enough");
+    }
+    assert_eq!(cluster.received(310).len(), 2);
+    // nor is a message that is stored
+    cluster.script_all(310, || {
+        let header = SendMessageReply::new("id".to_owned(), 1, 7);
+        Action::Reply(refuse(10, "not flushed").with_header(&header))
+    });
+    let result = producer.send(message()).await.unwrap();
+    assert_eq!(result.status, SendStatus::FlushDiskTimeout);
+    assert_eq!(result.queue_offset, 7);
+    client.shutdown(PATIENCE).await;
 }
 
 /// P-131

@@ -1,6 +1,11 @@
 //! Clients and producers from start to shutdown: identity, heartbeats, what brokers ask, leaving.
 
-use rocketry::{Client, ClientConfig, Credentials, ErrorKind, ProducerConfig};
+use std::{fmt::Debug, future::IntoFuture};
+
+use rocketry::{
+    Client, ClientConfig, Credentials, Decision, Error, ErrorKind, Producer, ProducerConfig,
+    SendContext, SendHook, ShutdownReport, Unsent,
+};
 use rocketry_protocol::{RemotingCommand, RequestCode, body, body::heartbeat::HeartbeatData};
 use rocketry_remoting::Deadline;
 
@@ -271,6 +276,134 @@ async fn shutdown_ends_what_waits_and_all_producers_have_the_same_time() {
     }
     for sent in sends.join_all().await {
         assert_eq!(sent.unwrap_err().kind(), ErrorKind::Closed);
+    }
+}
+
+struct Looks;
+
+impl SendHook for Looks {
+    fn before(&self, _: &SendContext<'_>) {}
+}
+
+/// Who is shut down.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Producer,
+    Client,
+}
+
+/// Shuts down while `kept` is begun and not polled any more; returns what it comes to when it is polled at last.
+async fn unpolled<T: Debug>(
+    (client, producer): &(Client, Producer),
+    end: End,
+    kept: impl IntoFuture<Output = Result<T, Error>>,
+    begun: impl Future,
+) -> (Result<T, Error>, Vec<Unsent>) {
+    let mut kept = Box::pin(kept.into_future());
+    tokio::select! {
+        biased;
+        done = &mut kept => panic!("{done:?}"),
+        _ = begun => {}
+    }
+    let started = now();
+    let shutdown = async {
+        match end {
+            End::Producer => producer.shutdown(ms(5000)).await,
+            End::Client => client.shutdown(ms(5000)).await,
+        }
+    };
+    let report: Result<ShutdownReport, _> = tokio::time::timeout(PATIENCE, shutdown).await;
+    let report = report.unwrap_or_else(|_| panic!("the shutdown of the {end:?} hangs"));
+    let took = started.elapsed();
+    assert!((ms(5000)..ms(6000)).contains(&took), "{end:?} {took:?}");
+    (kept.await, report.unsent)
+}
+
+/// A broker that does not answer these any more, a client, and a producer that has all the time.
+async fn waiting(code: i32, config: ProducerConfig) -> (Cluster, (Client, Producer)) {
+    let cluster = Cluster::in_memory(&["broker-a"]);
+    cluster.topic("TopicTest", 1);
+    let client = cluster.client().await;
+    let config = ProducerConfig {
+        timeout: ms(60_000),
+        ..config
+    };
+    let producer = client.producer("PG").config(config);
+    let producer = producer.transaction_checker(|_half| Decision::Unknown);
+    let producer = producer.await.unwrap();
+    // the route and the connection are there
+    producer.send(message()).await.unwrap();
+    cluster.script_all(code, || Action::Hold);
+    (cluster, (client, producer))
+}
+
+fn is_closed<T: Debug>(over: Result<T, Error>, maybe_stored: bool) {
+    let error = over.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    assert_eq!(error.maybe_stored(), maybe_stored, "{error}");
+}
+
+/// P-009: a future that its owner keeps, as `select!` by reference does, and never polls.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_is_not_held_up_by_a_send_that_nobody_polls() {
+    for end in [End::Producer, End::Client] {
+        let (cluster, ends) = waiting(310, ProducerConfig::default()).await;
+        let begun = cluster.broker("broker-a").wait_held(1);
+        let (over, unsent) = unpolled(&ends, end, ends.1.send(message()), begun).await;
+        is_closed(over, true);
+        assert!(unsent.len() == 1 && unsent[0].maybe_stored);
+
+        // one that is looked at lives in its future
+        let (cluster, (client, _)) = waiting(310, ProducerConfig::default()).await;
+        let producer = client.producer("looks").timeout(ms(60_000)).hook(Looks);
+        let ends = (client, producer.await.unwrap());
+        let begun = cluster.broker("broker-a").wait_held(1);
+        let (over, _) = unpolled(&ends, end, ends.1.send(message()), begun).await;
+        is_closed(over, true);
+        assert_eq!(cluster.received(310).len(), 2, "it is not tried again");
+
+        // for a place
+        let config = ProducerConfig {
+            in_flight_messages: 1,
+            ..ProducerConfig::default()
+        };
+        let (cluster, ends) = waiting(310, config).await;
+        let first = ends.1.enqueue(message()).await.unwrap();
+        let begun = tokio::time::sleep(ms(10));
+        let (over, unsent) = unpolled(&ends, end, ends.1.enqueue(message()), begun).await;
+        is_closed(over, false);
+        is_closed(first.await, true);
+        assert_eq!((unsent.len(), cluster.received(310).len()), (1, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_by_a_request_a_recall_or_a_transaction() {
+    /// As Java writes it, for `TopicTest` at `broker-a`.
+    const HANDLE: &str = "djEgVG9waWNUZXN0IGJyb2tlci1hIDE3MDAwMDAwMDAwMDEgN0YwMDAwMDEwMDAwMkExMzlBNEMwMDAwMDAwMDAwQUI=";
+    for end in [End::Producer, End::Client] {
+        let (cluster, ends) = waiting(310, ProducerConfig::default()).await;
+        let begun = cluster.broker("broker-a").wait_held(1);
+        let (over, unsent) = unpolled(&ends, end, ends.1.request(message()), begun).await;
+        is_closed(over, true);
+        assert_eq!((unsent.len(), ends.1.requests_in_flight()), (1, 0));
+
+        let (cluster, ends) = waiting(370, ProducerConfig::default()).await;
+        let begun = cluster.broker("broker-a").wait_held(1);
+        let recall = ends.1.recall("TopicTest", HANDLE);
+        is_closed(unpolled(&ends, end, recall, begun).await.0, false);
+
+        let (cluster, ends) = waiting(37, ProducerConfig::default()).await;
+        let local = |_half| std::future::pending::<Decision>();
+        let transaction = ends.1.send_in_transaction(message(), local);
+        let begun = async {
+            cluster.broker("broker-a").wait_for(310, 2).await;
+            tokio::time::sleep(ms(10)).await;
+        };
+        let (over, _) = unpolled(&ends, end, transaction, begun).await;
+        let over = over.unwrap();
+        assert_eq!(over.decision, Decision::Unknown);
+        assert!(over.failure.unwrap().contains("shut down"));
     }
 }
 

@@ -216,7 +216,8 @@ async fn a_reader_ends_with_its_client() {
     client.shutdown(PATIENCE).await;
     let error = reader.next_batch(PATIENCE).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
-    assert!(reader.next_batch(PATIENCE).await.unwrap().is_empty());
+    let again = reader.next_batch(PATIENCE).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Closed);
 }
 
 #[tokio::test]
@@ -296,4 +297,47 @@ async fn offsets_are_asked_of_the_master() {
     assert_eq!(error.kind(), ErrorKind::TopicNotFound);
     let asked = cluster.name_server.received(105);
     assert!(asked.iter().all(|asked| asked.field("topic") != "TBW102"));
+}
+
+/// Who reads in a loop has to learn that nothing will come.
+#[tokio::test(start_paused = true)]
+async fn a_reader_fails_for_good_once_its_client_is_shut_down() {
+    let cluster = Cluster::in_memory(&["a"]);
+    cluster.topic("T", 2);
+    let max = Arc::new(AtomicI64::new(3));
+    cluster.broker("a").script(queue(max));
+    let client = cluster.client().await;
+    let mut reader = client.reader("T").await.unwrap();
+    assert!(reader.next_batch(ms(100)).await.unwrap().is_empty());
+    client.shutdown(PATIENCE).await;
+    for call in 0..10 {
+        let error = reader.next_batch(ms(10_000)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed, "call {call}: {error}");
+        assert_eq!(
+            (error.action(), error.reason()),
+            ("read topic \"T\"", "the client is shut down")
+        );
+    }
+}
+
+/// P-144, for what is no send.
+#[tokio::test]
+async fn a_broker_that_goes_away_is_asked_again_whatever_it_is_asked() {
+    let (cluster, max) = setup();
+    let broker = cluster.broker("a");
+    let (mut left, mut answer) = (1, queue(max));
+    broker.script(move |request| {
+        if request.code == 30 && left > 0 {
+            left -= 1;
+            return Action::Reply(refuse(1500, "go away"));
+        }
+        answer(request)
+    });
+    let admin = cluster.client().await.admin();
+    let queue = admin.subscribe_queues("T").await.unwrap().remove(0);
+    assert_eq!(admin.max_offset(&queue).await.unwrap(), 8);
+    let asked = broker.received(30);
+    assert_eq!(asked.len(), 2);
+    assert_ne!(asked[0].connection, asked[1].connection);
+    broker.wait_open(1).await;
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use rocketry::{Client, ClientConfig, ErrorKind, Message, TopicRouteData};
-use rocketry_protocol::body;
+use rocketry_protocol::{RemotingCommand, body};
 
 use crate::support::*;
 
@@ -344,4 +344,48 @@ async fn a_route_that_cannot_be_read_is_an_error() {
     });
     let error = cluster.producer().await.send(message()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TopicNotWritable);
+}
+
+/// P-144: what stops in order answers everything with 1500, until it is gone.
+#[tokio::test(start_paused = true)]
+async fn a_name_server_that_goes_away_is_left_for_the_next_one() {
+    let cluster = Cluster::in_memory(&["a"]);
+    let route = cluster.route(4, 6);
+    let healthy = move |_: &RemotingCommand| {
+        Action::Reply(ok().with_body(body::encode_standard(&route).unwrap()))
+    };
+    let leaving = |_: &RemotingCommand| Action::Reply(refuse(1500, "go away"));
+    let other = FakeServer::start_in(cluster.network(), healthy.clone());
+    cluster.name_server.script(healthy);
+    let list = format!("{};{}", cluster.name_server.addr(), other.addr());
+    let client = cluster.connect_to(&list).await.unwrap();
+    let producer = client.producer("PG").await.unwrap();
+    producer.send(message()).await.unwrap();
+    let (first, second) = match other.received(105).len() {
+        0 => (&cluster.name_server, &other),
+        _ => (&other, &cluster.name_server),
+    };
+    assert_eq!(
+        (first.received(105).len(), second.received(105).len()),
+        (1, 0)
+    );
+
+    first.script(leaving);
+    producer.send(Message::new("U", "x")).await.unwrap();
+    let asked = first.received(105);
+    assert_eq!((asked.len(), second.received(105).len()), (3, 1));
+    assert_ne!(asked[1].connection, asked[2].connection);
+    // and stays with that one
+    producer.send(Message::new("V", "x")).await.unwrap();
+    assert_eq!(
+        (first.received(105).len(), second.received(105).len()),
+        (3, 2)
+    );
+
+    second.script(leaving);
+    let error = producer.send(Message::new("W", "x")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NameServerUnreachable);
+    assert_eq!(error.attempts().len(), 2);
+    assert!(error.to_string().contains("it is going away"), "{error}");
+    client.shutdown(PATIENCE).await;
 }

@@ -395,7 +395,11 @@ impl Cluster {
         self.network.as_deref().unwrap()
     }
     pub(crate) fn connect(&self) -> Connect {
-        let connect = Client::connect(self.name_server.addr());
+        self.connect_to(&self.name_server.addr())
+    }
+    /// As [`Cluster::connect`], with these name servers.
+    pub(crate) fn connect_to(&self, name_servers: &str) -> Connect {
+        let connect = Client::connect(name_servers);
         match &self.network {
             Some(network) => connect.dialer(Arc::clone(network) as _),
             None => connect,

@@ -40,14 +40,29 @@ pub(crate) fn end(broker: &Broker, request: &RemotingCommand, responder: Respond
         Ok(half) => half,
         Err(fault) => return responder.respond(fault.into_response()),
     };
-    let op = match broker.decisions.begin(half.queue_offset) {
-        Begun::Yes { op } => op_put(broker, op, now_ms),
-        Begun::Settled => return responder.respond(ok()),
+    let offset = half.queue_offset;
+    match broker.decisions.begin(offset) {
+        Begun::Yes { op } => carry_out(broker, half, commits, op, responder),
+        Begun::Reserved => {
+            let later = Box::new(move |broker: &Broker, op| {
+                carry_out(broker, half, commits, op, responder);
+            });
+            if let Some((later, op)) = broker.decisions.wait(offset, later) {
+                later(broker, op);
+            }
+        }
+        Begun::Settled => responder.respond(ok()),
         Begun::UnderWay => {
             let remark = "another decision of this transaction is being written";
-            return responder.respond(Fault::system_error(remark).into_response());
+            responder.respond(Fault::system_error(remark).into_response());
         }
-    };
+    }
+}
+
+/// Writes a decision that has begun; `op` is the text that records it.
+fn carry_out(broker: &Broker, half: Half, commits: bool, op: String, responder: Responder) {
+    let now_ms = clock::wall_ms();
+    let op = op_put(broker, op, now_ms);
     let (put, companion) = if commits {
         match delivered(broker, &half, now_ms) {
             Ok(put) => (put, Some(op)),

@@ -24,7 +24,7 @@ use rocketry_store::{Appended, ReadLimits, ReadOutcome};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{QUEUE, half::Half, op::Ops};
+use super::{QUEUE, decisions::Reserve, half::Half, op, op::Ops};
 use crate::{
     broker::Broker,
     clock,
@@ -132,6 +132,17 @@ fn judge(half: &Half, started_ms: i64, now_ms: i64, limits: &Limits) -> Verdict 
     }
 }
 
+/// What a look at one half message came to.
+enum Step {
+    /// More decisions were read; it may be among them.
+    ReadOn,
+    /// The round ends here.
+    End,
+    Passed,
+    /// Its producer is to be asked about the copy.
+    Ask(Box<(Put, Appended)>),
+}
+
 /// One look at everything undecided.
 struct Round<'a> {
     broker: &'a Broker,
@@ -171,17 +182,47 @@ impl<'a> Round<'a> {
                 self.half_offset = half.queue_offset;
                 continue;
             }
-            if self.read_ops()? {
-                continue;
-            }
-            if self.broker.decisions.is_under_way(self.half_offset)
-                || !self.deal_with(&half).await?
-            {
-                return Ok(());
+            let reserved = self.broker.decisions.reserve(self.half_offset);
+            let step = self.step(&half, reserved).await;
+            self.release();
+            match step? {
+                Step::ReadOn => continue,
+                Step::End => return Ok(()),
+                Step::Passed => {}
+                Step::Ask(asked) => {
+                    let (copy, stored) = *asked;
+                    self.asker.ask(self.broker, &half, &copy, &stored).await;
+                }
             }
             self.half_offset += 1;
         }
         Ok(())
+    }
+
+    /// Only after the half message was reserved, the decisions that are stored say whether it is undecided.
+    async fn step(&mut self, half: &Half, reserved: Reserve) -> Result<Step, String> {
+        if self.read_ops()? {
+            return Ok(Step::ReadOn);
+        }
+        match reserved {
+            Reserve::UnderWay => Ok(Step::End),
+            Reserve::Yes => self.deal_with(half).await,
+            // By a decision that does not name it, or that cannot be read yet: then it is named twice.
+            Reserve::Decided => {
+                let text = format!("{},", half.queue_offset);
+                let named = op::put(self.broker, text, clock::wall_ms());
+                store(self.broker, half, named, |_| {}).await?;
+                Ok(Step::Passed)
+            }
+        }
+    }
+
+    /// Carries out the decision that waited for the end of the step.
+    fn release(&self) {
+        if let Some((later, op)) = self.broker.decisions.release() {
+            later(self.broker, op);
+            self.broker.writer.carry_out(false);
+        }
     }
 
     /// The half message at the round's offset, or the next one there is.
@@ -226,12 +267,11 @@ impl<'a> Round<'a> {
         Ok(is_more)
     }
 
-    /// False when the round ends here.
-    async fn deal_with(&mut self, half: &Half) -> Result<bool, String> {
+    async fn deal_with(&mut self, half: &Half) -> Result<Step, String> {
         let broker = self.broker;
         let now_ms = clock::wall_ms();
         match judge(half, self.started_ms, now_ms, &Limits::of(broker)) {
-            Verdict::Wait => return Ok(false),
+            Verdict::Wait => return Ok(Step::End),
             Verdict::PutOff => {
                 let is_decided = half
                     .put_off_from()
@@ -241,10 +281,8 @@ impl<'a> Round<'a> {
                 }
             }
             Verdict::Check => {
-                if let Some((copy, stored)) =
-                    store_copy(broker, half, half.checked_again(broker)).await?
-                {
-                    self.asker.ask(broker, half, &copy, &stored).await;
+                if let Some(asked) = store_copy(broker, half, half.checked_again(broker)).await? {
+                    return Ok(Step::Ask(Box::new(asked)));
                 }
             }
             Verdict::GiveUp => {
@@ -259,7 +297,7 @@ impl<'a> Round<'a> {
                 );
             }
         }
-        Ok(true)
+        Ok(Step::Passed)
     }
 
     /// On disk soon: after a kill, every half message behind the offset there is checked, and decided, once more, however many copies

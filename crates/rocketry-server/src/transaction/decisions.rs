@@ -2,17 +2,30 @@
 //!
 //! A half message that is checked is written again at the end of its queue. Its producer may decide the first copy, which the send
 //! named, and the latest, which the check named: the decision that comes first holds for both.
+//!
+//! A decision and a copy of the same half message are never written at the same time: the decision could not name the copy, and a
+//! restart would take the copy for undecided. The check reserves a half message before it looks for its decision; a decision that
+//! comes then waits for the copy, and one that came before keeps the check away.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    fmt::Write as _,
+    fmt::{self, Write as _},
 };
 
 use parking_lot::Mutex;
 
+use crate::broker::Broker;
+
 /// Most copies, and most decided copies, that are remembered. For half messages beyond that, two decisions may deliver twice, as in
 /// Java.
 const MAX_TRACKED: usize = 100_000;
+
+/// Latest decisions that are remembered because their ends may be told before they can be read: while they are synced. More than the
+/// writer syncs at once.
+const JUST_ENDED: usize = 2048;
+
+/// Carries out a decision that waited; the text is that of [`Begun::Yes`].
+pub(crate) type Later = Box<dyn FnOnce(&Broker, String) + Send>;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,12 +35,28 @@ pub(crate) struct Decisions {
 
 #[derive(Debug, Default)]
 struct State {
-    under_way: HashSet<i64>,
+    /// A half message whose decision is being written -> its copies, which are decided with it.
+    under_way: HashMap<i64, Vec<i64>>,
+    reserved: Option<Reserved>,
     /// First offset -> latest offset, and back.
     latest_of: HashMap<i64, i64>,
     first_of: HashMap<i64, i64>,
     settled: HashSet<i64>,
     settled_order: VecDeque<i64>,
+    just_ended: VecDeque<i64>,
+}
+
+/// The half message that is being checked.
+#[derive(Debug)]
+struct Reserved {
+    offset: i64,
+    /// At most one: another one finds this one under way.
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    offset: i64,
+    later: Later,
 }
 
 /// What [`Decisions::begin`] found.
@@ -35,54 +64,113 @@ struct State {
 pub(crate) enum Begun {
     /// The decision may be carried out. `op` is the text that records it: the offsets that it decides, each followed by a comma.
     Yes { op: String },
+    /// As [`Begun::Yes`] once the check is done with the half message: [`Decisions::wait`].
+    Reserved,
     /// Another decision is being carried out.
     UnderWay,
     /// Decided before, by way of another copy.
     Settled,
 }
 
+/// What [`Decisions::reserve`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reserve {
+    /// No decision is written before [`Decisions::release`]. One that came before can be read by now.
+    Yes,
+    /// A decision is being written.
+    UnderWay,
+    /// It is decided, which may not be possible to read yet.
+    Decided,
+}
+
 impl Decisions {
-    /// A decision of the half message at `offset` comes in. After [`Begun::Yes`], [`Decisions::end`] must follow.
+    /// A decision of the half message at `offset` comes in. After [`Begun::Yes`] and [`Begun::Reserved`], [`Decisions::end`] must follow.
     pub(crate) fn begin(&self, offset: i64) -> Begun {
         let mut state = self.state.lock();
         if state.settled.contains(&offset) {
             return Begun::Settled;
         }
-        let other = state.other(offset);
-        if other.is_some_and(|other| state.under_way.contains(&other))
-            || !state.under_way.insert(offset)
-        {
+        if state.is_under_way(offset) {
             return Begun::UnderWay;
         }
-        let mut op = format!("{offset},");
-        if let Some(other) = other {
-            // Cannot fail: a String takes everything.
-            let _ = write!(op, "{other},");
+        let copies = state.other(offset).into_iter().collect();
+        state.under_way.insert(offset, copies);
+        if state.is_reserved(offset) {
+            return Begun::Reserved;
         }
-        Begun::Yes { op }
+        Begun::Yes {
+            op: state.op(offset),
+        }
+    }
+
+    /// Keeps a decision until the check is done with its half message. Gives it back, with its text, where that is so already.
+    pub(crate) fn wait(&self, offset: i64, later: Later) -> Option<(Later, String)> {
+        let mut state = self.state.lock();
+        if state.is_reserved(offset)
+            && let Some(reserved) = &mut state.reserved
+        {
+            reserved.waiting = Some(Waiting { offset, later });
+            return None;
+        }
+        Some((later, state.op(offset)))
     }
 
     /// The decision of `offset` was written, or was not.
     pub(crate) fn end(&self, offset: i64, written: bool) {
         let mut state = self.state.lock();
-        state.under_way.remove(&offset);
-        if written && let Some(other) = state.forget(offset) {
-            state.settle(other);
+        let copies = state.under_way.remove(&offset).unwrap_or_default();
+        if !written {
+            return;
+        }
+        if state.just_ended.len() >= JUST_ENDED {
+            state.just_ended.pop_front();
+        }
+        state.just_ended.push_back(offset);
+        state.forget(offset);
+        for copy in copies {
+            state.forget(copy);
+            state.settle(copy);
         }
     }
 
-    /// Whether a decision of `offset` is being written.
-    pub(crate) fn is_under_way(&self, offset: i64) -> bool {
-        let state = self.state.lock();
-        state.under_way.contains(&offset)
-            || state
-                .other(offset)
-                .is_some_and(|other| state.under_way.contains(&other))
+    /// The half message at `offset` is to be checked, before anybody looks whether a decision of it is stored. After [`Reserve::Yes`],
+    /// [`Decisions::release`] must follow.
+    pub(super) fn reserve(&self, offset: i64) -> Reserve {
+        let mut state = self.state.lock();
+        if state.is_under_way(offset) || state.reserved.is_some() {
+            return Reserve::UnderWay;
+        }
+        if state.settled.contains(&offset) || state.just_ended.contains(&offset) {
+            return Reserve::Decided;
+        }
+        state.reserved = Some(Reserved {
+            offset,
+            waiting: None,
+        });
+        Reserve::Yes
+    }
+
+    /// The check is done with the half message it reserved, its copy is stored or never will be. The decision that waited for that,
+    /// with its text.
+    #[must_use]
+    pub(super) fn release(&self) -> Option<(Later, String)> {
+        let mut state = self.state.lock();
+        let Waiting { offset, later } = state.reserved.take()?.waiting?;
+        Some((later, state.op(offset)))
     }
 
     /// The half message at `offset` was written again at `copy`.
-    pub(crate) fn copied(&self, offset: i64, copy: i64) {
+    pub(super) fn copied(&self, offset: i64, copy: i64) {
         let mut state = self.state.lock();
+        if state.settled.contains(&offset) {
+            state.settle(copy);
+            return;
+        }
+        for decided in [Some(offset), state.other(offset)].into_iter().flatten() {
+            if let Some(copies) = state.under_way.get_mut(&decided) {
+                copies.push(copy);
+            }
+        }
         let first = state.first_of.remove(&offset).unwrap_or(offset);
         if state.latest_of.len() >= MAX_TRACKED && !state.latest_of.contains_key(&first) {
             return;
@@ -94,7 +182,7 @@ impl Decisions {
     }
 
     /// The half message at `offset` was given up.
-    pub(crate) fn given_up(&self, offset: i64) {
+    pub(super) fn given_up(&self, offset: i64) {
         self.state.lock().forget(offset);
     }
 }
@@ -108,14 +196,38 @@ impl State {
             .copied()
     }
 
-    fn forget(&mut self, offset: i64) -> Option<i64> {
+    fn is_under_way(&self, offset: i64) -> bool {
+        self.under_way.contains_key(&offset)
+            || self
+                .other(offset)
+                .is_some_and(|other| self.under_way.contains_key(&other))
+    }
+
+    /// Whether the decision of `offset`, which has begun, concerns the half message that is being checked.
+    fn is_reserved(&self, offset: i64) -> bool {
+        let Some(reserved) = &self.reserved else {
+            return false;
+        };
+        let copies = self.under_way.get(&offset);
+        reserved.offset == offset || copies.is_some_and(|copies| copies.contains(&reserved.offset))
+    }
+
+    /// The text that records the decision of `offset`, which has begun.
+    fn op(&self, offset: i64) -> String {
+        let mut op = format!("{offset},");
+        for copy in self.under_way.get(&offset).into_iter().flatten() {
+            // Cannot fail: a String takes everything.
+            let _ = write!(op, "{copy},");
+        }
+        op
+    }
+
+    fn forget(&mut self, offset: i64) {
         if let Some(latest) = self.latest_of.remove(&offset) {
             self.first_of.remove(&latest);
-            return Some(latest);
+        } else if let Some(first) = self.first_of.remove(&offset) {
+            self.latest_of.remove(&first);
         }
-        let first = self.first_of.remove(&offset)?;
-        self.latest_of.remove(&first);
-        Some(first)
     }
 
     fn settle(&mut self, offset: i64) {
@@ -127,6 +239,14 @@ impl State {
         {
             self.settled.remove(&oldest);
         }
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting")
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,10 +268,11 @@ mod tests {
         decisions.copied(9, 12);
         assert_eq!(op(decisions.begin(5)), "5,12,");
         assert_eq!(decisions.begin(12), Begun::UnderWay);
-        assert!(decisions.is_under_way(12) && decisions.is_under_way(5));
+        assert_eq!(decisions.reserve(12), Reserve::UnderWay);
+        assert_eq!(decisions.reserve(5), Reserve::UnderWay);
         decisions.end(5, true);
         assert_eq!(decisions.begin(12), Begun::Settled);
-        assert!(!decisions.is_under_way(12));
+        assert_eq!(decisions.reserve(12), Reserve::Decided);
     }
 
     #[test]
@@ -171,6 +292,80 @@ mod tests {
         decisions.end(5, false);
         decisions.copied(5, 9);
         assert_eq!(op(decisions.begin(5)), "5,9,");
+    }
+
+    fn later() -> Later {
+        Box::new(|_, _| {})
+    }
+
+    #[test]
+    fn a_decision_waits_for_the_copy_of_the_check_and_names_it() {
+        for (checked, first) in [(5, None), (9, Some(5))] {
+            let decisions = Decisions::default();
+            if let Some(first) = first {
+                decisions.copied(first, checked);
+            }
+            assert_eq!(decisions.reserve(checked), Reserve::Yes);
+            assert_eq!(decisions.begin(5), Begun::Reserved);
+            assert_eq!(decisions.begin(checked), Begun::UnderWay);
+            assert!(matches!(decisions.begin(6), Begun::Yes { .. }), "another");
+            assert!(decisions.wait(5, later()).is_none());
+            decisions.copied(checked, 12);
+            assert_eq!(decisions.begin(12), Begun::UnderWay);
+            let (_, op) = decisions.release().unwrap();
+            assert_eq!(op, if first.is_some() { "5,9,12," } else { "5,12," });
+            assert_eq!(decisions.reserve(12), Reserve::UnderWay);
+            decisions.end(5, true);
+            assert_eq!(decisions.begin(12), Begun::Settled);
+            assert_eq!(decisions.reserve(12), Reserve::Decided);
+        }
+    }
+
+    #[test]
+    fn a_decision_does_not_wait_for_a_check_that_is_over() {
+        let decisions = Decisions::default();
+        assert_eq!(decisions.reserve(5), Reserve::Yes);
+        assert_eq!(decisions.reserve(6), Reserve::UnderWay, "one at a time");
+        assert_eq!(decisions.begin(5), Begun::Reserved);
+        decisions.copied(5, 9);
+        assert!(decisions.release().is_none());
+        let (_, op) = decisions.wait(5, later()).unwrap();
+        assert_eq!(op, "5,9,");
+        decisions.end(5, false);
+
+        assert_eq!(decisions.reserve(9), Reserve::Yes);
+        assert_eq!(decisions.begin(5), Begun::Reserved);
+        assert!(decisions.wait(5, later()).is_none());
+        let (_, op) = decisions.release().unwrap();
+        assert_eq!(op, "5,9,", "the copy was not stored");
+    }
+
+    #[test]
+    fn what_is_decided_is_not_checked_although_that_cannot_be_read_yet() {
+        let decisions = Decisions::default();
+        assert_eq!(op(decisions.begin(5)), "5,");
+        decisions.end(5, true);
+        assert_eq!(decisions.reserve(5), Reserve::Decided);
+        for n in 10..10 + i64::try_from(JUST_ENDED).unwrap() {
+            assert_eq!(op(decisions.begin(n)), format!("{n},"));
+            decisions.end(n, true);
+        }
+        assert_eq!(decisions.reserve(5), Reserve::Yes);
+        assert_eq!(decisions.state.lock().just_ended.len(), JUST_ENDED);
+    }
+
+    /// After a start, copies are found while producers decide.
+    #[test]
+    fn a_copy_that_a_decision_could_not_name_is_decided_with_it() {
+        let decisions = Decisions::default();
+        assert_eq!(op(decisions.begin(5)), "5,");
+        decisions.copied(5, 9);
+        decisions.end(5, true);
+        assert_eq!(decisions.begin(9), Begun::Settled);
+        assert_eq!(decisions.reserve(9), Reserve::Decided);
+        decisions.copied(9, 12);
+        assert_eq!(decisions.begin(12), Begun::Settled);
+        assert_eq!(decisions.reserve(12), Reserve::Decided);
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! Differs from Java: a decision is written by the same call as the message it delivers, right behind it, not up to 3 s later. A
 //! stop or a kill of the process keeps both or none. After a loss of power the message may be there without its decision, which was not
 //! acknowledged then: its producer is asked again, and the message may be delivered a second time. And a producer that decides while
-//! it is being asked has decided once.
+//! it is being asked has decided once: a decision and another copy of its half message are written one after the other, so that the
+//! decision names the copy.
 //!
 //! Java: `TransactionalMessageServiceImpl`, `TransactionalMessageBridge`.
 

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use rocketry_protocol::{
     MessageExt, RemotingCommand, RequestCode,
@@ -9,7 +9,7 @@ use rocketry_protocol::{
 };
 use rocketry_remoting::Unsupported;
 use rocketry_server::{DataDir, ServerConfig};
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::common::{Wire, decode, pull, request_to, send};
 
@@ -243,4 +243,83 @@ async fn what_is_sent_back_goes_into_queues_that_the_retry_topic_has() {
         assert!(Instant::now() < deadline, "not all came to queue 0");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Sends until the server is not too busy for the message.
+async fn put_at_last(wire: &Wire, properties: &str, body: String) {
+    let request = SendMessageRequest {
+        properties,
+        ..request_to("T")
+    };
+    loop {
+        let answer = wire.broker(send(&request, body.clone())).await;
+        match answer.code {
+            0 => return,
+            2 => tokio::time::sleep(Duration::from_millis(1)).await,
+            _ => panic!("{answer:?}"),
+        }
+    }
+}
+
+/// How often each message of queue 0 came, once they are enough.
+async fn arrived(
+    wire: &Wire,
+    is_enough: impl Fn(&BTreeMap<String, usize>) -> bool,
+) -> BTreeMap<String, usize> {
+    let all = async {
+        loop {
+            let mut times = BTreeMap::new();
+            for message in wire.read_all("T", 0).await {
+                let body = String::from_utf8(message.body.to_vec()).unwrap();
+                *times.entry(body).or_default() += 1;
+            }
+            if is_enough(&times) {
+                return times;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), all)
+        .await
+        .unwrap()
+}
+
+/// Where some messages of a level are refused because others wait already, those that were taken do not come again with them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delayed_messages_come_once_while_the_server_is_busy() {
+    const MESSAGES: usize = 100;
+    let mut config = ServerConfig::temp();
+    config.max_waiting_sends = 4;
+    let wire = Wire::with(config).await;
+    wire.put("Other", 0, "", "makes the topic").await;
+    wire.put("T", 1, "", "makes the topic").await;
+    // long ones, so that others come and go while the server puts those that are due
+    let mut properties = "DELAY\u{1}1\u{2}".to_owned();
+    for n in 0..500 {
+        let _ = write!(properties, "property-{n}\u{1}x\u{2}");
+    }
+    for n in 0..MESSAGES {
+        put_at_last(&wire, &properties, n.to_string()).await;
+    }
+    let mut senders = JoinSet::new();
+    for _ in 0..4 {
+        let peer = Arc::new(wire.join(Arc::new(Unsupported)));
+        for _ in 0..8 {
+            let peer = Arc::clone(&peer);
+            senders.spawn(async move {
+                loop {
+                    let answer = peer.call(send(&request_to("Other"), "x")).await;
+                    assert!([0, 2].contains(&answer.code), "{answer:?}");
+                }
+            });
+        }
+    }
+    arrived(&wire, |times| times.len() == MESSAGES).await;
+    senders.shutdown().await;
+    // whatever is put again comes before one that is sent now
+    put_at_last(&wire, "DELAY\u{1}1\u{2}", "last".to_owned()).await;
+    let times = arrived(&wire, |times| times.contains_key("last")).await;
+    assert_eq!(times.len(), MESSAGES + 1);
+    let twice: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
 }

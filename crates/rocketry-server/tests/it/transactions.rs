@@ -1,4 +1,13 @@
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    pin::pin,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use rocketry_protocol::{
@@ -11,7 +20,11 @@ use rocketry_protocol::{
     sys_flag,
 };
 use rocketry_remoting::{Handler, Responder};
-use rocketry_server::{DataDir, ServerConfig};
+use rocketry_server::{DataDir, FlushMode, Server, ServerConfig};
+use rocketry_store::{
+    FileSystem,
+    fs::{Entry, File, FileLock, LockFailure, OpenMode, RealFileSystem},
+};
 use tokio::sync::mpsc;
 
 use crate::common::{Peer, TIMEOUT, Wire, beat, decode, heartbeat, pull, request_to, send};
@@ -453,5 +466,190 @@ async fn a_commit_whose_topic_was_deleted_is_refused_and_the_message_stays() {
     assert!(wire.read_all(OP, 0).await.is_empty());
     wire.put("T", 0, "", "created again").await;
     decide(&wire, &sent, transaction_state::COMMIT).await;
+    assert_eq!(bodies(&wire, "T", 2).await, ["x"]);
+}
+
+/// A disk that syncs the commit log only while the gate is open.
+#[derive(Debug, Clone, Default)]
+struct SlowDisk(Arc<Gate>);
+
+#[derive(Debug, Default)]
+struct Gate {
+    is_shut: Mutex<bool>,
+    opened: Condvar,
+    /// Whether something with [`SLOW`] in it was written since the gate was shut.
+    slow_written: AtomicBool,
+}
+
+const SLOW: &str = "slow half message";
+
+impl Gate {
+    fn set(&self, is_shut: bool) {
+        let mut gate = self.is_shut.lock().unwrap();
+        *gate = is_shut;
+        self.slow_written.store(false, Ordering::Relaxed);
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        let is_shut = self.is_shut.lock().unwrap();
+        drop(self.opened.wait_while(is_shut, |is_shut| *is_shut).unwrap());
+    }
+
+    async fn slow_written(&self) {
+        let written = async {
+            while !self.slow_written.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(TIMEOUT, written).await.unwrap();
+    }
+}
+
+impl FileSystem for SlowDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let file = RealFileSystem.open(path, mode)?;
+        let is_log = path.parent().is_some_and(|dir| dir.ends_with("commitlog"));
+        Ok(if is_log {
+            Arc::new(SlowFile(file, Arc::clone(&self.0)))
+        } else {
+            file
+        })
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFileSystem.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        RealFileSystem.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFileSystem.create_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFileSystem.sync_dir(dir)
+    }
+    fn sync_all(&self, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {
+        RealFileSystem.lock(path)
+    }
+    fn free_bytes(&self, path: &Path) -> Option<u64> {
+        RealFileSystem.free_bytes(path)
+    }
+}
+
+#[derive(Debug)]
+struct SlowFile(Arc<dyn File>, Arc<Gate>);
+
+impl File for SlowFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        let written = self.0.write_at(buf, offset)?;
+        if buf.windows(SLOW.len()).any(|part| part == SLOW.as_bytes()) {
+            self.1.slow_written.store(true, Ordering::Relaxed);
+        }
+        Ok(written)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.0.zero_range(offset, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.1.pass();
+        self.0.sync()
+    }
+}
+
+/// Messages are checked once they are older than the time that a test needs to shut the gate behind one.
+fn synced(dir: &Path) -> ServerConfig {
+    let mut config = hasty();
+    config.data_dir = DataDir::Path(dir.to_owned());
+    config.flush = FlushMode::Sync;
+    config.transaction_timeout = Duration::from_secs(2);
+    config
+}
+
+/// Fails when the producer is asked about anything before a half message that is sent now.
+async fn is_not_asked_again(wire: &Wire, asked: &mut Questions) {
+    let fresh = send_half(wire, "fresh", "", now_ms() - 10_000).await;
+    let (copy, message) = question(asked).await;
+    assert_eq!(message.msg_id(), fresh.unique_id, "{:?}", message.body);
+    decide(wire, &copy, transaction_state::ROLLBACK).await;
+}
+
+/// A decision that comes while the copy for its check is being written names that copy.
+#[tokio::test]
+async fn a_decision_that_meets_its_check_is_carried_out_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SlowDisk::default();
+    let config = synced(dir.path());
+    let server = Server::start_on(Arc::new(disk.clone()), config.clone()).await;
+    let wire = Wire::to(server.unwrap());
+    let (_producer, mut asked) = producer(&wire, "p").await;
+    wire.put("T", 0, "", "makes the topic").await;
+    let sent = send_half(&wire, SLOW, "", now_ms()).await;
+    disk.0.set(true);
+    disk.0.slow_written().await;
+
+    let commit = end(&sent, transaction_state::COMMIT);
+    let mut answer = Box::pin(wire.ask_broker(&commit));
+    let later = GetMaxOffsetRequest {
+        topic: HALF,
+        queue_id: 0,
+        committed: true,
+        broker_name: None,
+    };
+    // On one connection, in this order: the decision has come when the second is answered.
+    tokio::select! {
+        biased;
+        answer = &mut answer => panic!("answered: {answer:?}"),
+        later = wire.ask_broker(&later) => assert_eq!(later.code, 0),
+    }
+    disk.0.set(false);
+    let answer = answer.await;
+    assert_eq!((answer.code, answer.remark), (0, None));
+    let (copy, _) = question(&mut asked).await;
+    decide(&wire, &copy, transaction_state::COMMIT).await;
+    is_not_asked_again(&wire, &mut asked).await;
+    assert_eq!(bodies(&wire, "T", 2).await, [SLOW]);
+    let op = format!("{},{},", sent.queue_offset, copy.queue_offset);
+    assert_eq!(bodies(&wire, OP, 0).await[0], op);
+    wire.server.shutdown(TIMEOUT).await.unwrap();
+
+    let wire = Wire::with(config).await;
+    let (_producer, mut asked) = producer(&wire, "p").await;
+    is_not_asked_again(&wire, &mut asked).await;
+    assert_eq!(bodies(&wire, "T", 2).await, [SLOW]);
+}
+
+/// Who does not wait for the disk has decided before the decision can be read.
+#[tokio::test]
+async fn a_decision_that_is_being_synced_is_not_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SlowDisk::default();
+    let config = synced(dir.path());
+    let checks_start_after = config.transaction_timeout;
+    let server = Server::start_on(Arc::new(disk.clone()), config).await;
+    let wire = Wire::to(server.unwrap());
+    let (_producer, mut asked) = producer(&wire, "p").await;
+    wire.put("T", 0, "", "makes the topic").await;
+    let sent = send_half(&wire, "x", "WAIT\u{1}false\u{2}", now_ms()).await;
+    message_at(&wire, HALF, 0, 0).await;
+    disk.0.set(true);
+    decide(&wire, &sent, transaction_state::COMMIT).await;
+    tokio::time::sleep(checks_start_after + Duration::from_millis(300)).await;
+    disk.0.set(false);
+    is_not_asked_again(&wire, &mut asked).await;
     assert_eq!(bodies(&wire, "T", 2).await, ["x"]);
 }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use crate::{
     WriteError,
     checkpoint::Checkpoint,
-    consume_queue::ConsumeQueue,
+    consume_queue::{ConsumeQueue, QueueKind},
     index::{Audit, Audited},
     reindex,
     shared::Shared,
@@ -223,18 +223,29 @@ impl Flusher {
 
     /// Syncs the files of queues: one by one, or many at once.
     fn sync_files(&self, queues: &[Arc<ConsumeQueue>]) -> Result<(), WriteError> {
-        let (fs, root) = (&self.shared.fs, self.shared.layout.root());
+        let (fs, layout) = (&self.shared.fs, &self.shared.layout);
         if queues.len() > SYNC_ALL_FROM {
-            // no other thread writes units, so that nothing is written in between that would not be synced
-            match fs.sync_all(root) {
-                Ok(()) => {
-                    for queue in queues {
-                        queue.units.set_synced();
-                    }
-                    return Ok(());
+            let kinds = [
+                (QueueKind::Plain, layout.consume_queues()),
+                (QueueKind::Batch, layout.batch_consume_queues()),
+            ];
+            let has = |kind| queues.iter().any(|queue| queue.kind == kind);
+            // either may lie on a disk of its own
+            let dirs = kinds.iter().filter(|(kind, _)| has(*kind));
+            let mut is_synced = true;
+            for (_, dir) in dirs {
+                // no other thread writes units, so that nothing is written in between that would not be synced
+                match fs.sync_all(dir) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => is_synced = false,
+                    Err(error) => return Err(self.shared.stop_writing(dir, &error)),
                 }
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-                Err(error) => return Err(self.shared.stop_writing(root, &error)),
+            }
+            if is_synced {
+                for queue in queues {
+                    queue.units.set_synced();
+                }
+                return Ok(());
             }
         }
         let mut directories = BTreeSet::new();

@@ -75,8 +75,8 @@ pub trait FileSystem: Debug + Send + Sync + 'static {
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Makes everything on the disk that holds `path` durable, names included: cheaper than many single syncs, although it also writes
-    /// what others left.
+    /// Makes everything on the disk that holds the directory `path` durable, names included: cheaper than many single syncs, although it
+    /// also writes what others left. What a mount or a symbolic link below `path` leads to may be on another disk.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] where the system cannot do it; the caller then syncs one by one.

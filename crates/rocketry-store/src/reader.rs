@@ -10,6 +10,7 @@ use rocketry_protocol::{
 
 use crate::{
     Metadata, ReadError, WriteError,
+    commit_log::CommitLog,
     consume_queue::{ConsumeQueue, Unit},
     number::{i32_at, i64_at, signed, size},
     shared::Shared,
@@ -494,12 +495,13 @@ impl Scan<'_> {
 
     /// Chooses the units to read; returns whether the read is full before the last of `units`.
     fn pick(&mut self, units: &[Option<Unit>], picked: &mut Vec<Unit>) -> bool {
-        let log_min = self.shared.log.min();
+        let log = &self.shared.log;
+        let log_min = log.min();
         let mut bytes = self.bytes;
         let mut count = self.count;
         for unit in units {
-            match unit {
-                Some(unit) if !unit.is_pre_blank() => {
+            match unit.as_ref().filter(|unit| !unit.is_pre_blank()) {
+                Some(unit) if unit.log_offset < log_min || has_room(log, unit) => {
                     let too_many = count + usize::from(unit.count) > self.limits.max_messages;
                     let too_large = bytes + unit.size as usize > self.limits.max_bytes;
                     if count > 0 && (too_many || too_large) {
@@ -517,7 +519,16 @@ impl Scan<'_> {
                     }
                     self.next = unit.queue_end();
                 }
-                _ => {
+                Some(unit) => {
+                    tracing::warn!(
+                        log_offset = unit.log_offset,
+                        size = unit.size,
+                        "a consume queue has a record that the log has no room for"
+                    );
+                    self.holes = true;
+                    self.next = unit.queue_end().max(self.next + 1);
+                }
+                None => {
                     self.holes = true;
                     self.next += 1;
                 }
@@ -621,6 +632,12 @@ impl Scan<'_> {
     }
 }
 
+/// Whether the log can have the record that a unit says it has: of a possible size, in one file, and before the end.
+fn has_room(log: &CommitLog, unit: &Unit) -> bool {
+    let file_end = log.file_start(unit.log_offset) + log.file_bytes();
+    unit.size as usize >= MIN_BYTES && unit.log_end() <= file_end.min(log.end())
+}
+
 /// Whether `bytes` are the whole record that belongs at log offset `at`, judged by its head.
 fn is_record(bytes: &[u8], at: u64) -> bool {
     i32_at(bytes, 0).and_then(|len| usize::try_from(len).ok()) == Some(bytes.len())
@@ -657,7 +674,7 @@ pub(crate) fn record_at(shared: &Shared, at: u64) -> Result<Option<Bytes>, ReadE
 /// Store time of the record a unit points to; `None` when there is no record.
 fn store_time_at(shared: &Shared, unit: Unit) -> Result<Option<i64>, ReadError> {
     let log = &shared.log;
-    if (unit.size as usize) < MIN_BYTES || unit.log_end() > log.end() {
+    if !has_room(log, &unit) {
         return Ok(None);
     }
     let mut head = [0; HEAD_BYTES];

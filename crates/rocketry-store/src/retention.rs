@@ -2,15 +2,14 @@
 //! `CleanConsumeQueueService`
 //!
 //! A file goes when its newest message is older than the reserved time and the hour is one of those set for it, or at once when
-//! space runs short. Below a second limit of free space the store takes no messages until there is more again. The file that is
-//! written to never goes.
+//! space runs short. A file whose age cannot be read is taken to be as old as the next one that can. Below a second limit of free space
+//! the store takes no messages until there is more again. The file that is written to never goes.
 
 use std::{path::PathBuf, time::Duration};
 
-use rocketry_protocol::record::Record;
-
 use crate::{
     Flusher, WriteError,
+    commit_log::check_record,
     error::{WriteErrorKind, full_disk},
     number::signed,
     reader::record_at,
@@ -110,7 +109,7 @@ impl Flusher {
     /// again as space demands. Meant to be called every ten seconds.
     ///
     /// # Errors
-    /// A file could not be removed or read; it is tried again at the next call.
+    /// A file could not be removed; it is tried again at the next call.
     ///
     /// Java: `CleanCommitLogService.run`. Differs from Java: the age of a file is that of its newest message, not of its time stamp,
     /// which copying a directory changes; shares of the disk count only up to a number of free bytes.
@@ -122,79 +121,112 @@ impl Flusher {
     ) -> Result<Vec<Removed>, WriteError> {
         let shared = self.shared();
         let _still = self.hold();
+        let log_min = shared.log.min();
         let mut removed = Vec::new();
-        let due_hour = at_once || retention.hours.contains(&local_hour(now_ms));
-        loop {
-            let space = Space::of(shared, retention);
-            space.judge(shared);
-            if removed.len() >= retention.max_files {
-                break;
-            }
-            let Some((start, newest_ms)) = oldest(shared)? else {
-                break;
-            };
-            let age_ms = now_ms.saturating_sub(newest_ms);
-            let reserved = i64::try_from(retention.reserved.as_millis()).unwrap_or(i64::MAX);
-            let reason = match space.short() {
-                Some(reason) => reason,
-                None if due_hour && age_ms >= reserved => format!(
+        let cleaned = remove_due(shared, retention, now_ms, at_once, &mut removed);
+        // what is gone is gone, whatever came after it
+        let followed = if shared.log.min() == log_min {
+            Ok(())
+        } else {
+            follow(shared)
+        };
+        cleaned.and(followed).map(|()| removed)
+    }
+}
+
+/// Removes files of the log, noting each in `removed`.
+fn remove_due(
+    shared: &Shared,
+    retention: &Retention,
+    now_ms: i64,
+    at_once: bool,
+    removed: &mut Vec<Removed>,
+) -> Result<(), WriteError> {
+    let due_hour = at_once || retention.hours.contains(&local_hour(now_ms));
+    let reserved = i64::try_from(retention.reserved.as_millis()).unwrap_or(i64::MAX);
+    loop {
+        let space = Space::of(shared, retention);
+        space.judge(shared);
+        if removed.len() >= retention.max_files {
+            return Ok(());
+        }
+        let Some(start) = oldest(shared) else {
+            return Ok(());
+        };
+        let too_old = || {
+            let age_ms = now_ms.saturating_sub(newest_ms(shared, start)?);
+            (age_ms >= reserved).then(|| {
+                format!(
                     "its newest message is {} h old, kept are {} h",
                     age_ms / 3_600_000,
                     reserved / 3_600_000
-                ),
-                None => break,
-            };
-            if removed.is_empty() {
-                // no later sync may look for a file that is gone
-                shared.sync_log()?;
-            }
-            let path = shared.log.path(start);
-            shared
-                .log
-                .retire(start)
-                .map_err(|(path, error)| shared.write_error("remove", &path, error))?;
-            tracing::info!(path = %path.display(), reason, "removed a commit-log file");
-            removed.push(Removed { path, reason });
+                )
+            })
+        };
+        let reason = space.short().or_else(|| due_hour.then(too_old).flatten());
+        let Some(reason) = reason else {
+            return Ok(());
+        };
+        if removed.is_empty() {
+            // no later sync may look for a file that is gone
+            shared.sync_log()?;
         }
-        if !removed.is_empty() {
-            follow(shared)?;
-        }
-        Ok(removed)
+        let path = shared.log.path(start);
+        shared
+            .log
+            .retire(start)
+            .map_err(|(path, error)| shared.write_error("remove", &path, error))?;
+        tracing::info!(path = %path.display(), reason, "removed a commit-log file");
+        removed.push(Removed { path, reason });
     }
 }
 
-/// Start of the oldest file and the time of its newest message, ms; `None` when it is the one written to.
-fn oldest(shared: &Shared) -> Result<Option<(u64, i64)>, WriteError> {
+/// Start of the oldest file; `None` when it is the one written to.
+fn oldest(shared: &Shared) -> Option<u64> {
+    let start = shared.log.min();
+    (start + shared.log.file_bytes() < shared.log.end()).then_some(start)
+}
+
+/// Time of the newest message of the file at `start`, ms, or one that is later; `None` where no later file begins with a record.
+fn newest_ms(shared: &Shared, start: u64) -> Option<i64> {
     let log = &shared.log;
-    let (start, end) = (log.min(), log.end());
-    let next = start + log.file_bytes();
-    if next >= end {
-        return Ok(None);
+    let mut next = start + log.file_bytes();
+    // the log's order is that of time: a later file begins with a message that is no older than the newest of this one
+    while next < log.end() {
+        match record_at(shared, next) {
+            Ok(Some(bytes)) => {
+                if let Ok(record) = check_record(&bytes, next) {
+                    return Some(record.store_ms);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the age of the file before is taken from a later one");
+            }
+        }
+        next += log.file_bytes();
     }
-    // the log's order is that of time: the next file begins with the message after the newest of this one
-    let first = record_at(shared, next)
-        .map_err(|error| shared.write_error("read", &error.path, error.source))?;
-    Ok(first
-        .as_deref()
-        .and_then(|bytes| Record::parse(bytes).ok())
-        .map(|(record, _)| (start, record.store_ms)))
+    None
 }
 
-/// Queues and index follow the log.
+/// Queues and index follow the log, as far as they can; the first error is returned.
 fn follow(shared: &Shared) -> Result<(), WriteError> {
     let log_min = shared.log.min();
+    let mut followed = Ok(());
     for queue in shared.queues.all() {
-        queue
+        let retired = queue
             .correct_min(log_min)
             .and_then(|first| queue.units.retire(first))
-            .map_err(|error| shared.write_error("remove files of", &queue.units.dir(), error))?;
+            .map_err(|error| shared.write_error("remove files of", &queue.units.dir(), error));
+        followed = followed.and(retired);
     }
     if let Some(index) = &mut *shared.index.write() {
-        index.retire(signed(log_min)).map_err(|error| {
-            shared.write_error("remove files of", &shared.layout.index(), error)
-        })?;
+        let retired = index
+            .retire(signed(log_min))
+            .map_err(|error| shared.write_error("remove files of", &shared.layout.index(), error));
+        followed = followed.and(retired);
     }
-    Ok(())
+    followed
 }
 
 /// Free space, and what it should be.

@@ -427,3 +427,110 @@ fn s103_a_repair_takes_the_lock_before_it_removes_anything() {
     support::assert_same(&before, &support::snapshot(dir.path()));
     user.close().unwrap();
 }
+
+/// A place in the log that is no record, with signs of more behind it, is no end: nothing is repaired, as the log would be cut there.
+#[test]
+fn a_log_damaged_in_the_middle_is_not_repaired() {
+    type Damage = fn(&Path);
+    let whole = tempfile::tempdir().unwrap();
+    // more than two files
+    filled(whole.path());
+    filled(whole.path());
+    let last = fs::read_dir(whole.path().join("commitlog")).unwrap();
+    let last = last.map(|entry| entry.unwrap().path()).max().unwrap();
+    let last = last.file_name().unwrap().to_str().unwrap().to_owned();
+    let none: Damage = |_| {};
+    let no_checkpoint: Damage = |dir| fs::remove_file(dir.join("checkpoint")).unwrap();
+    let no_queues: Damage = |dir| {
+        fs::remove_file(dir.join("checkpoint")).unwrap();
+        fs::remove_dir_all(dir.join("consumequeue")).unwrap();
+    };
+    let crashed: Damage = |dir| fs::write(dir.join("abort"), "").unwrap();
+    let middle = "00000000000000004096";
+    // the file, whether zeros or a bad record begin it, what else is so, and what tells that there was more
+    let cases: [(&str, bool, Damage, &str); 8] = [
+        (middle, true, none, "begins with a valid record"),
+        (middle, true, no_queues, "begins with a valid record"),
+        (middle, true, crashed, "begins with a valid record"),
+        (middle, false, none, "begins with a valid record"),
+        (middle, false, crashed, "begins with a valid record"),
+        (&last, true, none, "the checkpoint names"),
+        (&last, true, crashed, "the checkpoint names"),
+        (&last, true, no_checkpoint, "has a message at"),
+    ];
+    for (file, zeros, damage, sign) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        support::copy_dir(whole.path(), dir.path()).unwrap();
+        damage(dir.path());
+        let path = dir.path().join("commitlog").join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[..8].fill(if zeros { 0 } else { 0xee });
+        fs::write(&path, bytes).unwrap();
+        let before = support::snapshot(dir.path());
+        let found = findings(dir.path());
+        let name = format!("commitlog/{file}");
+        let of_log: Vec<_> = found.iter().filter(|found| found.1 == name).collect();
+        assert_eq!(of_log.len(), 1, "{found:?}");
+        assert_eq!(of_log[0].0, Severity::Error);
+        assert!(of_log[0].2.contains(sign), "{found:?}");
+        let inspection = Inspection::open(dir.path()).unwrap();
+        let check = inspection.check(|_| {}).unwrap();
+        let refused = inspection.plan(&check);
+        assert!(
+            matches!(&refused, Err(StoreError::DamagedLog { path, .. }) if path.ends_with(file)),
+            "{refused:?}"
+        );
+        support::assert_same(&before, &support::snapshot(dir.path()));
+    }
+    // of the index alone
+    let dir = tempfile::tempdir().unwrap();
+    support::copy_dir(whole.path(), dir.path()).unwrap();
+    no_queues(dir.path());
+    let path = dir.path().join("commitlog").join(&last);
+    let len = fs::metadata(&path).unwrap().len();
+    fs::write(&path, vec![0; usize::try_from(len).unwrap()]).unwrap();
+    let found = findings(dir.path());
+    assert!(found[0].2.contains("the index has a key"), "{found:?}");
+}
+
+/// The file before one that begins with a bad record is no file that waits for its first message.
+#[test]
+fn a_bad_record_hides_no_age() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    filled(dir.path());
+    let path = dir.path().join("commitlog/00000000000000004096");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[..8].fill(0xee);
+    fs::write(&path, bytes).unwrap();
+    let inspection = Inspection::open(dir.path()).unwrap();
+    let (segments, _) = inspection.segments(&Retention::default(), NOW_MS).unwrap();
+    let log = segments
+        .iter()
+        .filter(|segment| segment.kind == SegmentKind::CommitLog);
+    let kept: Vec<&str> = log.map(|segment| segment.kept.as_str()).collect();
+    assert!(kept.len() > 3, "{kept:?}");
+    assert_eq!(kept[..2], ["newest message 0 h old, kept are 72 h"; 2]);
+}
+
+/// A checkpoint that names more than everything else is what is wrong, and a start does without it.
+#[test]
+fn a_checkpoint_that_names_too_much_is_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    let before = ranges(dir.path());
+    repair(dir.path());
+    let path = dir.path().join("checkpoint");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[44] ^= 0x10;
+    fs::write(&path, bytes).unwrap();
+    let found = findings(dir.path());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].0, found[0].1.as_str()),
+        (Severity::Warning, "checkpoint")
+    );
+    repair(dir.path());
+    assert_eq!(findings(dir.path()), []);
+    assert_eq!(ranges(dir.path()), before);
+}

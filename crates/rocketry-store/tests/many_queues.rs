@@ -12,10 +12,13 @@
 
 mod support;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use rocketry_store::{Reader, StoreOptions, Writer};
-use support::{NOW_MS, message, open};
+use rocketry_store::{Reader, Store, StoreOptions, Writer};
+use support::{
+    NOW_MS, message, open,
+    sim::{Crash, SimFs},
+};
 
 /// More than those that are written as soon as they are few.
 const QUEUES: usize = 1100;
@@ -92,4 +95,23 @@ fn few_of_very_many_queues_are_written_at_once() {
     writer.flush_tick(NOW_MS + 1000).unwrap();
     assert_eq!(written(dir.path()), QUEUES - 100);
     drop((writer, reader));
+}
+
+/// One sync for many queues has to reach the disk that they are on, which need not be the one of the data directory.
+#[test]
+fn many_queues_on_a_disk_of_their_own_are_synced() {
+    let fs = SimFs::default();
+    let dir = Path::new("/data/store");
+    let queues = dir.join("consumequeue");
+    fs.mount(&queues);
+    let (mut writer, _reader, _) =
+        Store::open_on(Arc::new(fs.clone()), dir, options(), NOW_MS).unwrap();
+    send_to(&mut writer, 100);
+    writer.flush_tick(NOW_MS + 10_000).unwrap();
+    let left = fs.crash(Crash::Lose).snapshot();
+    for n in 0..100 {
+        let file = queues.join(topic(n)).join("0/00000000000000000000");
+        let units = &left[file.to_str().unwrap()];
+        assert_ne!(units[..20], [0; 20], "queue {n}");
+    }
 }

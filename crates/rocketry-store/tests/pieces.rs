@@ -12,7 +12,9 @@
 
 mod support;
 
-use rocketry_store::{Filter, ReadLimits, Reader, StoreOptions, Writer};
+use std::os::unix::fs::FileExt;
+
+use rocketry_store::{Filter, ReadLimits, ReadStatus, Reader, StoreOptions, Writer};
 use support::{NOW_MS, message, open, small};
 
 const QUEUES: usize = 3;
@@ -129,4 +131,56 @@ fn records_are_not_copied() {
     drop(dir);
     let expected: Vec<u8> = stored[0][..first.count].concat();
     assert_eq!(first.messages.concat(), expected);
+}
+
+/// A size that the log has no room for is a hole: nothing is allocated for it, and what follows is read.
+#[test]
+fn units_of_impossible_sizes_are_holes() {
+    const MESSAGES: u64 = 8;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, reader, _) = open(dir.path(), &large_files());
+    for _ in 0..MESSAGES {
+        writer.append(&message("t", 0, b"hello"), NOW_MS).unwrap();
+    }
+    // so that the log goes on behind the file
+    for _ in 0..100 {
+        writer
+            .append(&message("u", 0, &[b'x'; 3_000]), NOW_MS)
+            .unwrap();
+    }
+    writer.append(&message("v", 0, b"hello"), NOW_MS).unwrap();
+    writer.commit().unwrap();
+    writer.flush_tick(NOW_MS + 10_000).unwrap();
+    let set_size = |topic: &str, unit: u64, size: i32| {
+        let path = format!("consumequeue/{topic}/0/00000000000000000000");
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(dir.path().join(path))
+            .unwrap();
+        file.write_all_at(&size.to_be_bytes(), unit * 20 + 8)
+            .unwrap();
+    };
+    let read = |topic: &str, from: i64, filter: Option<&dyn Filter>| {
+        let limits = ReadLimits::default();
+        reader.read(topic, 0, from, &limits, filter).unwrap()
+    };
+    for size in [1, 90, 200_000, 1 << 30, i32::MAX] {
+        set_size("t", 3, size);
+        for filter in [None, Some(&Even as &dyn Filter)] {
+            let found = read("t", 0, filter);
+            assert_eq!(found.next_offset, MESSAGES as i64, "{size}");
+            let found = read("t", 3, filter);
+            assert_eq!(found.next_offset, MESSAGES as i64, "{size}");
+        }
+        assert_eq!(read("t", 0, None).count, MESSAGES as usize - 1, "{size}");
+        assert_eq!(read("t", 3, None).count, MESSAGES as usize - 4, "{size}");
+        assert_eq!(reader.store_time("t", 0, 3).unwrap(), None, "{size}");
+    }
+    // behind the end of the log, though not of its file
+    set_size("v", 0, 1_000);
+    let found = read("v", 0, None);
+    assert_eq!(
+        (found.status, found.next_offset),
+        (ReadStatus::OffsetFoundNull, 1)
+    );
 }

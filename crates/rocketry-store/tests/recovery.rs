@@ -451,6 +451,46 @@ fn a_closed_log_that_ends_too_early_is_refused() {
     }
 }
 
+/// Any bit of the checkpoint's log offset that reads as 1: the log and the queues, which are as at the last stop, are believed.
+#[test]
+fn a_checkpoint_that_names_too_much_is_not_believed() {
+    let (dir, placed) = closed(60);
+    let newest = placed[59].log_offset as u64;
+    let mut noted = 0;
+    for bit in (0..63).filter(|bit| (newest >> bit) & 1 == 0) {
+        let copy = tempfile::tempdir().unwrap();
+        copy_dir(dir.path(), copy.path()).unwrap();
+        let named = newest | (1 << bit);
+        write_at(&copy.path().join("checkpoint"), &named.to_be_bytes(), 40);
+        let notes = recovers(copy.path(), 60);
+        if bit >= 12 {
+            assert_eq!(notes.len(), 1, "{bit}: {notes:?}");
+            assert!(notes[0].starts_with("checkpoint: names"), "{notes:?}");
+            noted += 1;
+        }
+    }
+    assert!(noted > 40, "{noted}");
+}
+
+/// The same checkpoint is right where the log or a queue lost what it names.
+#[test]
+fn a_checkpoint_that_names_what_was_lost_is_believed() {
+    for with_unit in [false, true] {
+        let (dir, placed) = closed(60);
+        let (at, len) = (placed[59].log_offset as u64, placed[59].bytes);
+        let file = format!("commitlog/{:020}", at / 4096 * 4096);
+        write_at(&dir.path().join(file), &vec![0; len], at % 4096);
+        if with_unit {
+            zero_unit(dir.path(), "b/0", 19);
+        }
+        let error = Store::open(dir.path(), small(), NOW_MS).expect_err("refused");
+        assert!(
+            matches!(error, StoreError::DamagedLog { offset, .. } if offset == at),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn directories_that_are_not_stores_are_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -12,14 +12,16 @@ mod support;
 
 use std::{
     fs, io,
+    os::unix::fs::FileExt,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use rocketry_protocol::record::Record;
 use rocketry_store::{
     FileSystem, KeyKind, KeyQuery, NewMessage, ReadLimits, ReadStatus, Reader, Retention, Store,
     WriteErrorKind, Writer,
@@ -163,18 +165,74 @@ fn s112_old_files_go_and_what_is_derived_follows() {
     );
 }
 
-/// The system's files on a disk of 1 TiB whose free space the test sets.
+/// The system's files on a disk of 1 TiB whose free space the test sets, and where single files fail.
+#[derive(Debug, Clone, Default)]
+struct Measured {
+    free: Arc<AtomicU64>,
+    /// Names of files that cannot be read.
+    unreadable: Arc<Mutex<Vec<String>>>,
+    /// Name of a file that cannot be removed.
+    stuck: Arc<Mutex<Option<String>>>,
+}
+
+impl Measured {
+    fn with_free(bytes: u64) -> Self {
+        let disk = Self::default();
+        disk.free.store(bytes, Ordering::Relaxed);
+        disk
+    }
+}
+
 #[derive(Debug)]
-struct Measured(Arc<AtomicU64>);
+struct MeasuredFile {
+    file: Arc<dyn File>,
+    name: String,
+    unreadable: Arc<Mutex<Vec<String>>>,
+}
+
+impl File for MeasuredFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.unreadable.lock().unwrap().contains(&self.name) {
+            return Err(io::Error::other("a bad sector"));
+        }
+        self.file.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(buf, offset)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.zero_range(offset, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
 
 impl FileSystem for Measured {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        RealFileSystem.open(path, mode)
+        Ok(Arc::new(MeasuredFile {
+            file: RealFileSystem.open(path, mode)?,
+            name: name_of(path),
+            unreadable: Arc::clone(&self.unreadable),
+        }))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealFileSystem.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
+        if self.stuck.lock().unwrap().as_ref() == Some(&name_of(path)) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         RealFileSystem.remove(path)
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -193,7 +251,7 @@ impl FileSystem for Measured {
         RealFileSystem.lock(path)
     }
     fn free_bytes(&self, _: &Path) -> Option<u64> {
-        Some(self.0.load(Ordering::Relaxed))
+        Some(self.free.load(Ordering::Relaxed))
     }
     fn total_bytes(&self, _: &Path) -> Option<u64> {
         Some(1 << 40)
@@ -205,8 +263,8 @@ impl FileSystem for Measured {
 #[test]
 fn s113_free_space_decides() {
     let dir = tempfile::tempdir().unwrap();
-    let free = Arc::new(AtomicU64::new(100 << 30));
-    let disk = Arc::new(Measured(Arc::clone(&free)));
+    let disk = Arc::new(Measured::with_free(100 << 30));
+    let free = Arc::clone(&disk.free);
     let (mut writer, reader, _) = Store::open_on(disk, dir.path(), small(), NOW_MS).unwrap();
     for n in 0..100 {
         send(&mut writer, "t", n, NOW_MS);
@@ -254,7 +312,7 @@ fn s113_free_space_decides() {
 #[test]
 fn a_refused_message_is_refused_for_want_of_space() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = Arc::new(Measured(Arc::new(AtomicU64::new(0))));
+    let disk = Arc::new(Measured::default());
     let (mut writer, _reader, _) = Store::open_on(disk, dir.path(), small(), NOW_MS).unwrap();
     writer
         .flusher()
@@ -323,4 +381,100 @@ fn s114_reads_and_removal_at_the_same_time() {
             );
         }
     });
+}
+
+/// A log of some ten files, a message an hour; its disk has much free space.
+fn hourly(dir: &Path) -> (Measured, Writer, Reader) {
+    let disk = Measured::with_free(100 << 30);
+    let (mut writer, reader, _) =
+        Store::open_on(Arc::new(disk.clone()), dir, small(), NOW_MS).unwrap();
+    for n in 0..100 {
+        send(&mut writer, "t", n, NOW_MS + n * HOUR);
+    }
+    (disk, writer, reader)
+}
+
+fn flip(dir: &Path, log_file: u64, at: u64) {
+    let path = dir.join(format!("commitlog/{log_file:020}"));
+    let file = fs::OpenOptions::new().read(true).write(true).open(path);
+    let (file, mut byte) = (file.unwrap(), [0]);
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x40], at).unwrap();
+}
+
+/// The age of a file is that of the next file's first record, or of one that is newer where it cannot be told.
+#[test]
+fn an_unreadable_record_keeps_no_file_for_ever() {
+    // size, magic, offset, body; and a disk that does not read it
+    for damage in [Some(0), Some(5), Some(34), Some(100), None] {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, writer, reader) = hourly(dir.path());
+        let third = reader.record_at(8192).unwrap().unwrap();
+        let third_ms = Record::parse(&third).unwrap().0.store_ms;
+        match damage {
+            Some(at) => flip(dir.path(), 4096, at),
+            None => disk
+                .unreadable
+                .lock()
+                .unwrap()
+                .push(format!("{:020}", 4096)),
+        }
+        let flusher = writer.flusher();
+        let clean = |now_ms| flusher.clean(&any_hour(), now_ms, false).unwrap().len();
+        assert_eq!(clean(third_ms + 72 * HOUR - 1), 0, "{damage:?}");
+        assert_eq!(clean(third_ms + 72 * HOUR), 2, "{damage:?}");
+    }
+}
+
+/// Want of space does not ask for the age.
+#[test]
+fn files_of_unknown_age_go_for_want_of_space_only() {
+    for is_flipped in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, writer, _reader) = hourly(dir.path());
+        let files = names(&dir.path().join("commitlog"));
+        for file in &files[1..] {
+            if is_flipped {
+                flip(dir.path(), file.parse().unwrap(), 0);
+            } else {
+                disk.unreadable.lock().unwrap().push(file.clone());
+            }
+        }
+        let flusher = writer.flusher();
+        let clean = || {
+            let removed = flusher.clean(&any_hour(), NOW_MS + 5000 * HOUR, false);
+            removed.unwrap().len()
+        };
+        assert_eq!(clean(), 0);
+        disk.free.store(1 << 30, Ordering::Relaxed);
+        assert_eq!(clean(), files.len() - 1);
+        assert_eq!(
+            names(&dir.path().join("commitlog")),
+            files[files.len() - 1..]
+        );
+    }
+}
+
+/// Where a later file cannot be removed, queues and index still follow those that were.
+#[test]
+fn queues_follow_the_log_when_a_file_cannot_be_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, mut writer, reader) = hourly(dir.path());
+    writer.flush_tick(NOW_MS + 1_000_000).unwrap();
+    let log = names(&dir.path().join("commitlog"));
+    let index = names(&dir.path().join("index"));
+    *disk.stuck.lock().unwrap() = Some(log[4].clone());
+    let flusher = writer.flusher();
+    let clean = || flusher.clean(&any_hour(), NOW_MS + 5000 * HOUR, false);
+    assert!(clean().unwrap_err().to_string().contains(&log[4]));
+    assert_eq!(names(&dir.path().join("commitlog")), log[4..]);
+    let range = reader.queue_range("t", 0).unwrap();
+    assert!(range.min > 0);
+    assert_eq!(read_all(&reader, "t", 0) as i64, range.max - range.min);
+    let queue = names(&dir.path().join("consumequeue/t/0"));
+    assert!(queue[0] > "0".repeat(20), "{queue:?}");
+    assert!(names(&dir.path().join("index")).len() < index.len());
+
+    *disk.stuck.lock().unwrap() = None;
+    assert_eq!(clean().unwrap().len(), log.len() - 5);
 }

@@ -111,10 +111,12 @@ impl Inspection {
             progress(checker.bytes);
             Ok(ControlFlow::Continue(()))
         })?;
+        let behind = checker.look_behind(&end)?;
         let mut findings = Vec::new();
-        checker.judge_log(&end, &mut findings);
-        checker.judge_queues(&end, &mut findings);
-        checker.judge_index(&end, &mut findings);
+        checker.judge_log(&end, &behind, &mut findings);
+        let damaged = matches!(behind, Behind::More(_));
+        checker.judge_queues(&end, damaged, &mut findings);
+        checker.judge_index(&end, damaged, &mut findings);
         self.judge_config(&checker, &mut findings);
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Ok(Check {
@@ -187,6 +189,16 @@ impl Inspection {
             }
         }
     }
+}
+
+/// What is known of the log behind the place where it has no valid record.
+enum Behind {
+    /// Nothing: it ends there, or what follows was not promised to anybody.
+    Nothing,
+    /// There was more, as the text says: the log is damaged in the middle, and must not be cut there.
+    More(String),
+    /// Only the checkpoint names more, with this log offset, and everything else says that it is wrong.
+    WrongCheckpoint(i64),
 }
 
 /// What a check keeps while it walks along the log.
@@ -289,27 +301,142 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn judge_log(&self, end: &LogEnd, findings: &mut Vec<Finding>) {
-        let Some(reason) = &end.reason else {
-            return;
+    /// Looks for signs of a log that goes on behind `end`: those by which a start refuses or reads on, and those that a repair would
+    /// remove before a start could see them.
+    fn look_behind(&self, end: &LogEnd) -> Result<Behind, StoreError> {
+        let inspection = self.inspection;
+        let log = &inspection.log;
+        let at = end.log_offset.cast_unsigned();
+        for start in inspection
+            .log_files
+            .starts
+            .iter()
+            .filter(|start| **start > at)
+        {
+            // the end is read again after what follows it, which may just have been written
+            if inspection.record_end(*start)?.is_some() && inspection.is_end(at)? {
+                let name = log.path(*start);
+                let name = name.file_name().unwrap_or_default().to_string_lossy();
+                return Ok(Behind::More(format!("{name} begins with a valid record")));
+            }
+        }
+        if matches!(inspection.usage, Usage::Live(_)) {
+            return Ok(Behind::Nothing);
+        }
+        if let Some(checkpoint) = inspection.checkpoint
+            && let Ok(named) = u64::try_from(checkpoint.queues_log_offset)
+            && named > 0
+        {
+            let newest = self.newest_unit();
+            if named >= at {
+                let is_wrong = end.reason.is_none()
+                    && inspection.metadata.queue_ends.are_met(&inspection.queues)
+                    && newest.is_some_and(|(_, unit)| unit.log_end() == at)
+                    && newest
+                        .map_or(Ok(None), |(_, unit)| inspection.record_end(unit.log_offset))?
+                        == Some((at, checkpoint.queues_ms));
+                return Ok(if is_wrong {
+                    Behind::WrongCheckpoint(checkpoint.queues_log_offset)
+                } else {
+                    Behind::More(format!("the checkpoint names a message at {named}"))
+                });
+            }
+            let names_the_last = inspection
+                .record_end(named)?
+                .is_some_and(|(end, _)| end == at);
+            if names_the_last {
+                return Ok(Behind::Nothing);
+            }
+        }
+        // a crash may leave units and keys of messages that it took away
+        if inspection.usage != Usage::Closed {
+            return Ok(Behind::Nothing);
+        }
+        // while derived files are built it says how far the log reached
+        if let Some(checkpoint) = inspection.checkpoint
+            && !checkpoint.knows_queues()
+            && checkpoint.confirm_offset > end.log_offset
+        {
+            return Ok(Behind::More(format!(
+                "the checkpoint says that it reached {}",
+                checkpoint.confirm_offset
+            )));
+        }
+        if let Some((queue, unit)) = self.newest_unit()
+            && unit.log_offset >= at
+        {
+            return Ok(Behind::More(format!(
+                "queue {} of {} has a message at {}",
+                queue.queue_id(),
+                queue.topic(),
+                unit.log_offset
+            )));
+        }
+        let views = inspection.index.iter().flatten();
+        let newest_key = views.filter_map(IndexView::range).map(|(_, _, last)| last);
+        Ok(match newest_key.max() {
+            Some(last) if last >= end.log_offset => {
+                Behind::More(format!("the index has a key of a message at {last}"))
+            }
+            _ => Behind::Nothing,
+        })
+    }
+
+    /// The unit of the newest message that a queue without visible damage has.
+    fn newest_unit(&self) -> Option<(&ConsumeQueue, Unit)> {
+        let queues = self.inspection.queues.iter();
+        queues
+            .filter(|found| found.damage.is_none())
+            .filter_map(|found| Some((&*found.queue, found.last?)))
+            .max_by_key(|(_, unit)| unit.log_offset)
+    }
+
+    fn judge_log(&self, end: &LogEnd, behind: &Behind, findings: &mut Vec<Finding>) {
+        if let Behind::WrongCheckpoint(named) = behind {
+            findings.push(Finding {
+                severity: Severity::Warning,
+                path: "checkpoint".into(),
+                what: format!(
+                    "names log offset {named} as that of the newest message, but log and queues end at {}, as they did at the last stop",
+                    end.log_offset
+                ),
+                rebuild: None,
+                repairable: true,
+            });
+        }
+        let more = match behind {
+            Behind::More(more) => Some(more),
+            _ => None,
         };
+        if end.reason.is_none() && more.is_none() {
+            return;
+        }
+        let reason = end.reason.as_deref().unwrap_or("zeros");
         let log = &self.inspection.log;
         let path = log.path(log.file_start(end.log_offset.cast_unsigned()));
         let path = path
             .strip_prefix(self.inspection.layout.root())
             .map_or_else(|_| path.clone(), Path::to_path_buf);
-        let (severity, what) = match self.inspection.usage {
-            Usage::Live(_) => (
+        let (severity, what) = match (self.inspection.usage, more) {
+            (Usage::Live(_), None) => (
                 Severity::Note,
                 "a record is being written".to_owned(),
             ),
-            Usage::Crashed => (
+            (Usage::Crashed, None) => (
                 Severity::Warning,
                 "a torn record, which the next start cuts off".to_owned(),
             ),
-            Usage::Closed => (
+            (Usage::Closed, None) => (
                 Severity::Error,
                 "a damaged record after a clean stop: restore the file from a copy, or give up what follows by creating an empty file named abort in the data directory".to_owned(),
+            ),
+            (Usage::Closed, Some(more)) => (
+                Severity::Error,
+                format!("damage in the middle of the log, as {more}: restore the file from a copy, or give up what follows by creating an empty file named abort in the data directory"),
+            ),
+            (Usage::Crashed | Usage::Live(_), Some(more)) => (
+                Severity::Error,
+                format!("damage in the middle of the log, as {more}: restore the file from a copy before the next start, which may cut the log there"),
             ),
         };
         findings.push(Finding {
@@ -321,7 +448,7 @@ impl Checker<'_> {
         });
     }
 
-    fn judge_queues(&self, end: &LogEnd, findings: &mut Vec<Finding>) {
+    fn judge_queues(&self, end: &LogEnd, damaged: bool, findings: &mut Vec<Finding>) {
         let live = matches!(self.inspection.usage, Usage::Live(_));
         for found in &self.inspection.queues {
             let queue = &found.queue;
@@ -350,6 +477,12 @@ impl Checker<'_> {
                 .is_some_and(|last| signed(last.log_offset) >= end.log_offset);
             if let Some(damage) = found.damage.as_ref().or(state.wrong.as_ref()) {
                 findings.push(finding(Severity::Error, damage.clone(), true));
+            } else if beyond && damaged {
+                let what = "units point behind the damaged place of the log".to_owned();
+                findings.push(Finding {
+                    repairable: false,
+                    ..finding(Severity::Warning, what, false)
+                });
             } else if beyond {
                 let what = "units point behind the end of the log".to_owned();
                 findings.push(match self.inspection.usage {
@@ -398,7 +531,7 @@ impl Checker<'_> {
         }
     }
 
-    fn judge_index(&self, end: &LogEnd, findings: &mut Vec<Finding>) {
+    fn judge_index(&self, end: &LogEnd, damaged: bool, findings: &mut Vec<Finding>) {
         let finding = |severity, what, rebuild: bool| Finding {
             severity,
             path: "index".into(),
@@ -423,8 +556,15 @@ impl Checker<'_> {
             .map(|(_, _, last)| last)
             .any(|last| last >= end.log_offset)
         {
-            let what = "keys of messages behind the end of the log".to_owned();
-            findings.push(finding(Severity::Warning, what, false));
+            let what = if damaged {
+                "keys of messages behind the damaged place of the log".to_owned()
+            } else {
+                "keys of messages behind the end of the log".to_owned()
+            };
+            findings.push(Finding {
+                repairable: !damaged,
+                ..finding(Severity::Warning, what, false)
+            });
         }
         if self.keys.strays > 0 {
             let what = format!("{} keys lead to no message that has them", self.keys.strays);

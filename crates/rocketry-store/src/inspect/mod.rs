@@ -253,6 +253,25 @@ impl Inspection {
         }
     }
 
+    /// The end and store time, ms, of the record at log offset `at`; `None` where no valid one begins.
+    fn record_end(&self, at: u64) -> Result<Option<(u64, i64)>, StoreError> {
+        let mut scanner = Scanner::new(&self.log, self.log_files.end(), at);
+        let fault = StoreError::io("read", self.log.path(self.log.file_start(at)));
+        Ok(match scanner.step().map_err(fault)? {
+            Step::Record { record, len, .. } if record.physical_offset == signed(at) => {
+                Some((at + u64::from(len), record.store_ms))
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether reading along the log would end at log offset `at`.
+    fn is_end(&self, at: u64) -> Result<bool, StoreError> {
+        let mut scanner = Scanner::new(&self.log, self.log_files.end(), at);
+        let fault = StoreError::io("read", self.log.path(self.log.file_start(at)));
+        Ok(matches!(scanner.step().map_err(fault)?, Step::End(_)))
+    }
+
     /// Store time of the first record of the log file that starts at `start`, ms.
     fn first_ms(&self, start: u64) -> Option<i64> {
         let mut scanner = Scanner::new(&self.log, self.log_files.end(), start);

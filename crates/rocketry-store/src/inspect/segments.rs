@@ -113,7 +113,9 @@ impl Inspection {
         })?;
         let reserved = i64::try_from(retention.reserved.as_millis()).unwrap_or(i64::MAX);
         for (n, start) in starts.iter().enumerate() {
-            let last_ms = match starts.get(n + 1).and_then(|next| self.first_ms(*next)) {
+            // as retention takes it: of the next file whose first record can be read
+            let later = starts.get(n + 1..).unwrap_or_default();
+            let last_ms = match later.iter().find_map(|next| self.first_ms(*next)) {
                 Some(next) => Some(next),
                 None if Some(*start) == active => newest_ms,
                 None => None,

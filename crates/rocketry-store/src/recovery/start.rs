@@ -1,7 +1,15 @@
 //! Where reading of the log begins, and what its end must not fall below.
 
+use std::collections::HashSet;
+
 use super::{LoadedQueue, Work};
-use crate::{StoreError, checkpoint::Checkpoint, number::signed};
+use crate::{
+    StoreError,
+    checkpoint::Checkpoint,
+    commit_log::{Scanner, Step},
+    metadata::QueueEnds,
+    number::signed,
+};
 
 /// Where to begin reading the log.
 pub(super) struct Start {
@@ -15,7 +23,7 @@ impl Work<'_> {
     /// The checkpoint's record, or after a clean stop the newest record that a queue knows, whichever is earlier; without either the
     /// newest file that begins before the checkpoint's time; without that, or where nothing is `proven`, the whole log.
     pub(super) fn scan_start(
-        &self,
+        &mut self,
         queues: &[LoadedQueue],
         checkpoint: Checkpoint,
         proven: bool,
@@ -36,10 +44,10 @@ impl Work<'_> {
             Some(unit) => self
                 .record_at(unit.log_offset)?
                 .filter(|(end, _)| *end == unit.log_end())
-                .map(|(end, _)| (unit.log_offset, end)),
+                .map(|(end, store_ms)| (unit.log_offset, end, store_ms)),
             None => None,
         };
-        let from_queues = newest.map(|(start, _)| start);
+        let from_queues = newest.map(|(start, _, _)| start);
         let known = u64::try_from(checkpoint.queues_log_offset)
             .ok()
             .filter(|offset| *offset > 0);
@@ -54,13 +62,38 @@ impl Work<'_> {
             (_, Some(checkpoint), _) => checkpoint,
             _ => self.file_before(checkpoint.queues_ms)?,
         };
+        let mut promised = known;
+        if self.report.clean
+            && let Some(named) = known
+            && from_checkpoint.is_none()
+            && let Some((_, end, store_ms)) = newest
+            && named >= end
+            && store_ms == checkpoint.queues_ms
+            && self.metadata.queue_ends.are_met(queues)
+            && self.is_empty_from(end)?
+        {
+            self.note(format!(
+                "checkpoint: names log offset {named} as that of the newest message, but log and queues end at {end}, as they did at the last stop; not believed"
+            ));
+            promised = None;
+        }
         // the checkpoint names a record, the newest unit the end of one
-        let from_checkpoint = known.map(|offset| offset + 1);
-        let from_units = newest.map(|(_, end)| end);
+        let from_checkpoint = promised.map(|offset| offset + 1);
+        let from_units = newest.map(|(_, end, _)| end);
         Ok(Start {
             offset,
             promised_end: from_checkpoint.max(from_units),
         })
+    }
+
+    /// Whether zeros are at `end`, and no later file begins with a record.
+    fn is_empty_from(&self, end: u64) -> Result<bool, StoreError> {
+        let mut scanner = Scanner::new(self.log, self.log_files.end(), end);
+        let step = scanner
+            .step()
+            .map_err(|error| self.read_error(end, error))?;
+        let is_end = matches!(step, Step::End(None));
+        Ok(is_end && self.resume_after(end, u64::MAX)? == u64::MAX)
     }
 
     /// Start of the newest file whose first record was stored before `ms`. For checkpoints of versions that had times only.
@@ -118,5 +151,26 @@ impl Work<'_> {
             signed(until),
             self.log.path(self.log.file_start(at)).display()
         ));
+    }
+}
+
+impl QueueEnds {
+    /// Whether the queues end where they did at the last stop, all of them, and there are no others.
+    pub(crate) fn are_met(&self, queues: &[LoadedQueue]) -> bool {
+        let ends_as_then = |found: &LoadedQueue| {
+            let queue = &found.queue;
+            self.end(queue.topic(), queue.queue_id()) == Some(queue.max())
+        };
+        let names: HashSet<(&str, i32)> = queues
+            .iter()
+            .map(|found| (&**found.queue.topic(), found.queue.queue_id()))
+            .collect();
+        self.is_there()
+            && queues.iter().all(ends_as_then)
+            && self.found().iter().all(|(topic, ids)| {
+                ids.iter().all(|(id, range)| {
+                    range.begin == range.end || names.contains(&(topic.as_str(), *id))
+                })
+            })
     }
 }

@@ -1,7 +1,7 @@
 //! A disk in memory that knows what was synced: it can be stopped at any operation, crash, and fail on demand.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     ops::Bound,
     path::Path,
@@ -50,6 +50,8 @@ struct State {
     fault: Option<(u64, Fault)>,
     stopped: bool,
     locked: bool,
+    /// Directories that are disks of their own, none within another.
+    mounts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,8 +182,18 @@ impl SimFs {
             synced_names: names.clone(),
             names,
             next: state.next,
+            mounts: state.mounts,
             ..State::default()
         })))
+    }
+
+    /// Makes a directory a disk of its own, for [`FileSystem::sync_all`].
+    pub(crate) fn mount(&self, dir: &Path) {
+        self.create_dir(dir).unwrap();
+        let mut state = self.state();
+        state.synced_names = state.names.clone();
+        state.name_changes.clear();
+        state.mounts.push(name(dir).to_owned());
     }
 
     /// All files with their content.
@@ -262,6 +274,12 @@ fn tear(change: &Change, bytes: &mut Arc<Vec<u8>>, random: &mut fastrand::Rng) {
 }
 
 impl State {
+    /// The disk that holds what is in a directory.
+    fn disk_of(&self, dir: &str) -> Option<&String> {
+        let holds = |mount: &&String| Path::new(dir).starts_with(mount);
+        self.mounts.iter().find(holds)
+    }
+
     fn rename_to(&mut self, path: String, node: Option<Node>) {
         set_name(&mut self.names, path.clone(), node);
         self.name_changes.push((path, node));
@@ -365,13 +383,31 @@ impl FileSystem for SimFs {
         Ok(())
     }
 
-    fn sync_all(&self, _: &Path) -> io::Result<()> {
-        let (mut state, _) = self.step()?;
-        state.synced_names = state.names.clone();
-        state.name_changes.clear();
-        for content in state.files.values_mut() {
-            content.synced = Arc::clone(&content.now);
-            content.changes.clear();
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        let (mut guard, _) = self.step()?;
+        let disk = guard.disk_of(name(path)).cloned();
+        let state = &mut *guard;
+        let changes = std::mem::take(&mut state.name_changes);
+        for (path, node) in changes {
+            if state.disk_of(parent(&path)) == disk.as_ref() {
+                set_name(&mut state.synced_names, path, node);
+            } else {
+                state.name_changes.push((path, node));
+            }
+        }
+        let elsewhere: BTreeSet<u64> = state
+            .names
+            .iter()
+            .filter_map(|(path, node)| match node {
+                Node::File(number) if state.disk_of(parent(path)) != disk.as_ref() => Some(*number),
+                _ => None,
+            })
+            .collect();
+        for (number, content) in &mut state.files {
+            if !elsewhere.contains(number) {
+                content.synced = Arc::clone(&content.now);
+                content.changes.clear();
+            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Plain data: it decides who has to be told about a change, the caller tells them. Java: `ProducerManager`, `ConsumerManager`,
 //! `ConsumerGroupInfo`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use rocketry_protocol::{
     Language,
@@ -71,6 +71,8 @@ pub(crate) struct Clients<C> {
 #[derive(Debug, Default)]
 struct Groups {
     producer: HashSet<String>,
+    /// What the connection called itself as a producer.
+    producer_ids: HashSet<String>,
     consumer: HashSet<String>,
 }
 
@@ -103,27 +105,15 @@ impl<C: Clone> Clients<C> {
                 self.by_producer_id.insert(member.client_id.clone(), known);
             }
         }
-        let id = member.client_id.clone();
-        let before = self
-            .producers
+        let groups = self.by_connection.entry(connection_id).or_default();
+        groups.producer.insert(group.to_owned());
+        if !groups.producer_ids.contains(&member.client_id) {
+            groups.producer_ids.insert(member.client_id.clone());
+        }
+        self.producers
             .entry(group.to_owned())
             .or_default()
             .insert(connection_id, member);
-        // a connection that calls itself something else
-        if let Some(before) = before
-            && before.client_id != id
-            && self
-                .by_producer_id
-                .get(&before.client_id)
-                .is_some_and(|known| known.0 == connection_id)
-        {
-            self.by_producer_id.remove(&before.client_id);
-        }
-        self.by_connection
-            .entry(connection_id)
-            .or_default()
-            .producer
-            .insert(group.to_owned());
     }
 
     /// Registers a connection as a consumer; returns whom to tell when the group changed by it.
@@ -182,12 +172,15 @@ impl<C: Clone> Clients<C> {
         consumer_group: Option<&str>,
     ) -> Option<GroupChange<C>> {
         if let Some(group) = producer_group {
-            let mut is_last = true;
+            let mut ids = HashSet::new();
             if let Some(groups) = self.by_connection.get_mut(&connection_id) {
                 groups.producer.remove(group);
-                is_last = groups.producer.is_empty();
+                if groups.producer.is_empty() {
+                    ids = std::mem::take(&mut groups.producer_ids);
+                }
             }
-            self.remove_producer(group, connection_id, is_last);
+            self.remove_producer(group, connection_id);
+            self.forget_ids(connection_id, ids);
         }
         let group = consumer_group?;
         if let Some(groups) = self.by_connection.get_mut(&connection_id) {
@@ -202,8 +195,9 @@ impl<C: Clone> Clients<C> {
             return Vec::new();
         };
         for group in &groups.producer {
-            self.remove_producer(group, connection_id, true);
+            self.remove_producer(group, connection_id);
         }
+        self.forget_ids(connection_id, groups.producer_ids);
         groups
             .consumer
             .iter()
@@ -328,22 +322,24 @@ impl<C: Clone> Clients<C> {
     }
 
     /// `is_last`: the connection has no other producer.
-    fn remove_producer(&mut self, group: &str, connection_id: u64, is_last: bool) {
+    fn remove_producer(&mut self, group: &str, connection_id: u64) {
         let Some(members) = self.producers.get_mut(group) else {
             return;
         };
-        let removed = members.remove(&connection_id);
+        members.remove(&connection_id);
         if members.is_empty() {
             self.producers.remove(group);
         }
-        if let Some(member) = removed
-            && is_last
-            && self
-                .by_producer_id
-                .get(&member.client_id)
-                .is_some_and(|(id, _)| *id == connection_id)
-        {
-            self.by_producer_id.remove(&member.client_id);
+    }
+
+    /// The connection is none of a producer any more; another one may have the same id by now.
+    fn forget_ids(&mut self, connection_id: u64, ids: HashSet<String>) {
+        for id in ids {
+            if let Entry::Occupied(known) = self.by_producer_id.entry(id)
+                && known.get().0 == connection_id
+            {
+                known.remove();
+            }
         }
     }
 
@@ -432,7 +428,7 @@ mod tests {
             ..member(1, 5)
         };
         clients.register_producer("G", 1, renamed);
-        assert_eq!(clients.by_producer_id.len(), 1);
+        assert_eq!(clients.by_producer_id.len(), 2);
         clients.closed(1);
         assert!(clients.by_producer_id.is_empty());
     }

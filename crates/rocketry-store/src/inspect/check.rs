@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Inspection, LogEnd, Stored, Usage};
+use super::{Inspection, LogEnd, Stored, Usage, behind::Behind};
 use crate::{
     StoreError, StoreOptions,
     consume_queue::{ConsumeQueue, Unit},
@@ -111,7 +111,7 @@ impl Inspection {
             progress(checker.bytes);
             Ok(ControlFlow::Continue(()))
         })?;
-        let behind = checker.look_behind(&end)?;
+        let behind = self.look_behind(&end)?;
         let mut findings = Vec::new();
         checker.judge_log(&end, &behind, &mut findings);
         let damaged = matches!(behind, Behind::More(_));
@@ -189,16 +189,6 @@ impl Inspection {
             }
         }
     }
-}
-
-/// What is known of the log behind the place where it has no valid record.
-enum Behind {
-    /// Nothing: it ends there, or what follows was not promised to anybody.
-    Nothing,
-    /// There was more, as the text says: the log is damaged in the middle, and must not be cut there.
-    More(String),
-    /// Only the checkpoint names more, with this log offset, and everything else says that it is wrong.
-    WrongCheckpoint(i64),
 }
 
 /// What a check keeps while it walks along the log.
@@ -299,96 +289,6 @@ impl Checker<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Looks for signs of a log that goes on behind `end`: those by which a start refuses or reads on, and those that a repair would
-    /// remove before a start could see them.
-    fn look_behind(&self, end: &LogEnd) -> Result<Behind, StoreError> {
-        let inspection = self.inspection;
-        let log = &inspection.log;
-        let at = end.log_offset.cast_unsigned();
-        for start in inspection
-            .log_files
-            .starts
-            .iter()
-            .filter(|start| **start > at)
-        {
-            // the end is read again after what follows it, which may just have been written
-            if inspection.record_end(*start)?.is_some() && inspection.is_end(at)? {
-                let name = log.path(*start);
-                let name = name.file_name().unwrap_or_default().to_string_lossy();
-                return Ok(Behind::More(format!("{name} begins with a valid record")));
-            }
-        }
-        if matches!(inspection.usage, Usage::Live(_)) {
-            return Ok(Behind::Nothing);
-        }
-        if let Some(checkpoint) = inspection.checkpoint
-            && let Ok(named) = u64::try_from(checkpoint.queues_log_offset)
-            && named > 0
-        {
-            let newest = self.newest_unit();
-            if named >= at {
-                let is_wrong = end.reason.is_none()
-                    && inspection.metadata.queue_ends.are_met(&inspection.queues)
-                    && newest.is_some_and(|(_, unit)| unit.log_end() == at)
-                    && newest
-                        .map_or(Ok(None), |(_, unit)| inspection.record_end(unit.log_offset))?
-                        == Some((at, checkpoint.queues_ms));
-                return Ok(if is_wrong {
-                    Behind::WrongCheckpoint(checkpoint.queues_log_offset)
-                } else {
-                    Behind::More(format!("the checkpoint names a message at {named}"))
-                });
-            }
-            let names_the_last = inspection
-                .record_end(named)?
-                .is_some_and(|(end, _)| end == at);
-            if names_the_last {
-                return Ok(Behind::Nothing);
-            }
-        }
-        // a crash may leave units and keys of messages that it took away
-        if inspection.usage != Usage::Closed {
-            return Ok(Behind::Nothing);
-        }
-        // while derived files are built it says how far the log reached
-        if let Some(checkpoint) = inspection.checkpoint
-            && !checkpoint.knows_queues()
-            && checkpoint.confirm_offset > end.log_offset
-        {
-            return Ok(Behind::More(format!(
-                "the checkpoint says that it reached {}",
-                checkpoint.confirm_offset
-            )));
-        }
-        if let Some((queue, unit)) = self.newest_unit()
-            && unit.log_offset >= at
-        {
-            return Ok(Behind::More(format!(
-                "queue {} of {} has a message at {}",
-                queue.queue_id(),
-                queue.topic(),
-                unit.log_offset
-            )));
-        }
-        let views = inspection.index.iter().flatten();
-        let newest_key = views.filter_map(IndexView::range).map(|(_, _, last)| last);
-        Ok(match newest_key.max() {
-            Some(last) if last >= end.log_offset => {
-                Behind::More(format!("the index has a key of a message at {last}"))
-            }
-            _ => Behind::Nothing,
-        })
-    }
-
-    /// The unit of the newest message that a queue without visible damage has.
-    fn newest_unit(&self) -> Option<(&ConsumeQueue, Unit)> {
-        let queues = self.inspection.queues.iter();
-        queues
-            .filter(|found| found.damage.is_none())
-            .filter_map(|found| Some((&*found.queue, found.last?)))
-            .max_by_key(|(_, unit)| unit.log_offset)
     }
 
     fn judge_log(&self, end: &LogEnd, behind: &Behind, findings: &mut Vec<Finding>) {

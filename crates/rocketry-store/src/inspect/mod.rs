@@ -3,6 +3,7 @@
 //! Nothing here writes or takes the lock, but for [`Inspection::repair`], which does both. Of a directory in use the picture is that of
 //! one moment: what its server holds in memory is not seen, and the end of the log may be in the middle of a write.
 
+mod behind;
 mod check;
 mod export;
 mod names;

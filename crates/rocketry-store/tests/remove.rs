@@ -145,11 +145,13 @@ fn a_topic_that_was_removed_and_made_again_stays_empty_after_a_kill() {
 #[test]
 fn a_search_does_not_bring_back_what_a_topic_had_before_it_was_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut writer, reader) = filled(dir.path());
+    let (mut writer, _) = filled(dir.path());
     writer
         .append(&message("a", 1, b"old of queue 1"), NOW_MS)
         .unwrap();
-    writer.commit().unwrap();
+    writer.close().unwrap();
+    let before = fs::read(dir.path().join("config/rocketry-queues.json")).unwrap();
+    let (mut writer, reader, _) = open(dir.path(), &small());
     let topics = &reader.metadata().topics;
     topics.remove("a", NOW_MS).unwrap();
     topics.persist().unwrap();
@@ -170,6 +172,13 @@ fn a_search_does_not_bring_back_what_a_topic_had_before_it_was_removed() {
     let (writer, reader, report) = open(dir.path(), &small());
     assert!(bodies(&reader, "a").is_empty(), "{:?}", report.notes);
     let one = QueueRange { min: 0, max: 1 };
+    assert_eq!(reader.queue_range("a", 1), Some(one));
+    writer.close().unwrap();
+
+    // also where our own table is from before another broker removed the topic
+    fs::write(dir.path().join("config/rocketry-queues.json"), &before).unwrap();
+    let (writer, reader, report) = open(dir.path(), &small());
+    assert!(bodies(&reader, "a").is_empty(), "{:?}", report.notes);
     assert_eq!(reader.queue_range("a", 1), Some(one));
     writer.close().unwrap();
 

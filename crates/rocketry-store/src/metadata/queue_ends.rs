@@ -1,9 +1,10 @@
 //! `rocketry-queues.json`: where each consume queue began and ended when the store was last closed.
 //!
 //! A queue whose directory is gone, or that lost its first or last files, looks like one that never had them. With this table a start notices,
-//! and derives the queue from the log again. Java does not know the file and leaves it alone; a table that is older than the queues
-//! is still true, as queues only grow and a topic that is removed leaves it first. A directory without the table is one that Java left: its first start searches the log for queues
-//! without files, and the table, empty at first, is written when that has been brought to disk.
+//! and derives the queue from the log again. Java does not know the file and leaves it alone; a table that is older than the queues is still
+//! true, as queues only grow. A topic that is removed leaves it first; of one that Java removed, the log tells. A directory without the table
+//! is one that Java left: its first start searches the log for queues without files, and the table, empty at first, is written when that has
+//! been brought to disk.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

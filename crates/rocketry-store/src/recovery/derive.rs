@@ -48,7 +48,7 @@ pub(super) struct Deriver<'a> {
     known_topics: HashSet<String>,
     /// Queues that are derived as a whole.
     whole: BTreeSet<QueueName>,
-    /// Those of them that have no files although messages of theirs were dispatched.
+    /// Those of them that have no files although messages of theirs were dispatched, or the last stop left them.
     missing: BTreeSet<QueueName>,
     /// While the log is searched for them: the log offset of the first unit of each kept queue that was met, by its number.
     first_units: Option<HashMap<usize, u64>>,
@@ -124,8 +124,15 @@ impl<'a> Deriver<'a> {
 
     /// Has the whole log read, and derives the queues that have messages in it and no files.
     fn search(&mut self) {
-        self.first_units = Some(HashMap::new());
+        self.first_units.get_or_insert_default();
         self.unseen = Mode::Whole { last: None };
+    }
+
+    /// Has the whole log read for a queue that the last stop left and that has no files now.
+    fn search_for(&mut self, name: QueueName) {
+        self.add_whole(name.clone());
+        self.search();
+        self.missing.insert(name);
     }
 
     /// Where the log is to be read from.
@@ -263,8 +270,8 @@ impl<'a> Deriver<'a> {
         Ok(())
     }
 
-    /// After the log was searched: gives up the queues that were found only there and whose messages are all of an earlier life of their
-    /// topic.
+    /// After the log was searched: gives up the queues that were found only there, or in the table of a stop before another broker ran, and
+    /// whose messages are all of an earlier life of their topic.
     pub(super) fn drop_earlier_lives(&mut self) -> io::Result<()> {
         if self.first_units.is_none() {
             return Ok(());
@@ -334,7 +341,9 @@ impl<'a> Deriver<'a> {
         wrong.extend(
             left.filter(|(name, end)| {
                 let queue = self.table.get(&name.0, name.1);
-                !self.whole.contains(name) && queue.map_or(0, |queue| queue.max()) < *end
+                let mode = queue.as_ref().and_then(|queue| self.mode(queue));
+                let ends_at = queue.map_or(0, |queue| queue.max());
+                !self.whole.contains(name) && mode != Some(Mode::Removed) && ends_at < *end
             })
             .map(|(name, _)| name),
         );
@@ -440,12 +449,7 @@ pub(super) struct Derived {
 impl Work<'_> {
     /// Chooses the queues that are derived as a whole: those that are damaged, and those that the last stop left and that have no files.
     /// Where nothing says what the last stop left, the log will, unless it is too long for that.
-    pub(super) fn choose_whole(
-        &mut self,
-        deriver: &mut Deriver<'_>,
-        loaded: &[LoadedQueue],
-        proven: bool,
-    ) {
+    pub(super) fn choose_whole(&mut self, deriver: &mut Deriver<'_>, loaded: &[LoadedQueue]) {
         let found: HashSet<QueueName> = loaded.iter().map(|found| name_of(&found.queue)).collect();
         let missing: Vec<QueueName> = deriver
             .left_by_last_stop()
@@ -458,10 +462,7 @@ impl Work<'_> {
             deriver.add_whole(name);
         }
         for name in missing {
-            if proven {
-                self.note_whole(&name, None);
-            }
-            deriver.add_whole(name);
+            deriver.search_for(name);
         }
         let proven_bytes = deriver.kept_before().saturating_sub(deriver.log_min);
         if self.metadata.queue_ends.is_there() || proven_bytes == 0 {

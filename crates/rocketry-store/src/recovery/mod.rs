@@ -203,7 +203,7 @@ pub(crate) fn recover(
     let was_rebuilding = checkpoint_ok && !checkpoint.knows_queues() && !work.report.fresh;
     let was_closed = clean && !was_rebuilding;
     let mut deriver = Deriver::new(&table, metadata, start.offset, was_closed, log_files.min());
-    work.choose_whole(&mut deriver, &loaded, proven);
+    work.choose_whole(&mut deriver, &loaded);
     // where the log is only searched the index has most keys, and those of the whole log would be much to hold
     let keys_from = if deriver.has_whole() {
         deriver.read_from()

@@ -50,14 +50,28 @@ pub(crate) async fn run(args: &Quickstart) -> Result<(), Failure> {
         return Err(Failure::new(difference));
     }
     output::note(format_args!(
-        "\nAll {} messages were read back, equal to what was sent. Go on with:\n\n  \
-         rocketry serve --temp                    a server of your own, until Ctrl-C\n  \
-         rocketry send Greetings hello            in another terminal\n  \
-         rocketry consume Greetings --wait 1s     and back\n  \
-         rocketry send --help                     files, JSON, tags, keys, three modes",
+        "\nAll {} messages were read back, equal to what was sent. Go on with:\n",
         args.count * MODES.len() as u64
     ));
+    let program = program();
+    for (arguments, what) in [
+        ("serve --temp", "a server of your own, until Ctrl-C"),
+        ("send Greetings hello", "in another terminal"),
+        ("consume Greetings --wait 1s", "and back"),
+        ("send --help", "files, JSON, tags, keys, three modes"),
+    ] {
+        output::note(format_args!("  {program} {arguments:<30} {what}"));
+    }
     Ok(())
+}
+
+/// How this program was called: `cargo run` leaves it where no shell looks for it.
+fn program() -> String {
+    let called = std::env::args().next();
+    let is_path = |called: &String| std::path::Path::new(called).components().count() > 1;
+    called
+        .filter(is_path)
+        .unwrap_or_else(|| "rocketry".to_owned())
 }
 
 const COLUMNS: [Column; 7] = [

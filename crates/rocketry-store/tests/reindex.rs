@@ -30,6 +30,7 @@ use rocketry_store::{
 };
 use support::{
     NOW_MS, message,
+    real::as_the_file,
     sim::{Crash, SimFs},
     small,
 };
@@ -137,9 +138,6 @@ impl DiskFile {
 }
 
 impl File for DiskFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         if let Some(plan) = &self.1 {
             plan.wait();
@@ -154,20 +152,15 @@ impl File for DiskFile {
         })?;
         self.0.write_at(buf, offset)
     }
-    fn length(&self) -> io::Result<u64> {
-        self.0.length()
-    }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.step(false, || false)?;
         self.0.set_len(len)
-    }
-    fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.zero_range(offset, len)
     }
     fn sync(&self) -> io::Result<()> {
         self.step(true, || false)?;
         self.0.sync()
     }
+    as_the_file!(0: read_at length zero_range);
 }
 
 fn send(writer: &mut Writer, n: u64) {

@@ -25,9 +25,13 @@ use rocketry_protocol::record::Record;
 use rocketry_store::{
     FileSystem, KeyKind, KeyQuery, NewMessage, ReadLimits, ReadStatus, Reader, Retention, Store,
     WriteErrorKind, Writer,
-    fs::{Entry, File, FileLock, LockFailure, OpenMode, RealFileSystem},
+    fs::{File, OpenMode, RealFileSystem},
 };
-use support::{NOW_MS, message, open, records, small};
+use support::{
+    NOW_MS, message, open,
+    real::{as_on_disk, as_the_file},
+    records, small,
+};
 
 const HOUR: i64 = 3_600_000;
 
@@ -197,21 +201,7 @@ impl File for MeasuredFile {
         }
         self.file.read_at(buf, offset)
     }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.file.write_at(buf, offset)
-    }
-    fn length(&self) -> io::Result<u64> {
-        self.file.length()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.file.zero_range(offset, len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync()
-    }
+    as_the_file!(file: write_at length set_len zero_range sync);
 }
 
 fn name_of(path: &Path) -> String {
@@ -226,29 +216,11 @@ impl FileSystem for Measured {
             unreadable: Arc::clone(&self.unreadable),
         }))
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFileSystem.rename(from, to)
-    }
     fn remove(&self, path: &Path) -> io::Result<()> {
         if self.stuck.lock().unwrap().as_ref() == Some(&name_of(path)) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         RealFileSystem.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        RealFileSystem.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealFileSystem.create_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealFileSystem.sync_dir(dir)
-    }
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.sync_all(path)
-    }
-    fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {
-        RealFileSystem.lock(path)
     }
     fn free_bytes(&self, _: &Path) -> Option<u64> {
         Some(self.free.load(Ordering::Relaxed))
@@ -256,6 +228,7 @@ impl FileSystem for Measured {
     fn total_bytes(&self, _: &Path) -> Option<u64> {
         Some(1 << 40)
     }
+    as_on_disk!(rename list create_dir sync_dir sync_all lock);
 }
 
 /// S-113: with little space old files go at once; with less sends are refused, naming path, free space and limit; both end when

@@ -23,12 +23,13 @@ use rocketry_protocol::{Properties, record::Record, topic::TIMER};
 use rocketry_store::{
     DueMessage, FileSystem, NewMessage, ReadLimits, Reader, Store, StoreOptions, TimerOptions,
     Timers, Writer,
-    fs::{Entry, File, FileLock, LockFailure, OpenMode, RealFileSystem},
+    fs::{File, OpenMode, RealFileSystem},
 };
 use support::{
     NOW_MS,
     golden::{Golden, golden},
     message, open,
+    real::{as_on_disk, as_the_file},
 };
 
 const SECOND: i64 = 1000;
@@ -545,30 +546,7 @@ impl FileSystem for BadDisk {
             file: RealFileSystem.open(path, mode)?,
         }))
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFileSystem.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        RealFileSystem.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealFileSystem.create_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealFileSystem.sync_dir(dir)
-    }
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.sync_all(path)
-    }
-    fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {
-        RealFileSystem.lock(path)
-    }
-    fn free_bytes(&self, path: &Path) -> Option<u64> {
-        RealFileSystem.free_bytes(path)
-    }
+    as_on_disk!(rename remove list create_dir sync_dir sync_all lock free_bytes);
 }
 
 #[derive(Debug)]
@@ -589,21 +567,7 @@ impl File for BadFile {
         }
         self.file.read_at(buf, offset)
     }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.file.write_at(buf, offset)
-    }
-    fn length(&self) -> io::Result<u64> {
-        self.file.length()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.file.zero_range(offset, len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync()
-    }
+    as_the_file!(file: write_at length set_len zero_range sync);
 }
 
 /// Log offset and bytes of message number `n` of the timer topic.

@@ -17,11 +17,14 @@ use rocketry_protocol::{
 use rocketry_server::{Server, ServerConfig};
 use rocketry_store::{
     FileSystem,
-    fs::{Entry, File, FileLock, LockFailure, OpenMode, RealFileSystem},
+    fs::{File, OpenMode, RealFileSystem},
 };
 use tokio::time::Instant;
 
-use crate::common::{TIMEOUT, Wire, decode, pull, request_to, send};
+use crate::{
+    common::{TIMEOUT, Wire, decode, pull, request_to, send},
+    real_disk::{as_on_disk, as_the_file},
+};
 
 /// The real disk, except for how much space it says it has.
 #[derive(Debug, Clone, Default)]
@@ -54,26 +57,8 @@ impl FileSystem for Disk {
         let file = RealFileSystem.open(path, mode)?;
         Ok(Arc::new(DiskFile(file, Arc::clone(&self.0))))
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFileSystem.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        RealFileSystem.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealFileSystem.create_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealFileSystem.sync_dir(dir)
-    }
     fn sync_all(&self, _: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
-    }
-    fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {
-        RealFileSystem.lock(path)
     }
     fn free_bytes(&self, _: &Path) -> Option<u64> {
         Some(self.0.free.load(Ordering::Relaxed))
@@ -81,33 +66,20 @@ impl FileSystem for Disk {
     fn total_bytes(&self, _: &Path) -> Option<u64> {
         Some(TOTAL)
     }
+    as_on_disk!(rename remove list create_dir sync_dir lock);
 }
 
 #[derive(Debug)]
 struct DiskFile(Arc<dyn File>, Arc<Space>);
 
 impl File for DiskFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         if self.1.is_full.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.0.write_at(buf, offset)
     }
-    fn length(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.zero_range(offset, len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
+    as_the_file!(0: read_at length set_len zero_range sync);
 }
 
 /// Sends to queue 0 of `topic` until the answer has the wanted code, and returns it and how many messages were stored.

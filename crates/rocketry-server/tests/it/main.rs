@@ -29,6 +29,8 @@ mod pop_faults;
 mod pop_order;
 mod pull;
 mod query;
+#[path = "../../../rocketry-store/tests/support/real.rs"]
+mod real_disk;
 mod reply;
 mod roles;
 mod send;

@@ -23,11 +23,14 @@ use rocketry_remoting::{Handler, Responder};
 use rocketry_server::{DataDir, FlushMode, Server, ServerConfig};
 use rocketry_store::{
     FileSystem,
-    fs::{Entry, File, FileLock, LockFailure, OpenMode, RealFileSystem},
+    fs::{File, OpenMode, RealFileSystem},
 };
 use tokio::sync::mpsc;
 
-use crate::common::{Peer, TIMEOUT, Wire, beat, decode, heartbeat, pull, request_to, send};
+use crate::{
+    common::{Peer, TIMEOUT, Wire, beat, decode, heartbeat, pull, request_to, send},
+    real_disk::{as_on_disk, as_the_file},
+};
 
 const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 const OP: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
@@ -516,39 +519,16 @@ impl FileSystem for SlowDisk {
             file
         })
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFileSystem.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        RealFileSystem.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealFileSystem.create_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealFileSystem.sync_dir(dir)
-    }
     fn sync_all(&self, _: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    fn lock(&self, path: &Path) -> Result<FileLock, LockFailure> {
-        RealFileSystem.lock(path)
-    }
-    fn free_bytes(&self, path: &Path) -> Option<u64> {
-        RealFileSystem.free_bytes(path)
-    }
+    as_on_disk!(rename remove list create_dir sync_dir lock free_bytes);
 }
 
 #[derive(Debug)]
 struct SlowFile(Arc<dyn File>, Arc<Gate>);
 
 impl File for SlowFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         let written = self.0.write_at(buf, offset)?;
         if buf.windows(SLOW.len()).any(|part| part == SLOW.as_bytes()) {
@@ -556,19 +536,11 @@ impl File for SlowFile {
         }
         Ok(written)
     }
-    fn length(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn zero_range(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.zero_range(offset, len)
-    }
     fn sync(&self) -> io::Result<()> {
         self.1.pass();
         self.0.sync()
     }
+    as_the_file!(0: read_at length set_len zero_range);
 }
 
 /// Messages are checked once they are older than the time that a test needs to shut the gate behind one.

@@ -3,6 +3,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod golden;
+pub(crate) mod real;
 pub(crate) mod sim;
 
 use std::{

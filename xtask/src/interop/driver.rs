@@ -34,6 +34,11 @@ impl Reader {
             Self::Push => "push",
         }
     }
+
+    /// The group that [`Driver::consume`] reads `topic` in.
+    pub(crate) fn group(self, topic: &str) -> String {
+        format!("interop-{}-{topic}", self.verb())
+    }
 }
 
 /// One acknowledgement as a foreign producer reported it.
@@ -156,7 +161,7 @@ impl Driver {
         read_acks(&acks)
     }
 
-    /// Reads `topic` in the group `interop-<verb>-<topic>`: all of it (pull), or up to `count` messages. A push consumer goes on
+    /// Reads `topic` in the group [`Reader::group`]: all of it (pull), or up to `count` messages. A push consumer goes on
     /// where its group stopped, the others begin at the first message.
     pub(crate) async fn consume(
         &mut self,
@@ -167,10 +172,7 @@ impl Driver {
     ) -> Result<Vec<Received>> {
         let out = self.file("received");
         let (count, idle) = (count.to_string(), IDLE_MS.to_string());
-        let (group, file) = (
-            format!("interop-{}-{topic}", reader.verb()),
-            out.display().to_string(),
-        );
+        let (group, file) = (reader.group(topic), out.display().to_string());
         let options: [(&str, &str); 6] = [
             ("ns", ns),
             ("topic", topic),

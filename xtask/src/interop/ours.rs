@@ -3,14 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::process::Command;
+use tokio::time::sleep;
 
+use crate::interop::text::Queues;
 use crate::process::{Finished, Running, run_ok};
 use crate::{Result, root};
 
 const BUILD: Duration = Duration::from_mins(15);
 const READY: Duration = Duration::from_secs(20);
 const COMMAND: Duration = Duration::from_mins(3);
+/// Between two looks at offsets that may still change.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+const LOOKS: u32 = 20;
 
 /// The binary under test.
 #[derive(Debug, Clone)]
@@ -113,6 +119,42 @@ impl Rocketry {
         command.args(["--count", &count, "--output", output]);
         Ok(run_ok(&mut command, COMMAND).await?.stdout)
     }
+
+    /// What the broker says `group` has committed of `topic`, by `rocketry group progress`, once it says the same twice: requests
+    /// of a client that is gone may still be waiting in it.
+    pub(crate) async fn committed(&self, ns: &str, group: &str, topic: &str) -> Result<Queues> {
+        let mut last = None;
+        for _ in 0..LOOKS {
+            let mut command = self.command();
+            command.args(["group", "progress", group, "--topic", topic]);
+            command.args(["--namesrv", ns, "--output", "json"]);
+            let progress: Progress =
+                serde_json::from_slice(&run_ok(&mut command, COMMAND).await?.stdout)?;
+            let offsets = progress.queues.into_iter();
+            let offsets: Queues = offsets
+                .map(|queue| ((queue.broker, queue.queue_id), queue.consumer_offset))
+                .collect();
+            if last.as_ref() == Some(&offsets) {
+                return Ok(offsets);
+            }
+            last = Some(offsets);
+            sleep(BETWEEN_LOOKS).await;
+        }
+        Err(format!("the offsets of {group} do not come to rest: {last:?}").into())
+    }
+}
+
+/// The part of `rocketry group progress --output json` that counts here.
+#[derive(Deserialize)]
+struct Progress {
+    queues: Vec<QueueProgress>,
+}
+
+#[derive(Deserialize)]
+struct QueueProgress {
+    broker: String,
+    queue_id: i32,
+    consumer_offset: i64,
 }
 
 /// A running `rocketry serve`.

@@ -108,7 +108,15 @@ pub(crate) struct Received {
     pub(crate) body: Vec<u8>,
 }
 
+/// An offset of each queue, by broker and queue id.
+pub(crate) type Queues = BTreeMap<(String, i32), i64>;
+
 impl Received {
+    /// Where it was.
+    pub(crate) fn queue(&self) -> (String, i32) {
+        (self.broker.clone(), self.queue_id)
+    }
+
     /// Reads the records that the Java driver wrote (see `interop/java/Consume.java`).
     pub(crate) fn read_file(file: &Path) -> Result<Vec<Self>> {
         let text = std::fs::read_to_string(file)?;
@@ -218,15 +226,15 @@ pub(crate) fn same_lines<S: AsRef<[u8]>, R: AsRef<[u8]>>(sent: &[S], read: &[R])
 }
 
 /// Fails unless every queue was read as one unbroken run of offsets, each once. Returns the end offset of each queue.
-pub(crate) fn unbroken_queues(received: &[Received]) -> Result<BTreeMap<(String, i32), i64>> {
+pub(crate) fn unbroken_queues(received: &[Received]) -> Result<Queues> {
     let mut offsets: BTreeMap<(String, i32), Vec<i64>> = BTreeMap::new();
     for message in received {
         offsets
-            .entry((message.broker.clone(), message.queue_id))
+            .entry(message.queue())
             .or_default()
             .push(message.queue_offset);
     }
-    let mut ends = BTreeMap::new();
+    let mut ends = Queues::new();
     for (queue, mut offsets) in offsets {
         offsets.sort_unstable();
         let (Some(first), Some(last)) = (offsets.first().copied(), offsets.last().copied()) else {

@@ -243,8 +243,12 @@ impl Writer {
         if let Err((path, error)) = self.tail.write() {
             return Err(self.fail("append to", &path, error));
         }
+        let is_sync = self.is_sync();
+        if is_sync {
+            self.tail.prepare();
+        }
         self.tail.commit();
-        if self.shared.options.flush == FlushMode::Sync {
+        if is_sync {
             written();
             if let Err(error) = self.shared.sync_log() {
                 self.forget_pending();

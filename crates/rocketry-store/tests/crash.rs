@@ -557,3 +557,65 @@ fn a_failed_sync_is_remembered() {
         assert!(writer.close().is_err(), "a store that failed is not closed");
     }
 }
+
+/// Small commits that are synced find the log's next bytes written already, as zeros; what those cost is shared by many commits, and
+/// a disk that refuses them refuses nothing else.
+#[test]
+fn zeros_go_ahead_of_small_synced_commits() {
+    const COMMITS: u64 = 20;
+    // operations of a commit; further writes in all: 20 x 10 KiB cross one end of the zeros, larger commits do without
+    for (flush, body_bytes, each, ahead) in [
+        (FlushMode::Sync, 10 << 10, 2, 1),
+        (FlushMode::Sync, 60 << 10, 2, 0),
+        (FlushMode::Async, 10 << 10, 1, 0),
+    ] {
+        let disk = SimFs::default();
+        let options = StoreOptions {
+            flush,
+            log_file_bytes: 4 << 20,
+            ..small()
+        };
+        let open = || {
+            let disk: Arc<dyn FileSystem> = Arc::new(disk.clone());
+            Store::open_on(disk, Path::new(DIR), options.clone(), NOW_MS).unwrap()
+        };
+        let (mut writer, reader, _) = open();
+        let body = vec![b'x'; body_bytes];
+        let commit = |writer: &mut Writer| {
+            writer.append(&message("a", 0, &body), NOW_MS).unwrap();
+            writer.commit().unwrap();
+        };
+        // makes the file, and the first zeros
+        commit(&mut writer);
+        let before = disk.operations();
+        for _ in 0..COMMITS {
+            commit(&mut writer);
+        }
+        assert_eq!(disk.operations() - before, COMMITS * each + ahead);
+        if ahead > 0 {
+            let mut until_zeros = || {
+                for n in 1.. {
+                    let before = disk.operations();
+                    commit(&mut writer);
+                    if disk.operations() - before > each {
+                        return n;
+                    }
+                }
+                unreachable!("a log without end")
+            };
+            until_zeros();
+            for _ in 1..until_zeros() {
+                commit(&mut writer);
+            }
+            // the write of the message, then the zeros
+            let full = Fault::Error(io::ErrorKind::StorageFull);
+            disk.inject(disk.operations() + 2, full);
+            commit(&mut writer);
+        }
+        let found = bodies(&reader, ("a", 0)).len();
+        assert!(found as u64 > COMMITS);
+        drop((writer, reader));
+        let (_writer, reader, _) = open();
+        assert_eq!(bodies(&reader, ("a", 0)).len(), found);
+    }
+}

@@ -11,6 +11,11 @@ use crate::number::size;
 const WRITE_AT_BYTES: usize = 1 << 20;
 /// Capacity that is given back after a large record.
 const KEEP_BYTES: usize = 4 << 20;
+/// Zeros that are written behind the end at a time; see [`Tail::prepare`].
+const AHEAD_BYTES: usize = 128 * 1024;
+static ZEROS: [u8; AHEAD_BYTES] = [0; AHEAD_BYTES];
+/// A larger commit is not helped: writing as many zeros as well takes longer than they save.
+const SMALL_COMMIT_BYTES: u64 = 48 * 1024;
 
 /// The writer's end of the log.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub(crate) struct Tail {
     dirty_to: u64,
     /// What goes in before this position is written with one call.
     together_to: u64,
+    /// The disk has a place for everything before it.
+    prepared_to: u64,
 }
 
 impl Tail {
@@ -35,6 +42,7 @@ impl Tail {
             buf_at: end,
             dirty_to: end,
             together_to: end,
+            prepared_to: end,
         }
     }
 
@@ -93,6 +101,31 @@ impl Tail {
         Ok(())
     }
 
+    /// Writes zeros behind the end, for commits that are small and synced. A sync of bytes that the disk has no place for yet, as
+    /// those of a sparse file, also brings that place into the file system's journal, which takes longer than the bytes themselves;
+    /// this way only one of many does. To everybody else the zeros are what was there before.
+    pub(crate) fn prepare(&mut self) {
+        let position = self.position();
+        let in_file = position - self.log.file_start(position);
+        if position <= self.prepared_to
+            || position - self.log.end() > SMALL_COMMIT_BYTES
+            || in_file == 0
+        {
+            return;
+        }
+        let left = size(self.log.file_bytes() - in_file);
+        let zeros = ZEROS.get(..left).unwrap_or(&ZEROS);
+        // whatever fails here fails for the next message as well, if it matters
+        self.prepared_to = position + zeros.len() as u64;
+        let written = self
+            .log
+            .file(position - in_file)
+            .and_then(|file| file.write_all_at(zeros, in_file));
+        if let Err(error) = written {
+            tracing::debug!(%error, position, "no zeros written behind the end of the log");
+        }
+    }
+
     /// Makes everything written part of the log.
     pub(crate) fn commit(&mut self) {
         self.log.set_end(self.position());
@@ -121,6 +154,7 @@ impl Tail {
         self.buf_at = end;
         self.dirty_to = end;
         self.together_to = end;
+        self.prepared_to = end;
     }
 
     /// Bytes a record may have at most to fit a file.

@@ -37,7 +37,7 @@ pub use command::{Outgoing, RemotingCommand, Serialization, TypedRequest, TypedR
 pub use error::{DecodeError, EncodeError};
 pub use fields::{FieldReader, FieldWriter, Fields};
 pub use header::{ReadHeader, Request, WriteHeader};
-pub use message::{MAX_DECOMPRESSED_BYTES, Message, MessageExt, MessageQueue};
+pub use message::{MAX_DECOMPRESSED_BYTES, Message, MessageExt, MessageQueue, Readable};
 pub use properties::Properties;
 pub use reply::{NotARequest, reply_topic};
 pub use topic::{Group, NameError, NameFault, Topic};

@@ -320,27 +320,38 @@ impl MessageExt {
         body: &Bytes,
         broker_name: &Arc<str>,
     ) -> (Vec<Self>, Option<DecodeError>) {
-        let mut messages = Vec::new();
-        let mut topic: Arc<str> = "".into();
-        let mut budget = MAX_DECOMPRESSED_BYTES;
+        let mut decoding = Decoding::of(body, broker_name);
         for record in records(body) {
-            let decoded = record.and_then(|record| {
-                // a pull has one topic: its name is allocated once
-                if *topic != *record.topic {
-                    topic = record.topic.into();
-                }
-                let share = |bytes: &[u8]| body.slice_ref(bytes);
-                let message = Self::build(&record, Arc::clone(&topic), broker_name, budget, share)?;
-                if record.sys_flag & sys_flag::COMPRESSED != 0 {
-                    budget = budget.saturating_sub(message.body.len());
-                }
-                message.expand_into(&mut messages)
-            });
-            if let Err(fault) = decoded {
-                return (messages, Some(fault));
+            if let Err(fault) = record.and_then(|record| decoding.push(&record)) {
+                return (decoding.messages, Some(fault));
             }
         }
-        (messages, None)
+        (decoding.messages, None)
+    }
+    /// As [`MessageExt::decode_all`], but leaves out only what cannot be read: a message whose body does not decompress here costs none
+    /// of those behind it.
+    pub fn decode_readable(body: &Bytes, broker_name: &Arc<str>) -> Readable {
+        let mut decoding = Decoding::of(body, broker_name);
+        let mut readable = Readable::default();
+        for record in records(body) {
+            let fault = match record {
+                Ok(record) => {
+                    let is_first = decoding.budget == MAX_DECOMPRESSED_BYTES;
+                    match decoding.push(&record) {
+                        Ok(()) => continue,
+                        Err(_) if !is_first && record.sys_flag & sys_flag::COMPRESSED != 0 => {
+                            readable.resume_at = Some(record.queue_offset);
+                            break;
+                        }
+                        Err(fault) => fault,
+                    }
+                }
+                Err(fault) => fault,
+            };
+            readable.faults.push(fault);
+        }
+        readable.messages = decoding.messages;
+        readable
     }
     /// The client's message id (`UNIQ_KEY`), or the offset message id where there is none.
     pub fn msg_id(&self) -> String {
@@ -438,6 +449,59 @@ impl MessageExt {
             });
         }
         Ok(())
+    }
+}
+
+/// What [`MessageExt::decode_readable`] makes of a body.
+#[derive(Debug, Default)]
+pub struct Readable {
+    /// The messages that can be read.
+    pub messages: Vec<MessageExt>,
+    /// Why others cannot; behind a record without a sound frame nothing can.
+    pub faults: Vec<DecodeError>,
+    /// Queue offset of a message that does not decompress into what those before it left of [`MAX_DECOMPRESSED_BYTES`]; it and those
+    /// behind it are left out, and may be asked for again.
+    pub resume_at: Option<i64>,
+}
+
+/// The messages of one body, as far as they are decoded.
+struct Decoding<'a> {
+    body: &'a Bytes,
+    broker_name: &'a Arc<str>,
+    /// A pull has one topic: its name is allocated once.
+    topic: Arc<str>,
+    /// Bytes that bodies may still take decompressed.
+    budget: usize,
+    messages: Vec<MessageExt>,
+}
+
+impl<'a> Decoding<'a> {
+    fn of(body: &'a Bytes, broker_name: &'a Arc<str>) -> Self {
+        Self {
+            body,
+            broker_name,
+            topic: "".into(),
+            budget: MAX_DECOMPRESSED_BYTES,
+            messages: Vec::new(),
+        }
+    }
+
+    /// Decodes one more record; a bad one leaves nothing.
+    fn push(&mut self, record: &Record<'_>) -> Result<(), DecodeError> {
+        if *self.topic != *record.topic {
+            self.topic = record.topic.into();
+        }
+        let message = MessageExt::build(
+            record,
+            Arc::clone(&self.topic),
+            self.broker_name,
+            self.budget,
+            |bytes| self.body.slice_ref(bytes),
+        )?;
+        if record.sys_flag & sys_flag::COMPRESSED != 0 {
+            self.budget = self.budget.saturating_sub(message.body.len());
+        }
+        message.expand_into(&mut self.messages)
     }
 }
 

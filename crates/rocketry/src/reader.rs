@@ -10,11 +10,16 @@ use rocketry_protocol::{
     header::{PullMessageReply, PullMessageRequest, pull_sys_flag},
 };
 use rocketry_remoting::{Deadline, LogLimit};
-use tokio::{sync::mpsc, task::JoinSet, time::sleep};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep, timeout_at},
+};
 
 use crate::{
     admin::{self, Admin, Boundary},
     client::{Client, Core},
+    clock,
     error::{Error, ErrorKind},
     route,
 };
@@ -133,6 +138,7 @@ impl ReaderBuilder {
                 index,
                 queue: queue.clone(),
                 address: None,
+                last_address: None,
                 offset: *offset,
                 failures: 0,
             };
@@ -218,9 +224,11 @@ pub struct Reader {
     _pulls: JoinSet<()>,
 }
 
+/// What one pull brought.
 #[derive(Debug)]
 struct Batch {
     index: usize,
+    /// None where only the position moved.
     messages: Vec<MessageExt>,
     next_offset: i64,
 }
@@ -234,27 +242,38 @@ impl Reader {
     /// A broker that refuses the pull, or that could not be reached several times in a row. Reading goes on behind the error: call
     /// again to wait for the broker to come back. [`ErrorKind::Closed`] once the client is shut down: that is the end.
     pub async fn next_batch(&mut self, wait: Duration) -> Result<Vec<MessageExt>, Error> {
-        let batch = match tokio::time::timeout(wait, self.batches.recv()).await {
-            Ok(Some(batch)) => batch?,
-            // the tasks end with the client only
-            Ok(None) => return Err(self.source.closed()),
-            Err(_) => return Ok(Vec::new()),
-        };
-        if let Some(position) = self.positions.get_mut(batch.index) {
-            position.1 = batch.next_offset;
+        let end = clock::now().checked_add(wait);
+        loop {
+            let next = self.batches.recv();
+            let next = match end {
+                Some(end) => timeout_at(end, next).await,
+                None => Ok(next.await),
+            };
+            let batch = match next {
+                Ok(Some(batch)) => batch?,
+                // the tasks end with the client only
+                Ok(None) => return Err(self.source.closed()),
+                Err(_) => return Ok(Vec::new()),
+            };
+            if let Some(position) = self.positions.get_mut(batch.index) {
+                position.1 = batch.next_offset;
+            }
+            if !batch.messages.is_empty() {
+                return Ok(batch.messages);
+            }
         }
-        Ok(batch.messages)
     }
 
-    /// The queues read, each with the offset after the last message handed out.
+    /// The queues read, each with the offset to go on from: behind the last message handed out and behind those that the filter left
+    /// out, or where the broker said, after a reset or because messages are gone.
     pub fn positions(&self) -> &[(MessageQueue, i64)] {
         &self.positions
     }
 
-    /// Commits [`Reader::positions`] for the reader's group.
+    /// Commits [`Reader::positions`] for the reader's group, on all brokers at the same time.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] without a group; failures of the brokers.
+    /// [`ErrorKind::InvalidArgument`] without a group; the failure of a broker, after all others were told.
     pub async fn commit(&self) -> Result<(), Error> {
         let Some(group) = &self.group else {
             return Err(Error::new(
@@ -264,12 +283,9 @@ impl Reader {
             )
             .with_hint("name one with ReaderBuilder::group"));
         };
-        for (queue, offset) in &self.positions {
-            self.admin
-                .update_consumer_offset(group, queue, *offset)
-                .await?;
-        }
-        Ok(())
+        self.admin
+            .update_consumer_offsets(group, self.positions.iter().cloned())
+            .await
     }
 }
 
@@ -299,9 +315,19 @@ struct Pull {
     source: Arc<Source>,
     index: usize,
     queue: MessageQueue,
-    address: Option<String>,
+    /// Where to ask.
+    address: Option<Address>,
+    /// Where the broker was last, for when no name server can say where it is now.
+    last_address: Option<Address>,
     offset: i64,
     failures: u32,
+}
+
+/// Of a broker.
+#[derive(Debug, Clone)]
+struct Address {
+    text: String,
+    is_master: bool,
 }
 
 impl Pull {
@@ -312,11 +338,13 @@ impl Pull {
             let batch = match pulled {
                 Ok(messages) => {
                     self.failures = 0;
+                    if messages.is_empty() && self.address.as_ref().is_some_and(|at| !at.is_master)
+                    {
+                        self.look_again();
+                    }
                     if messages.is_empty() && self.offset == before {
                         // a broker that does not hold the pull must not be asked without end
                         sleep(IDLE_PAUSE).await;
-                    }
-                    if messages.is_empty() {
                         continue;
                     }
                     Ok(Batch {
@@ -332,7 +360,9 @@ impl Pull {
                     return;
                 }
                 Err(error) => {
-                    self.address = None;
+                    if error.kind() != ErrorKind::Refused {
+                        self.look_again();
+                    }
                     self.failures = self.failures.saturating_add(1);
                     sleep(FAILURE_PAUSE * self.failures.min(10)).await;
                     if error.is_retryable() && !self.failures.is_multiple_of(PATIENCE) {
@@ -374,18 +404,23 @@ impl Pull {
         let header: PullMessageReply = reply
             .header()
             .map_err(|error| admin::unreadable(&source.action, &error))?;
-        self.offset = header.next_begin_offset;
+        let before = std::mem::replace(&mut self.offset, header.next_begin_offset);
         if reply.response_code() != ResponseCode::SUCCESS {
             return Ok(Vec::new());
         }
-        let (messages, fault) =
-            MessageExt::decode_until_fault(&reply.body, &self.queue.broker_name);
-        if let Some(fault) = fault {
+        let readable = MessageExt::decode_readable(&reply.body, &self.queue.broker_name);
+        for fault in readable.faults {
             static LIMIT: LogLimit = LogLimit::new();
             if let Some(held_back) = LIMIT.pass() {
                 tracing::warn!(queue = ?self.queue, %fault, held_back, "a stored message cannot be read and is skipped");
             }
         }
+        if let Some(offset) = readable.resume_at
+            && (before + 1..self.offset).contains(&offset)
+        {
+            self.offset = offset;
+        }
+        let messages = readable.messages;
         let namespace = &source.core.namespace;
         let mut messages: Vec<_> = messages
             .into_iter()
@@ -398,40 +433,49 @@ impl Pull {
         Ok(messages)
     }
 
+    /// Lets the next pull ask a name server where the broker is.
+    fn look_again(&mut self) {
+        self.last_address = self.address.take().or_else(|| self.last_address.take());
+    }
+
     async fn address(&mut self) -> Result<String, Error> {
         if let Some(address) = &self.address {
-            return Ok(address.clone());
+            return Ok(address.text.clone());
         }
         let source = &self.source;
         let deadline = Deadline::after(source.core.config.api_timeout);
         let topic = source.topic.as_str();
-        let fail = |error: route::RouteError| error.into_error(source.action.clone(), topic);
-        let route = source
-            .core
-            .routes
-            .source()
-            .query(topic, deadline)
-            .await
-            .map_err(fail)?;
-        let address = route
+        let route = match source.core.routes.source().query(topic, deadline).await {
+            Ok(route) => route,
+            Err(error) => match (&error, self.last_address.take()) {
+                (route::RouteError::Missing { .. }, _) | (_, None) => {
+                    return Err(error.into_error(source.action.clone(), topic));
+                }
+                (_, Some(last)) => return Ok(self.address.insert(last).text.clone()),
+            },
+        };
+        let broker = route
             .iter()
             .flat_map(|route| &route.broker_datas)
-            .find(|broker| *broker.broker_name == *self.queue.broker_name)
-            .and_then(admin::any_address)
-            .cloned()
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::BrokerUnknown,
-                    source.action.clone(),
-                    format!(
-                        "no address of broker {:?} is known",
-                        &*self.queue.broker_name
-                    ),
-                )
-                .with_topic(topic)
-            })?;
-        self.address = Some(address.clone());
-        Ok(address)
+            .find(|broker| *broker.broker_name == *self.queue.broker_name);
+        let address = broker.and_then(|broker| {
+            Some(Address {
+                text: admin::any_address(broker)?.clone(),
+                is_master: broker.broker_addrs.contains_key(&0),
+            })
+        });
+        let address = address.ok_or_else(|| {
+            Error::new(
+                ErrorKind::BrokerUnknown,
+                source.action.clone(),
+                format!(
+                    "no address of broker {:?} is known",
+                    &*self.queue.broker_name
+                ),
+            )
+            .with_topic(topic)
+        })?;
+        Ok(self.address.insert(address).text.clone())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Offsets of queues, and those that consumer groups have committed.
 
+use std::sync::Arc;
+
 use rocketry_protocol::{
     MessageQueue, ReadHeader, Request, ResponseCode,
     header::{
@@ -8,6 +10,7 @@ use rocketry_protocol::{
         UpdateConsumerOffsetRequest,
     },
 };
+use tokio::task::JoinSet;
 
 use super::{Admin, unreadable};
 use crate::error::Error;
@@ -157,6 +160,25 @@ impl Admin {
         )
         .await
         .map(drop)
+    }
+
+    /// Commits an offset of each of several queues for a consumer group, at the same time.
+    ///
+    /// # Errors
+    /// The first failure, after all others were committed.
+    pub async fn update_consumer_offsets(
+        &self,
+        group: &str,
+        offsets: impl IntoIterator<Item = (MessageQueue, i64)>,
+    ) -> Result<(), Error> {
+        let group: Arc<str> = group.into();
+        let mut commits = JoinSet::new();
+        for (queue, offset) in offsets {
+            let (admin, group) = (self.clone(), Arc::clone(&group));
+            commits
+                .spawn(async move { admin.update_consumer_offset(&group, &queue, offset).await });
+        }
+        commits.join_all().await.into_iter().collect()
     }
 
     async fn queue_call<R: Request, A: for<'a> ReadHeader<'a>>(

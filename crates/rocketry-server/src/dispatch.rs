@@ -221,6 +221,12 @@ impl Handler for BrokerPort {
             RequestCode::DELETE_SUBSCRIPTIONGROUP => {
                 return admin_group::delete(broker, &request, responder);
             }
+            RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => {
+                return admin_offset::reset(broker, &request, responder, now_ms);
+            }
+            RequestCode::CLONE_GROUP_OFFSET => {
+                return admin_offset::copy(broker, &request, responder, now_ms);
+            }
             RequestCode::GET_CONSUMER_RUNNING_INFO => {
                 return admin_client::running_info(broker, &request, responder);
             }
@@ -283,10 +289,6 @@ impl Handler for BrokerPort {
                 admin_offset::subscription(broker, &request)
             }
             RequestCode::GET_ALL_PRODUCER_INFO => admin_client::all_producers(broker),
-            RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => {
-                admin_offset::reset(broker, &request, now_ms)
-            }
-            RequestCode::CLONE_GROUP_OFFSET => admin_offset::copy(broker, &request, now_ms),
 
             RequestCode::QUERY_CONSUME_TIME_SPAN => {
                 admin_stats::time_span(broker, &request, now_ms)

@@ -91,6 +91,11 @@ fn submit_as(
         done(Err(PutFailure::Log(PutError::Failed(refused))));
         return;
     }
+    let bytes = put.bytes() + companion.as_ref().map_or(0, Put::bytes);
+    if let Err(waiting) = broker.metadata.take_room(bytes) {
+        done(Err(PutFailure::Log(PutError::Busy(waiting))));
+        return;
+    }
     let (writer, reader) = (broker.writer.clone(), broker.reader.clone());
     broker
         .metadata

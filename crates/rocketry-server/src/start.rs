@@ -402,8 +402,20 @@ fn spawn_threads(
         source,
     };
     let flusher = writer.flusher();
+    let is_temporary = config.data_dir == DataDir::Temp;
+    let log = flusher.clone();
+    let sync_log = move || {
+        if is_temporary {
+            return Ok(());
+        }
+        log.sync_all_so_far()
+    };
+    let most = metadata::Room {
+        puts: config.max_waiting_sends,
+        bytes: config.max_waiting_send_bytes,
+    };
     let (metadata, metadata_thread) =
-        metadata::spawn(Arc::clone(reader.metadata())).map_err(failed)?;
+        metadata::spawn(Arc::clone(reader.metadata()), sync_log, most).map_err(failed)?;
     let stop_metadata = |error| {
         metadata.stop();
         failed(error)
@@ -420,7 +432,7 @@ fn spawn_threads(
     .map_err(stop_metadata)?;
     let (log, log_thread) = writer::spawn(
         writer,
-        config.data_dir == DataDir::Temp,
+        is_temporary,
         config.max_waiting_sends,
         config.max_waiting_send_bytes,
         Arc::new(arrivals),

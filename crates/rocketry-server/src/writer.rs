@@ -75,7 +75,8 @@ impl Put {
         properties::value_of(&self.properties, name::WAIT) != Some("false")
     }
 
-    fn bytes(&self) -> usize {
+    /// Memory that it takes while it waits, about.
+    pub(crate) fn bytes(&self) -> usize {
         self.body.len() + self.properties.len() + 256
     }
 }

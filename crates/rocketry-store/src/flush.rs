@@ -136,6 +136,18 @@ impl Flusher {
         self.shared.sync_log().map(crate::number::signed)
     }
 
+    /// Makes sure that everything committed so far is on disk; also once the store is closed, if it was closed well.
+    ///
+    /// # Errors
+    /// As [`Flusher::sync_log`].
+    pub fn sync_all_so_far(&self) -> Result<(), WriteError> {
+        let end = self.shared.log.end();
+        match self.shared.sync_log() {
+            Err(error) if self.shared.log.synced() < end => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }

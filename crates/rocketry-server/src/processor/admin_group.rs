@@ -26,7 +26,7 @@ use rocketry_protocol::{
 use rocketry_remoting::{Connection, Responder};
 
 use super::{
-    admin_topic::{answer_after, store_time},
+    admin_topic::{answer_after, answer_after_offsets, store_time},
     body_of, encoded, ok, ok_body, page,
 };
 use crate::{
@@ -96,8 +96,9 @@ pub(crate) fn delete(broker: &Broker, request: &RemotingCommand, responder: Resp
             if header.clean_offset {
                 broker.offsets.remove_group(header.group_name);
             }
+            ok()
         });
-    answer_after(broker, responder, outcome);
+    answer_after_offsets(broker, responder, outcome);
 }
 
 /// Code 201: everything, or a page in the order of the names.

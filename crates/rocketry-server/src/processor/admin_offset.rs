@@ -8,9 +8,10 @@ use rocketry_protocol::{
     body::{Queue, heartbeat::QuerySubscriptionResponseBody, offsets::ResetOffsetBody},
     header::{CloneGroupOffsetRequest, QuerySubscriptionByConsumerRequest, ResetOffsetRequest},
 };
+use rocketry_remoting::Responder;
 use rocketry_store::Boundary;
 
-use super::{encoded, ok, ok_body};
+use super::{admin_topic::answer_after_offsets, encoded, ok, ok_body};
 use crate::{
     broker::Broker,
     fault::{Fault, Reply},
@@ -18,7 +19,12 @@ use crate::{
 
 /// Code 222. Clients learn of it by their next pull; until then their commits are ignored.
 /// Java: `AdminBrokerProcessor.resetOffsetInner`, with `useServerSideResetOffset` as by default.
-pub(crate) fn reset(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Reply {
+pub(crate) fn reset(broker: &Broker, request: &RemotingCommand, responder: Responder, now_ms: i64) {
+    let reply = reset_queues(broker, request, now_ms);
+    answer_after_offsets(broker, responder, reply);
+}
+
+fn reset_queues(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Reply {
     let header: ResetOffsetRequest<'_> = request.header()?;
     let Some(topic) = broker.topics().get(header.topic) else {
         return Err(Fault::new(
@@ -87,7 +93,12 @@ fn by_time(broker: &Broker, header: &ResetOffsetRequest<'_>, queue_id: i32) -> R
 }
 
 /// Code 314.
-pub(crate) fn copy(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Reply {
+pub(crate) fn copy(broker: &Broker, request: &RemotingCommand, responder: Responder, now_ms: i64) {
+    let reply = copy_offsets(broker, request, now_ms);
+    answer_after_offsets(broker, responder, reply);
+}
+
+fn copy_offsets(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Reply {
     let header: CloneGroupOffsetRequest<'_> = request.header()?;
     let committed = broker.offsets.committed();
     let topics = match header.topic.filter(|topic| !topic.is_empty()) {

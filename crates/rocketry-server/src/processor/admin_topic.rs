@@ -25,6 +25,7 @@ use crate::{
     broker::Broker,
     clock,
     fault::{Fault, Reply, into_response},
+    metadata::NotWritten,
     names,
     writer::WriterHandle,
 };
@@ -109,9 +110,10 @@ pub(crate) fn clean_unused(broker: &Broker, responder: Responder) {
 /// Removes queues once it is on disk that their topics are no more, and answers then.
 fn remove_queues(broker: &Broker, names: Vec<String>, responder: Responder) {
     let writer = broker.writer.clone();
+    // offsets as well: they would be taken for those of a topic that is made again
     broker
         .metadata
-        .after_write(move |persisted| match persisted {
+        .after_offsets(move |persisted| match persisted {
             Ok(()) => remove_next(writer, names, responder),
             Err(error) => responder.respond(Fault::system_error(error.to_string()).into_response()),
         });
@@ -313,14 +315,28 @@ fn set(broker: &Broker, config: TopicConfig) {
 pub(super) fn answer_after(broker: &Broker, responder: Responder, outcome: Result<(), Fault>) {
     match outcome {
         Err(fault) => responder.respond(fault.into_response()),
-        Ok(()) => broker.metadata.after_write(move |persisted| {
-            responder.respond(into_response(
-                persisted
-                    .map(|()| ok())
-                    .map_err(|error| Fault::system_error(error.to_string())),
-            ));
-        }),
+        Ok(()) => broker
+            .metadata
+            .after_write(move |written| answer(responder, written, ok())),
     }
+}
+
+/// Answers a change of offsets once it is on disk.
+pub(super) fn answer_after_offsets(broker: &Broker, responder: Responder, reply: Reply) {
+    match reply {
+        Err(fault) => responder.respond(fault.into_response()),
+        Ok(reply) => broker
+            .metadata
+            .after_offsets(move |written| answer(responder, written, reply)),
+    }
+}
+
+fn answer(responder: Responder, written: Result<(), NotWritten>, reply: RemotingCommand) {
+    responder.respond(into_response(
+        written
+            .map(|()| reply)
+            .map_err(|error| Fault::system_error(error.to_string())),
+    ));
 }
 
 fn conflict(topic: &str) -> String {

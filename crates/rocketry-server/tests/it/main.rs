@@ -27,6 +27,7 @@ mod odd_requests;
 mod pop;
 mod pop_faults;
 mod pop_order;
+mod power_loss;
 mod pull;
 mod query;
 #[path = "../../../rocketry-store/tests/support/real.rs"]
@@ -35,6 +36,9 @@ mod reply;
 mod roles;
 mod send;
 mod served;
+#[path = "../../../rocketry-store/tests/support/sim.rs"]
+#[allow(dead_code, reason = "the tests of the store use the rest")]
+mod sim;
 mod sql92;
 mod timer;
 #[cfg(feature = "tls")]

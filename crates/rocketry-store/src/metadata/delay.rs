@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use parking_lot::RwLock;
 use rocketry_protocol::body::{DataVersion, offsets::DelayOffsetSerializeWrapper};
 
-use super::file::ConfigFile;
+use super::{SyncLog, file::ConfigFile};
 use crate::{FileSystem, Layout, StoreError};
 
 /// Updates between two steps of the version. Java: `delayOffsetUpdateVersionStep`
@@ -78,8 +78,8 @@ impl DelayOffsets {
     ///
     /// # Errors
     /// The file could not be written.
-    pub fn persist(&self) -> Result<(), StoreError> {
+    pub(crate) fn persist_after(&self, sync_log: &SyncLog<'_>) -> Result<(), StoreError> {
         let changes = self.table.read().changes;
-        self.file.save(changes, || self.snapshot())
+        self.file.save_after(changes, || self.snapshot(), sync_log)
     }
 }

@@ -11,7 +11,7 @@ use rocketry_protocol::body;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::unknown::Unknown;
-use crate::{FileSystem, StoreError, fs::OpenMode, number::size};
+use crate::{FileSystem, StoreError, WriteError, fs::OpenMode, number::size};
 
 /// Largest file that is read: far beyond what a broker of a million topics writes.
 const MAX_BYTES: u64 = 1 << 30;
@@ -145,12 +145,23 @@ impl ConfigFile {
         change: u64,
         value: impl FnOnce() -> T,
     ) -> Result<(), StoreError> {
+        self.save_after(change, value, || Ok(()))
+    }
+
+    /// [`ConfigFile::save`] that writes the value only if `first`, called once it is taken, succeeds.
+    pub(crate) fn save_after<T: Serialize>(
+        &self,
+        change: u64,
+        value: impl FnOnce() -> T,
+        first: impl FnOnce() -> Result<(), WriteError>,
+    ) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         if state.saved >= change {
             return Ok(());
         }
         let main = self.path("");
         let value = value();
+        first().map_err(|error| StoreError::io("write", &main)(io::Error::other(error)))?;
         let text = match &state.unknown {
             None => body::encode_pretty(&value),
             Some(unknown) => unknown.encode_with(&value),

@@ -31,7 +31,10 @@ pub(crate) use self::{
     index_sums::{IndexState, IndexSum, IndexSums, IndexTable},
     queue_ends::{Ends, QueueEnds, Range},
 };
-use crate::{FileSystem, Layout, StoreError};
+use crate::{FileSystem, Layout, StoreError, WriteError};
+
+/// Brings to disk what the log has; [`Flusher::sync_all_so_far`](crate::Flusher::sync_all_so_far) of an open store.
+pub type SyncLog<'a> = dyn Fn() -> Result<(), WriteError> + 'a;
 
 /// The tables of one store.
 #[derive(Debug)]
@@ -70,17 +73,40 @@ impl Metadata {
         })
     }
 
-    /// Writes every table that changed since it was written.
+    /// Writes every table that changed since it was written. The log is on disk as far as the tables speak of it.
     ///
     /// # Errors
-    /// The first file that could not be written; it is tried again at the next call.
+    /// As [`Metadata::persist_after`].
     pub fn persist(&self) -> Result<(), StoreError> {
-        self.topics.persist()?;
-        self.groups.persist()?;
-        self.consumer_offsets.persist()?;
-        self.ordered_pops.persist()?;
-        self.delay_offsets.persist()?;
-        self.timer_metrics.persist()
+        self.persist_after(&|| Ok(()))
+    }
+
+    /// Writes every table that changed since it was written, those of offsets as [`Metadata::persist_offsets`] does.
+    ///
+    /// # Errors
+    /// The first file that could not be written, after all others were tried; it is tried again at the next call.
+    pub fn persist_after(&self, sync_log: &SyncLog<'_>) -> Result<(), StoreError> {
+        let tables = [
+            self.topics.persist(),
+            self.groups.persist(),
+            self.persist_offsets(sync_log),
+            self.timer_metrics.persist(),
+        ];
+        tables.into_iter().collect()
+    }
+
+    /// Writes the tables that say how far messages have been dealt with. Each is written as it was before `sync_log`, and only if that
+    /// succeeds: were a file ahead of the log after a loss of power, messages that take the place of the lost ones would be passed by.
+    ///
+    /// # Errors
+    /// As [`Metadata::persist_after`].
+    pub fn persist_offsets(&self, sync_log: &SyncLog<'_>) -> Result<(), StoreError> {
+        let tables = [
+            self.consumer_offsets.persist_after(sync_log),
+            self.ordered_pops.persist_after(sync_log),
+            self.delay_offsets.persist_after(sync_log),
+        ];
+        tables.into_iter().collect()
     }
 
     pub(crate) fn take_notes(&self) -> Vec<String> {

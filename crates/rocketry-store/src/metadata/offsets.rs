@@ -8,7 +8,7 @@ use std::{
 use parking_lot::RwLock;
 use rocketry_protocol::body::{DataVersion, offsets::ConsumerOffsetSerializeWrapper};
 
-use super::file::ConfigFile;
+use super::{SyncLog, file::ConfigFile};
 use crate::{FileSystem, Layout, StoreError};
 
 /// Commits between two steps of the version. Java: `consumerOffsetUpdateVersionStep`
@@ -169,8 +169,8 @@ impl ConsumerOffsets {
     ///
     /// # Errors
     /// The file could not be written.
-    pub fn persist(&self) -> Result<(), StoreError> {
+    pub(crate) fn persist_after(&self, sync_log: &SyncLog<'_>) -> Result<(), StoreError> {
         let changes = self.table.read().changes;
-        self.file.save(changes, || self.snapshot())
+        self.file.save_after(changes, || self.snapshot(), sync_log)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::file::ConfigFile;
+use super::{SyncLog, file::ConfigFile};
 use crate::{FileSystem, Layout, StoreError};
 
 /// The last pop of each queue by each group that pops in order.
@@ -147,9 +147,9 @@ impl OrderedPops {
     ///
     /// # Errors
     /// The file could not be written.
-    pub fn persist(&self) -> Result<(), StoreError> {
+    pub(crate) fn persist_after(&self, sync_log: &SyncLog<'_>) -> Result<(), StoreError> {
         let changes = self.table.lock().changes;
-        self.file.save(changes, || self.content())
+        self.file.save_after(changes, || self.content(), sync_log)
     }
 
     fn content(&self) -> Content {

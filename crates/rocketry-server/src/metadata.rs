@@ -227,10 +227,11 @@ fn run(shared: &Shared) -> Result<(), StoreError> {
         let outcome = tables.as_ref().map(|&()| ()).map_err(NotWritten::from);
         let with_offsets = with_offsets.map_err(|error| NotWritten::from(&error));
         for Waiting { then, offsets } in waiting {
+            let outcome = outcome.clone();
             then(if offsets {
-                outcome.clone().and(with_offsets.clone())
+                outcome.and_then(|()| with_offsets.clone())
             } else {
-                outcome.clone()
+                outcome
             });
         }
         // Only now, so that sends that waited for their topic stay ahead of those that find it written.

@@ -155,12 +155,19 @@ impl<C: Clone> Clients<C> {
         }
     }
 
-    /// Stores the fingerprint of a heartbeat; returns whether the group had another one before.
+    /// Stores the fingerprint of a heartbeat; returns whether the client is to send its subscriptions with the next one: the group had
+    /// another fingerprint before, or knows none of the subscriptions that this one leaves out.
     /// Java: `ConsumerManager`, `ClientManageProcessor.heartBeatV2`.
-    pub(crate) fn fingerprint_changed(&mut self, group: &str, fingerprint: i32) -> bool {
+    pub(crate) fn wants_subscriptions(
+        &mut self,
+        group: &str,
+        fingerprint: i32,
+        are_left_out: bool,
+    ) -> bool {
         self.consumers.get_mut(group).is_some_and(|group| {
             let before = std::mem::replace(&mut group.fingerprint, fingerprint);
-            before != 0 && before != fingerprint
+            let is_other = before != 0 && before != fingerprint;
+            is_other || (are_left_out && group.subscriptions.is_empty())
         })
     }
 
@@ -474,32 +481,30 @@ mod tests {
         );
     }
 
-    /// S-060 for the table: heartbeats without subscriptions keep them, a changed fingerprint is reported.
+    /// S-060 for the table: heartbeats without subscriptions keep them; a changed fingerprint is reported, and that there are none to keep.
     #[test]
     fn s060_short_heartbeats_keep_subscriptions() {
         let mut clients = Clients::default();
-        clients.register_consumer(
-            &consumer("G", MessageModel::Clustering, &[("T", 1)]),
-            1,
-            member(1, 0),
-            false,
-        );
-        assert!(!clients.fingerprint_changed("G", 7));
-        clients.register_consumer(
-            &consumer("G", MessageModel::Clustering, &[]),
-            1,
-            member(1, 1),
-            true,
-        );
-        assert!(
-            clients
-                .consumer_group("G")
-                .unwrap()
-                .subscriptions
-                .contains_key("T")
-        );
-        assert!(!clients.fingerprint_changed("G", 7));
-        assert!(clients.fingerprint_changed("G", 8));
+        let full = consumer("G", MessageModel::Clustering, &[("T", 1)]);
+        let short = consumer("G", MessageModel::Clustering, &[]);
+        let has_subscription = |clients: &Clients<u64>| {
+            let group = clients.consumer_group("G").unwrap();
+            group.subscriptions.contains_key("T")
+        };
+        clients.register_consumer(&full, 1, member(1, 0), false);
+        assert!(!clients.wants_subscriptions("G", 7, false));
+        clients.register_consumer(&short, 1, member(1, 1), true);
+        assert!(has_subscription(&clients));
+        assert!(!clients.wants_subscriptions("G", 7, true));
+        assert!(clients.wants_subscriptions("G", 8, true));
+
+        clients.closed(1);
+        clients.register_consumer(&short, 2, member(2, 2), true);
+        assert!(clients.wants_subscriptions("G", 8, true), "went with 1");
+        assert!(clients.wants_subscriptions("G", 8, true), "not there yet");
+        clients.register_consumer(&full, 2, member(2, 3), false);
+        assert!(!clients.wants_subscriptions("G", 8, false));
+        assert!(has_subscription(&clients));
     }
 
     #[test]

@@ -77,6 +77,24 @@ impl Offsets {
         Commit::Done
     }
 
+    /// Commits where a pop goes on, unless something else became of the group's place in the queue since the pop found it at `from`: the
+    /// topic or the group may have been deleted while what was taken was noted.
+    pub(crate) fn commit_from(
+        &self,
+        from: Option<i64>,
+        (group, topic, queue_id): (&str, &str, i32),
+        offset: i64,
+        now_ms: i64,
+    ) {
+        // As in `commit`; and a topic leaves the table of topics before this one.
+        let volatile = self.volatile.read();
+        let is_as_found = self.committed().get(group, topic, queue_id) == from
+            && find(&volatile.resets, group, topic, queue_id).is_none();
+        if is_as_found && self.metadata.topics.get(topic).is_some() {
+            self.committed().set(group, topic, queue_id, offset, now_ms);
+        }
+    }
+
     pub(crate) fn note_pulled(&self, group: &str, topic: &str, queue_id: i32, next_offset: i64) {
         let mut volatile = self.volatile.write();
         set(&mut volatile.pulled, group, topic, queue_id, next_offset);
@@ -153,6 +171,7 @@ fn set(by_group: &mut ByGroup, group: &str, topic: &str, queue_id: i32, offset: 
 
 #[cfg(test)]
 mod tests {
+    use rocketry_protocol::body::topics::TopicConfig;
     use rocketry_store::{Store, StoreOptions};
 
     use super::*;
@@ -177,6 +196,38 @@ mod tests {
             assert_eq!(offsets.take_reset("G", "T", 0), None);
             assert_eq!(offsets.query("G", "T", 0), Some(3));
             assert_eq!(offsets.commit("G", "T", 0, 4, 1), Commit::Done);
+        });
+    }
+
+    /// A pop that was under way brings back no offset of what was deleted meanwhile, also when it is there again.
+    #[test]
+    fn a_pop_commits_only_from_where_it_found_the_group() {
+        with_offsets(|offsets| {
+            let place = ("G", "T", 0);
+            let committed = || offsets.query("G", "T", 0);
+            let topics = &offsets.metadata.topics;
+            offsets.commit_from(None, place, 5, 1);
+            assert_eq!(committed(), None, "there is no such topic");
+            topics.put(TopicConfig::new("T", 1), 1);
+            offsets.commit_from(None, place, 5, 1);
+            offsets.commit_from(Some(5), place, 9, 1);
+            assert_eq!(committed(), Some(9));
+
+            topics.remove("T", 1);
+            offsets.remove_topic("T");
+            offsets.commit_from(Some(9), place, 12, 1);
+            topics.put(TopicConfig::new("T", 1), 1);
+            offsets.commit_from(Some(9), place, 12, 1);
+            assert_eq!(committed(), None, "this T had no pop");
+
+            offsets.commit_from(None, place, 5, 1);
+            offsets.remove_group("G");
+            offsets.commit_from(Some(5), place, 9, 1);
+            assert_eq!(committed(), None);
+
+            offsets.reset("G", "T", 0, 3, 1);
+            offsets.commit_from(Some(3), place, 9, 1);
+            assert_eq!(committed(), Some(3), "not before a pop has seen it");
         });
     }
 

@@ -29,7 +29,8 @@ impl Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotFound;
 
-/// Adds the topics that every broker has. Without automatic creation, `TBW102` loses its inherit bit.
+/// Adds the topics that every broker has. `TBW102` follows the settings also where an earlier run left it otherwise: no request of an
+/// operator changes it, as it is the system's. Without automatic creation, it loses its inherit bit.
 pub(crate) fn add_predefined(
     topics: &Topics,
     system: &SystemNames,
@@ -44,15 +45,19 @@ pub(crate) fn add_predefined(
         };
         topics.put_if_absent(config, now_ms);
     }
-    if !auto_create
-        && let Some(template) = topics.get(names::DEFAULT_TOPIC)
-        && template.perm & perm::INHERIT != 0
-    {
-        let config = TopicConfig {
-            perm: perm::READ | perm::WRITE,
-            ..TopicConfig::clone(&template)
-        };
-        topics.put(config, now_ms);
+    let Some(known) = topics.get(names::DEFAULT_TOPIC) else {
+        return;
+    };
+    let mut template = TopicConfig::clone(&known);
+    if auto_create {
+        template.perm = perm::READ | perm::WRITE | perm::INHERIT;
+        template.read_queue_nums = default_queues;
+        template.write_queue_nums = default_queues;
+    } else {
+        template.perm &= !perm::INHERIT;
+    }
+    if template != *known {
+        topics.put(template, now_ms);
     }
 }
 
@@ -220,6 +225,33 @@ mod tests {
         add_predefined(opened.topics(), &SystemNames::new("C", "b"), false, 8, 2);
         assert!(find_or_create(opened.topics(), "T", "TBW102", 4, 0, 7).is_err());
         assert_eq!(opened.topics().get("TBW102").unwrap().perm, 6);
+    }
+
+    /// S-021 for the table: a start without automatic creation, or with another number of queues, binds no later one.
+    #[test]
+    fn s021_every_start_has_its_own_settings() {
+        let opened = opened(true);
+        let topics = opened.topics();
+        let start = |auto_create, queues| {
+            add_predefined(topics, &SystemNames::new("C", "b"), auto_create, queues, 2);
+        };
+        start(false, 8);
+        assert!(find_or_create(topics, "T", "TBW102", 4, 0, 7).is_err());
+        start(true, 8);
+        assert!(
+            find_or_create(topics, "T", "TBW102", 4, 0, 7)
+                .unwrap()
+                .is_new
+        );
+        start(true, 16);
+        let wide = find_or_create(topics, "U", "TBW102", 32, 0, 8).unwrap();
+        assert_eq!(
+            (wide.config.read_queue_nums, wide.config.write_queue_nums),
+            (16, 16)
+        );
+        let version = topics.data_version();
+        start(true, 16);
+        assert_eq!(topics.data_version(), version, "nothing changed");
     }
 
     #[test]

@@ -230,11 +230,10 @@ async fn take_from(
     }
     let read = read(broker, pop, source, offset, pop.max_messages - taken.count)?;
     let pop_ms = taken.pop_ms;
-    let commit = |offset| {
-        let (topic, queue_id) = (&source.topic, source.queue_id);
-        broker
-            .offsets
-            .commit(&pop.group, topic, queue_id, offset, pop_ms);
+    let commit = |next| {
+        let place = (&*pop.group, &*source.topic, source.queue_id);
+        let offsets = &broker.offsets;
+        offsets.commit_from(Some(offset), place, next, pop_ms);
     };
     if read.count == 0 {
         // What the filter refused, or is no longer stored, is passed by.
@@ -249,7 +248,7 @@ async fn take_from(
         .map_err(|error| error.to_string())?;
     let key = (source.mark, source.queue_id);
     if pop.in_order {
-        let offset = offsets.first().copied().unwrap_or(offset);
+        let first = offsets.first().copied().unwrap_or(offset);
         broker.reader.metadata().ordered_pops.change(
             &source.topic,
             &pop.group,
@@ -266,12 +265,12 @@ async fn take_from(
             },
         );
         // It moves on with acknowledgements only.
-        commit(offset);
+        commit(first);
         taken.rest += (read.max_offset - read.next_offset).max(0);
         taken.count += offsets.len();
         count_get(broker, pop, source, &read);
         taken.messages.extend_from_slice(&read.messages);
-        taken.starts.insert(key, offset);
+        taken.starts.insert(key, first);
         taken.offsets.insert(key, offsets);
         return Ok(());
     }
@@ -320,7 +319,8 @@ fn start_of(broker: &Broker, pop: &Pop, source: &Source, range: QueueRange, now_
     } else {
         (range.max - 1).max(0)
     };
-    committed.set(&pop.group, topic, queue_id, offset, now_ms);
+    let place = (&*pop.group, topic, queue_id);
+    broker.offsets.commit_from(None, place, offset, now_ms);
     offset
 }
 

@@ -122,15 +122,12 @@ async fn ack_in_order(broker: &Broker, acked: &Acked, now_ms: i64) -> Result<(),
         offsets,
         receipt,
     } = acked;
-    let committed = || {
-        let committed = broker.offsets.committed();
-        committed.get(group, topic, *queue_id).unwrap_or(-1)
-    };
+    let committed = broker.offsets.committed();
     let guard = wait_for_queue(broker, topic, group, *queue_id).await?;
     let mut foreign = Ok(());
     for offset in offsets {
-        let before = committed();
-        if *offset < before {
+        let before = committed.get(group, topic, *queue_id);
+        if before.is_some_and(|before| *offset < before) {
             continue;
         }
         let pops = &broker.reader.metadata().ordered_pops;
@@ -143,12 +140,14 @@ async fn ack_in_order(broker: &Broker, acked: &Acked, now_ms: i64) -> Result<(),
                 foreign = Err(Fault::new(
                     ResponseCode::MESSAGE_ILLEGAL,
                     format!(
-                        "offset is illegal, key:{topic}@{group}@{queue_id}, old:{before}, commit:{offset}, next:-1"
+                        "offset is illegal, key:{topic}@{group}@{queue_id}, old:{}, commit:{offset}, next:-1",
+                        before.unwrap_or(-1)
                     ),
                 ));
             }
             order::Acked::Next(next) => {
-                broker.offsets.commit(group, topic, *queue_id, next, now_ms);
+                let place = (&**group, &**topic, *queue_id);
+                broker.offsets.commit_from(before, place, next, now_ms);
             }
         }
     }

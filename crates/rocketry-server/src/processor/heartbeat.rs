@@ -54,7 +54,7 @@ pub(crate) fn heartbeat(
     }))
 }
 
-/// Returns whether the group had another fingerprint before.
+/// Returns whether the client is to send the group's subscriptions again.
 fn register_consumer(
     broker: &Broker,
     data: &HeartbeatData,
@@ -85,13 +85,17 @@ fn register_consumer(
         member.clone(),
         data.without_sub,
     );
-    let fingerprint_changed = data.heartbeat_fingerprint != 0
-        && clients.fingerprint_changed(&consumer.group_name, data.heartbeat_fingerprint);
+    let wants_subscriptions = data.heartbeat_fingerprint != 0
+        && clients.wants_subscriptions(
+            &consumer.group_name,
+            data.heartbeat_fingerprint,
+            data.without_sub,
+        );
     drop(clients);
     if let Some(change) = change {
         announce::consumers_changed(broker, change);
     }
-    fingerprint_changed
+    wants_subscriptions
 }
 
 /// Code 35.

@@ -18,7 +18,7 @@ use rocketry_remoting::{Handler, Responder, Unsupported};
 use rocketry_server::{DataDir, Server, ServerConfig};
 use tokio::sync::mpsc;
 
-use crate::common::{Wire, beat, heartbeat};
+use crate::common::{TIMEOUT, Wire, beat, heartbeat};
 
 /// Reports the code 40s that a client gets.
 struct Told(mpsc::UnboundedSender<String>);
@@ -132,6 +132,46 @@ async fn s060_heartbeats_of_both_versions() {
     let route = RemotingCommand::bare_request(RequestCode::GET_ROUTEINFO_BY_TOPIC)
         .with_field("topic", "%RETRY%G");
     assert_eq!(wire.namesrv(route).await.code, 0);
+}
+
+/// S-060: what a group subscribed to goes with its last connection, and a client that comes back is asked for it.
+#[tokio::test]
+async fn s060_a_client_that_comes_back_is_asked_for_its_subscriptions() {
+    let wire = Wire::start().await;
+    wire.put("T", 0, "", "x").await;
+    let full = HeartbeatData {
+        heartbeat_fingerprint: 7,
+        ..cluster("a")
+    };
+    let mut short = HeartbeatData {
+        without_sub: true,
+        ..full.clone()
+    };
+    short.consumer_data_set[0].subscription_data_set.clear();
+    let is_asked = async |data: &HeartbeatData| {
+        let reply: HeartbeatReply = wire.broker(beat(data)).await.header().unwrap();
+        reply.subscription_changed
+    };
+    let registered_pull = PullMessageRequest {
+        consumer_group: "G",
+        sys_flag: 0,
+        ..crate::common::pull("T", 0, 0)
+    };
+    let peer = wire.join(Arc::new(Unsupported));
+    peer.call(beat(&full)).await;
+    peer.leave().await;
+    let list = GetConsumerListByGroupRequest {
+        consumer_group: "G",
+        broker_name: None,
+    };
+    let gone = async || while wire.ask_broker(&list).await.code == 0 {};
+    tokio::time::timeout(TIMEOUT, gone()).await.unwrap();
+
+    assert!(is_asked(&short).await);
+    assert_eq!(wire.ask_broker(&registered_pull).await.code, 24);
+    assert!(!is_asked(&full).await);
+    assert!(!is_asked(&short).await);
+    assert_eq!(wire.ask_broker(&registered_pull).await.code, 0);
 }
 
 /// S-062.

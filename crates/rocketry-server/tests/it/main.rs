@@ -39,6 +39,7 @@ mod served;
 #[path = "../../../rocketry-store/tests/support/sim.rs"]
 #[allow(dead_code, reason = "the tests of the store use the rest")]
 mod sim;
+mod slow_disk;
 mod sql92;
 mod timer;
 #[cfg(feature = "tls")]

@@ -3,17 +3,20 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use rocketry_protocol::{
-    RemotingCommand, ResponseCode,
+    RemotingCommand, RequestCode, ResponseCode,
     header::{
-        ConsumerSendMsgBackRequest, NotificationReply, NotificationRequest, PopMessageRequest,
-        SendMessageRequest,
+        ConsumerSendMsgBackRequest, GetTopicConfigRequest, NotificationReply, NotificationRequest,
+        PopMessageRequest, QueryConsumerOffsetRequest, SendMessageRequest,
     },
 };
 use rocketry_remoting::Unsupported;
-use rocketry_server::{DataDir, ServerConfig};
+use rocketry_server::{DataDir, FlushMode, Server, ServerConfig};
 use tokio::time::Instant;
 
-use crate::common::{TIMEOUT, Wire, decode, request_to, send};
+use crate::{
+    common::{TIMEOUT, Wire, decode, request_to, send},
+    slow_disk::SlowDisk,
+};
 
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
@@ -81,6 +84,59 @@ async fn a_pop_that_cannot_be_noted_fails_with_the_reason() {
     let wire = Wire::with(in_dir(dir.path())).await;
     let response = wire.ask_broker(&pop(3_000, 60_000)).await;
     assert_eq!(&*decode(&response.body)[0].body, b"kept");
+}
+
+/// A topic is deleted while a pop waits for its note to be stored, and made anew: the group begins with the first message there is.
+#[tokio::test]
+async fn a_pop_leaves_no_offset_of_a_topic_that_was_deleted_meanwhile() {
+    // as a check point says whose it is
+    let disk = SlowDisk::new(r#""c":"PG""#);
+    let mut config = quick();
+    config.flush = FlushMode::Sync;
+    let server = Server::start_on(Arc::new(disk.clone()), config).await;
+    let wire = Wire::to(server.unwrap());
+    wire.put("T", 0, "", "old").await;
+    let one_queue = PopMessageRequest {
+        queue_id: 0,
+        ..pop(3_000, 60_000)
+    };
+    disk.shut(true);
+    let mut popped = Box::pin(wire.ask_broker(&one_queue));
+    tokio::select! {
+        biased;
+        popped = &mut popped => panic!("not noted yet: {popped:?}"),
+        () = disk.written() => {}
+    }
+    let delete =
+        RemotingCommand::bare_request(RequestCode::DELETE_TOPIC_IN_BROKER).with_field("topic", "T");
+    let mut deleted = Box::pin(wire.broker(delete));
+    let settings = GetTopicConfigRequest {
+        topic: "T",
+        ..GetTopicConfigRequest::default()
+    };
+    // On one connection, in this order: the topic has left the tables when the second is answered.
+    tokio::select! {
+        biased;
+        deleted = &mut deleted => panic!("its queues are gone: {deleted:?}"),
+        settings = wire.ask_broker(&settings) => assert_eq!(settings.code, 17),
+    }
+    disk.shut(false);
+    assert_eq!(popped.await.code, 0);
+    assert_eq!(deleted.await.code, 0);
+
+    wire.put("T", 0, "", "new").await;
+    let offset = QueryConsumerOffsetRequest {
+        consumer_group: "PG",
+        topic: "T",
+        queue_id: 0,
+        set_zero_if_not_found: Some(false),
+        broker_name: None,
+    };
+    assert_eq!(wire.ask_broker(&offset).await.code, 22);
+    let again = wire.ask_broker(&one_queue).await;
+    assert_eq!(again.code, 0, "{:?}", again.remark);
+    assert_eq!(&*decode(&again.body)[0].body, b"new");
+    wire.server.shutdown(TIMEOUT).await.unwrap();
 }
 
 /// What the timer could not bring back is not hidden in the first place.

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use rocketry::{ErrorKind, StartAt, TopicOptions};
@@ -16,6 +16,10 @@ use crate::support::*;
 
 /// Messages `body-0`, `body-1`, ... of one queue, as a broker stores them.
 fn records(from: i64, to: i64, tag: &str) -> Vec<u8> {
+    records_with(0, from, to, tag)
+}
+
+fn records_with(sys_flag: i32, from: i64, to: i64, tag: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for offset in from..to {
         let properties = format!("TAGS\u{1}{tag}\u{2}");
@@ -26,7 +30,7 @@ fn records(from: i64, to: i64, tag: &str) -> Vec<u8> {
             flag: 0,
             queue_offset: offset,
             physical_offset: offset * 100,
-            sys_flag: 0,
+            sys_flag,
             born_ms: 1,
             born_host: "127.0.0.1:1".parse().unwrap(),
             store_ms: 2,
@@ -340,4 +344,97 @@ async fn a_broker_that_goes_away_is_asked_again_whatever_it_is_asked() {
     assert_eq!(asked.len(), 2);
     assert_ne!(asked[0].connection, asked[1].connection);
     broker.wait_open(1).await;
+}
+
+/// One pull with a message whose body does not decompress between two that are sound.
+#[tokio::test]
+async fn a_message_that_cannot_be_read_costs_none_of_the_others() {
+    /// Compressed, by something nobody knows.
+    const COMPRESSED: i32 = 0x1 | 0x700;
+    let cluster = Cluster::of(&["a"]);
+    cluster.topic("T", 1);
+    let mut answer = queue(Arc::new(AtomicI64::new(8)));
+    cluster.broker("a").script(move |request| {
+        let header = request.header::<PullMessageRequest<'_>>();
+        match header {
+            Ok(header) if request.code == 11 && header.queue_offset == 3 => {
+                let body = [
+                    records(3, 4, "TagA"),
+                    records_with(COMPRESSED, 4, 5, "TagA"),
+                    records(5, 8, "TagA"),
+                ];
+                Action::Reply(ok().with_header(&place(8, 8)).with_body(body.concat()))
+            }
+            _ => answer(request),
+        }
+    });
+    let client = cluster.client().await;
+    let mut reader = client.reader("T").await.unwrap();
+    assert_eq!(
+        read_until_quiet(&mut reader).await,
+        ["body-3", "body-5", "body-6", "body-7"]
+    );
+}
+
+/// What is committed is where the broker said to go on, though no message came with that.
+#[tokio::test]
+async fn a_commit_follows_resets_and_filtered_messages() {
+    let (cluster, _) = setup();
+    let client = cluster.client().await;
+    let committed = |n: usize| {
+        let received = cluster.broker("a").received(15);
+        let offset: i64 = received[n].field("commitOffset").parse().unwrap();
+        offset
+    };
+    let mut reader = client.reader("T").group("G").filter("TagB").await.unwrap();
+    assert!(read_until_quiet(&mut reader).await.is_empty());
+    reader.commit().await.unwrap();
+    assert_eq!(committed(0), 8, "all were left out by the filter");
+
+    let is_reset = AtomicBool::new(false);
+    let mut answer = queue(Arc::new(AtomicI64::new(8)));
+    cluster.broker("a").script(move |request| {
+        if request.code == 11 && !is_reset.swap(true, Ordering::SeqCst) {
+            return Action::Reply(refuse(21, "reset").with_header(&place(8, 8)));
+        }
+        answer(request)
+    });
+    let mut reader = client.reader("T").group("G").await.unwrap();
+    assert!(read_until_quiet(&mut reader).await.is_empty());
+    reader.commit().await.unwrap();
+    assert_eq!(committed(1), 8, "not where the group was before the reset");
+}
+
+#[tokio::test]
+async fn a_broker_that_is_gone_keeps_no_other_from_being_told() {
+    let cluster = Cluster::of(&["a", "b"]);
+    cluster.topic("T", 1);
+    for name in ["a", "b"] {
+        let max = Arc::new(AtomicI64::new(8));
+        cluster.broker(name).script(queue(max));
+    }
+    let client = cluster.client().await;
+    let mut reader = client.reader("T").group("G").await.unwrap();
+    while reader.positions().iter().any(|(_, offset)| *offset < 8) {
+        reader.next_batch(PATIENCE).await.unwrap();
+    }
+    let refusing = on(15, |_| Action::Reply(refuse(1, "not now")));
+    cluster.broker("a").script(refusing);
+    let error = reader.commit().await.unwrap_err();
+    assert!(error.to_string().contains("not now"), "{error}");
+    assert_eq!(cluster.broker("b").received(15).len(), 1);
+}
+
+#[tokio::test]
+async fn reading_goes_on_while_no_name_server_answers() {
+    let (cluster, max) = setup();
+    let client = cluster.client().await;
+    let mut reader = client.reader("T").await.unwrap();
+    assert_eq!(read_until_quiet(&mut reader).await.len(), 5);
+    cluster
+        .name_server
+        .script(|_| Action::Reply(refuse(1, "not now")));
+    cluster.broker("a").cut();
+    max.store(9, Ordering::SeqCst);
+    assert_eq!(reader.next_batch(PATIENCE).await.unwrap().len(), 1);
 }

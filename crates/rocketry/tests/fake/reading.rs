@@ -438,3 +438,29 @@ async fn reading_goes_on_while_no_name_server_answers() {
     max.store(9, Ordering::SeqCst);
     assert_eq!(reader.next_batch(PATIENCE).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_reader_returns_to_a_master_that_returns() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let [slave, master] = ["a", "b"].map(|name| cluster.broker(name));
+    let of = |addresses: &[(i64, &FakeServer)]| {
+        let mut route = cluster.route(1, 6);
+        route.queue_datas.retain(|queue| queue.broker_name == "a");
+        route
+            .broker_datas
+            .retain(|broker| broker.broker_name == "a");
+        let addresses = addresses.iter().map(|(id, server)| (*id, server.addr()));
+        route.broker_datas[0].broker_addrs = addresses.collect();
+        route
+    };
+    slave.script(queue(Arc::new(AtomicI64::new(8))));
+    master.script(queue(Arc::new(AtomicI64::new(9))));
+    cluster.set_route("T", of(&[(0, slave)]));
+    let client = cluster.client().await;
+    let mut reader = client.reader("T").await.unwrap();
+    cluster.set_route("T", of(&[(1, slave)]));
+    slave.cut();
+    assert_eq!(read_until_quiet(&mut reader).await.len(), 5);
+    cluster.set_route("T", of(&[(0, master), (1, slave)]));
+    assert_eq!(reader.next_batch(PATIENCE).await.unwrap().len(), 1);
+}

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rocketry_protocol::{
-    Language, RemotingCommand, ResponseCode, body,
+    Language, RemotingCommand, ResponseCode, acl, body,
     body::{
         heartbeat::{ProducerInfo, ProducerTableInfo},
         offsets::GetConsumerStatusBody,
@@ -56,12 +56,12 @@ pub(crate) fn running_info(broker: &Broker, request: &RemotingCommand, responder
         .header::<GetConsumerRunningInfoRequest<'_>>()
         .map_err(Fault::from)
         .and_then(|header| find(broker, header.consumer_group, header.client_id));
-    relay(broker, consumer, request.clone(), responder);
+    relay(broker, consumer, forwarded(request), responder);
 }
 
 /// Code 309: the client gets the message itself.
 pub(crate) fn consume_directly(broker: &Broker, request: &RemotingCommand, responder: Responder) {
-    let mut forward = request.clone();
+    let mut forward = forwarded(request);
     let consumer = prepare_directly(broker, request, &mut forward);
     relay(broker, consumer, forward, responder);
 }
@@ -94,6 +94,16 @@ fn prepare_directly(
     fields.push("groupSysFlag", &group_flag.to_string());
     forward.body = record;
     Ok(consumer)
+}
+
+/// What a consumer gets of a request: its fields without those that prove who sent it, and its body. Flag, version and remark are the
+/// caller's. Differs from Java, which passes the signature on.
+fn forwarded(request: &RemotingCommand) -> RemotingCommand {
+    let mut forward = RemotingCommand::bare_request(request.request_code());
+    forward.fields.clone_from(&request.fields);
+    forward.body = request.body.clone();
+    acl::unsign(&mut forward);
+    forward
 }
 
 /// A consumer that a request is passed on to.

@@ -259,6 +259,38 @@ async fn users_do_what_their_rules_allow() {
     );
 }
 
+/// What a group gave back is its own, whichever group asks for it.
+#[tokio::test]
+async fn a_retry_topic_is_read_only_by_who_may_consume_for_its_group() {
+    let server = Secured::start().await;
+    let alice = ("alice", "alice-secret");
+    server.add_user(alice).await;
+    server.allow("alice", &[("Group:CG", "Sub")]).await;
+    for group in ["CG", "Other"] {
+        let topic = format!("%RETRY%{group}");
+        assert_eq!(server.ask(put(&topic), ROOT).await.code, 0);
+    }
+    let read = |topic| RemotingCommand::request(&pull(topic, 0, 0));
+    assert_eq!(server.ask(read("%RETRY%CG"), alice).await.code, 0);
+    let subscribe = beat(&heartbeat(
+        "c",
+        "CG",
+        MessageModel::Clustering,
+        &["%RETRY%CG", "%RETRY%Other"],
+    ));
+    for request in [read("%RETRY%Other"), subscribe] {
+        assert_eq!(
+            told(&server.ask(request, alice).await),
+            (
+                16,
+                "User:alice has no permission to access Group:Other from 127.0.0.1, no matched policies."
+            )
+        );
+    }
+    server.allow("alice", &[("Group:Other", "Sub")]).await;
+    assert_eq!(server.ask(read("%RETRY%Other"), alice).await.code, 0);
+}
+
 /// Who guards the door must see the topic that is stored to.
 #[tokio::test]
 async fn a_header_with_two_topics_is_taken_for_the_one_that_is_used() {

@@ -101,7 +101,7 @@ pub(crate) fn each(
         }
         RequestCode::CONSUMER_SEND_MSG_BACK => ask.group(field("group"), Actions::SUB),
         RequestCode::QUERY_MESSAGE => ask.topic(field("topic"), Actions::SUB.or(Actions::GET)),
-        // Older clients name no topic; `Guard::may_see` looks at the message itself.
+        // Older clients name no topic; `query::view` looks at the message itself.
         RequestCode::VIEW_MESSAGE_BY_ID => match request.field("topic") {
             Some(topic) => ask.messages(topic, None, Actions::GET),
             None => Ok(()),

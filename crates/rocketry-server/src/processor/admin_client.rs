@@ -14,11 +14,13 @@ use rocketry_protocol::{
         InvokeGetConsumerStatusRequest,
     },
     id::parse_offset_msg_id,
+    record::Record,
 };
 use rocketry_remoting::{Connection, Deadline, ErrorKind, Responder};
 
 use super::{encoded, ok_body};
 use crate::{
+    access::{Actions, Caller},
     broker::Broker,
     clients::ConsumerGroup,
     fault::{Fault, Reply, into_response},
@@ -60,15 +62,21 @@ pub(crate) fn running_info(broker: &Broker, request: &RemotingCommand, responder
 }
 
 /// Code 309: the client gets the message itself.
-pub(crate) fn consume_directly(broker: &Broker, request: &RemotingCommand, responder: Responder) {
+pub(crate) fn consume_directly(
+    broker: &Broker,
+    request: &RemotingCommand,
+    caller: Caller<'_>,
+    responder: Responder,
+) {
     let mut forward = forwarded(request);
-    let consumer = prepare_directly(broker, request, &mut forward);
+    let consumer = prepare_directly(broker, request, caller, &mut forward);
     relay(broker, consumer, forward, responder);
 }
 
 fn prepare_directly(
     broker: &Broker,
     request: &RemotingCommand,
+    caller: Caller<'_>,
     forward: &mut RemotingCommand,
 ) -> Result<Consumer, Fault> {
     let header: ConsumeMessageDirectlyRequest<'_> = request.header()?;
@@ -80,6 +88,12 @@ fn prepare_directly(
         .record_at(offset)
         .map_err(|error| Fault::system_error(error.to_string()))?
         .ok_or_else(|| Fault::system_error(format!("look message by offset failed, {offset}")))?;
+    let (message, _) = Record::parse(&record)?;
+    caller.may_reach(
+        &message,
+        Some(header.consumer_group),
+        Actions::SUB.or(Actions::GET),
+    )?;
     let fields = forward.fields.get_or_insert_default();
     fields.push("brokerName", &broker.identity.broker_name);
     let topic_flag = header

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rcgen::{CertificateParams, KeyPair};
 use rocketry_protocol::{
-    RemotingCommand, Request, RequestCode,
+    RemotingCommand, Request, RequestCode, ResponseCode,
     acl::sign,
     body::{
         self,
@@ -13,19 +13,20 @@ use rocketry_protocol::{
         route::ClusterInfo,
     },
     header::{
-        CreateAclRequest, CreateUserRequest, DeleteAclRequest, DeleteUserRequest, GetAclRequest,
-        GetRouteInfoRequest, GetUserRequest, ListAclRequest, ListUserRequest, SendMessageReply,
+        ConsumeMessageDirectlyRequest, ConsumerSendMsgBackRequest, CreateAclRequest,
+        CreateUserRequest, DeleteAclRequest, DeleteUserRequest, GetAclRequest, GetRouteInfoRequest,
+        GetUserRequest, ListAclRequest, ListUserRequest, SendMessageReply, SendMessageRequest,
         UpdateUserRequest, ViewMessageRequest,
     },
-    id::parse_offset_msg_id,
+    id::{offset_msg_id, parse_offset_msg_id},
 };
-use rocketry_remoting::{ConnectOptions, Connections, Deadline, Unsupported};
+use rocketry_remoting::{ConnectOptions, Connections, Deadline, Handler, Responder, Unsupported};
 use rocketry_server::{
     AccessOptions, Credentials, DataDir, FirstUser, Role, Server, ServerConfig, ServerError,
     TlsConfig, TlsMode, TlsServerConfig,
 };
 
-use crate::common::{TIMEOUT, Wire, beat, heartbeat, pull, request_to, send};
+use crate::common::{TIMEOUT, Wire, beat, decode, heartbeat, pull, request_to, send};
 
 const ROOT: (&str, &str) = ("root", "root-secret");
 
@@ -412,6 +413,21 @@ async fn s075_settings_and_users_are_for_those_who_may_change_the_cluster() {
     }
 }
 
+/// Where a message lies that was sent.
+fn place(response: &RemotingCommand) -> i64 {
+    let reply: SendMessageReply = response.header().unwrap();
+    parse_offset_msg_id(&reply.msg_id).unwrap().1
+}
+
+/// A message of a topic that is delivered much later.
+fn delayed(topic: &str) -> RemotingCommand {
+    let request = SendMessageRequest {
+        properties: "DELAY\u{1}18\u{2}",
+        ..request_to(topic)
+    };
+    send(&request, "later")
+}
+
 /// The place of a message says nothing of its topic: it is looked at before it is given away.
 #[tokio::test]
 async fn a_message_is_found_by_its_place_only_by_who_may_see_its_topic() {
@@ -419,15 +435,9 @@ async fn a_message_is_found_by_its_place_only_by_who_may_see_its_topic() {
     let alice = ("alice", "alice-secret");
     server.add_user(alice).await;
     server.allow("alice", &[("Topic:open", "Pub,Get")]).await;
-    let place = |response: RemotingCommand| {
-        let reply: SendMessageReply = response.header().unwrap();
-        parse_offset_msg_id(&reply.msg_id).unwrap().1
-    };
-    let open = place(server.ask(put("open"), alice).await);
-    let secret = place(server.ask(put("secret"), ROOT).await);
-    let mut delayed = request_to("secret");
-    delayed.properties = "DELAY\u{1}18\u{2}";
-    let delayed = place(server.ask(send(&delayed, "later"), ROOT).await);
+    let open = place(&server.ask(put("open"), alice).await);
+    let secret = place(&server.ask(put("secret"), ROOT).await);
+    let delayed = place(&server.ask(delayed("secret"), ROOT).await);
     for topic in [Some("open"), None] {
         let view = |offset| {
             RemotingCommand::request(&ViewMessageRequest {
@@ -451,6 +461,78 @@ async fn a_message_is_found_by_its_place_only_by_who_may_see_its_topic() {
             assert_eq!(server.ask(view(hidden), ROOT).await.code, 0);
         }
     }
+}
+
+/// Answers with the body of the message that it is to consume.
+struct Consuming;
+
+impl Handler for Consuming {
+    fn handle(&self, request: RemotingCommand, responder: Responder) {
+        if request.request_code() == RequestCode::CONSUME_MESSAGE_DIRECTLY {
+            let body = decode(&request.body).remove(0).body;
+            responder.respond(RemotingCommand::response(ResponseCode::SUCCESS).with_body(body));
+        }
+    }
+}
+
+/// To give a message back, or to have it consumed directly, is to read it: both come with a place.
+#[tokio::test]
+async fn a_message_is_consumed_by_its_place_only_by_who_may_read_its_topic() {
+    let server = Secured::start().await;
+    let alice = ("alice", "alice-secret");
+    server.add_user(alice).await;
+    server
+        .allow("alice", &[("Topic:open", "Sub"), ("Group:CG", "Sub")])
+        .await;
+    let consumer = server.0.join(Arc::new(Consuming));
+    let group = heartbeat("c", "CG", MessageModel::Clustering, &["open"]);
+    assert_eq!(consumer.call(signed(beat(&group), alice)).await.code, 0);
+    let give_back = async |offset| {
+        let request = RemotingCommand::request(&ConsumerSendMsgBackRequest {
+            offset,
+            group: "CG",
+            origin_topic: Some("open"),
+            ..ConsumerSendMsgBackRequest::default()
+        });
+        server.ask(request, alice).await
+    };
+    let store_host = server.0.server.broker_addr().parse().unwrap();
+    let consume = async |offset| {
+        let request = RemotingCommand::request(&ConsumeMessageDirectlyRequest {
+            consumer_group: "CG",
+            client_id: Some("c"),
+            msg_id: Some(&offset_msg_id(store_host, offset)),
+            topic: Some("open"),
+            ..ConsumeMessageDirectlyRequest::default()
+        });
+        server.ask(request, alice).await
+    };
+    for topic in ["open", "%RETRY%CG", "%RETRY%CG_open"] {
+        let own = place(&server.ask(put(topic), ROOT).await);
+        let (back, consumed) = (give_back(own).await, consume(own).await);
+        assert_eq!((told(&back), consumed.code), ((0, ""), 0), "{topic}");
+        assert_eq!(&*consumed.body, b"body", "{topic}");
+    }
+    for (hidden, resource) in [
+        (put("secret"), "Topic:secret"),
+        (delayed("secret"), "Topic:secret"),
+        (put("%RETRY%CG_secret"), "Topic:secret"),
+        (put("%RETRY%Other"), "Group:Other"),
+    ] {
+        let hidden = place(&server.ask(hidden, ROOT).await);
+        let remark = format!(
+            "User:alice has no permission to access {resource} from 127.0.0.1, no matched policies."
+        );
+        for response in [give_back(hidden).await, consume(hidden).await] {
+            assert_eq!(told(&response), (16, &*remark));
+            assert!(response.body.is_empty());
+        }
+    }
+    // To look at a message is enough to have it consumed, and not to give it back.
+    server.allow("alice", &[("Topic:secret", "Get")]).await;
+    let seen = place(&server.ask(put("secret"), ROOT).await);
+    let codes = (give_back(seen).await.code, consume(seen).await.code);
+    assert_eq!(codes, (16, 0));
 }
 
 #[tokio::test]

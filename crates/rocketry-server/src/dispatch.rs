@@ -201,7 +201,7 @@ impl Handler for BrokerPort {
                 return assignment::set_mode(&self.broker, &request, responder);
             }
             RequestCode::END_TRANSACTION => {
-                return end_transaction::end(broker, &request, responder);
+                return end_transaction::end(broker, &request, asking(), responder);
             }
             RequestCode::UPDATE_AND_CREATE_TOPIC => {
                 return admin_topic::create(broker, &request, responder);
@@ -256,7 +256,10 @@ impl Handler for BrokerPort {
             RequestCode::QUERY_ASSIGNMENT => assignment::query(broker, &request),
             RequestCode::VIEW_MESSAGE_BY_ID => query::view(reader, &request, asking()),
 
-            RequestCode::HEART_BEAT => heartbeat::heartbeat(broker, &request, connection, now_ms),
+            RequestCode::HEART_BEAT => {
+                let user = caller.as_deref().map(Account::name);
+                heartbeat::heartbeat(broker, &request, connection, user, now_ms)
+            }
             RequestCode::UNREGISTER_CLIENT => heartbeat::unregister(broker, &request, connection),
             RequestCode::CHECK_CLIENT_CONFIG => heartbeat::check_client(broker, &request),
             RequestCode::GET_CONSUMER_LIST_BY_GROUP => heartbeat::consumer_list(broker, &request),

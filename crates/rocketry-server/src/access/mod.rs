@@ -114,6 +114,19 @@ impl Guard {
         Ok(account)
     }
 
+    /// Whether a client that introduced itself as `user` may be shown a half message of `topic`, and decide it. One whose user is not
+    /// known may not.
+    pub(crate) fn may_be_asked(&self, user: Option<&str>, topic: &str, from: IpAddr) -> bool {
+        let account = user.and_then(|name| self.accounts.find(name));
+        let Some(account) = account.filter(|one| one.is_enabled()) else {
+            return false;
+        };
+        let caller = self.caller(Some(&account), from, RequestCode::END_TRANSACTION);
+        caller
+            .account
+            .is_none_or(|account| check(account, Need::publish(topic), from).is_ok())
+    }
+
     /// Whom the rules still decide on when the message of an admitted request is found.
     pub(crate) fn caller<'a>(
         &self,
@@ -167,6 +180,15 @@ impl Caller<'_> {
         let topic = real.as_deref().unwrap_or(record.topic);
         match Need::messages(topic, group, actions) {
             Some(need) => self.check(account, need),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses whoever may not send to the topic of a half message. Differs from Java, which asks for the topic that the request names,
+    /// if any.
+    pub(crate) fn may_decide(&self, topic: &str) -> Result<(), Fault> {
+        match self.account {
+            Some(account) => self.check(account, Need::publish(topic)),
             None => Ok(()),
         }
     }

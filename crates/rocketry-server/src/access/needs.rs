@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use super::rules::{Actions, Kind};
 use crate::{
     fault::Fault,
-    names::{DEFAULT_TOPIC, RETRY_PREFIX},
+    names::{DEFAULT_TOPIC, HALF_TOPIC, RETRY_PREFIX},
 };
 
 /// One thing to be allowed; any of the actions will do.
@@ -46,6 +46,14 @@ impl<'a> Need<'a> {
             name: name.strip_prefix(RETRY_PREFIX).unwrap_or(name),
             actions,
         }
+    }
+
+    /// What it takes to send to `topic`: to a retry topic, what it takes to consume for its group.
+    pub(crate) fn publish(topic: &'a str) -> Self {
+        if topic.starts_with(RETRY_PREFIX) {
+            return Self::group(topic, Actions::SUB);
+        }
+        Self::topic(topic, Actions::PUB)
     }
 
     /// What it takes to reach the messages of `topic` for `group`, for which the right is asked beside it; `None`: nothing more. A retry
@@ -91,8 +99,11 @@ pub(crate) fn each(
             ask.reply(send_topic(request), cluster)
         }
         RequestCode::RECALL_MESSAGE => ask.topic(field("topic"), Actions::PUB),
+        // The half message has the topic that counts, see `end_transaction`. Answers to a check name that of all half messages.
         RequestCode::END_TRANSACTION => match request.field("topic") {
-            Some(topic) if !topic.trim().is_empty() => ask.topic(topic, Actions::PUB),
+            Some(topic) if !topic.trim().is_empty() && topic != HALF_TOPIC => {
+                ask.topic(topic, Actions::PUB)
+            }
             _ => Ok(()),
         },
 
@@ -198,10 +209,7 @@ impl Ask<'_> {
     }
 
     fn publish(&mut self, topic: &str) -> Result<(), Fault> {
-        if topic.starts_with(RETRY_PREFIX) {
-            return self.group(topic, Actions::SUB);
-        }
-        self.topic(topic, Actions::PUB)
+        (self.check)(Need::publish(topic))
     }
 
     fn reply(&mut self, topic: &str, cluster: &str) -> Result<(), Fault> {

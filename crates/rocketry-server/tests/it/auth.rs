@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rcgen::{CertificateParams, KeyPair};
 use rocketry_protocol::{
-    RemotingCommand, Request, RequestCode, ResponseCode,
+    MessageExt, RemotingCommand, Request, RequestCode, ResponseCode,
     acl::sign,
     body::{
         self,
@@ -14,17 +14,20 @@ use rocketry_protocol::{
     },
     header::{
         ConsumeMessageDirectlyRequest, ConsumerSendMsgBackRequest, CreateAclRequest,
-        CreateUserRequest, DeleteAclRequest, DeleteUserRequest, GetAclRequest, GetRouteInfoRequest,
-        GetUserRequest, ListAclRequest, ListUserRequest, SendMessageReply, SendMessageRequest,
-        UpdateUserRequest, ViewMessageRequest,
+        CreateUserRequest, DeleteAclRequest, DeleteUserRequest, EndTransactionRequest,
+        GetAclRequest, GetRouteInfoRequest, GetUserRequest, ListAclRequest, ListUserRequest,
+        SendMessageReply, SendMessageRequest, UpdateUserRequest, ViewMessageRequest,
+        transaction_state,
     },
     id::{offset_msg_id, parse_offset_msg_id},
+    sys_flag,
 };
 use rocketry_remoting::{ConnectOptions, Connections, Deadline, Handler, Responder, Unsupported};
 use rocketry_server::{
     AccessOptions, Credentials, DataDir, FirstUser, Role, Server, ServerConfig, ServerError,
     TlsConfig, TlsMode, TlsServerConfig,
 };
+use tokio::sync::mpsc;
 
 use crate::common::{TIMEOUT, Wire, beat, decode, heartbeat, pull, request_to, send};
 
@@ -533,6 +536,91 @@ async fn a_message_is_consumed_by_its_place_only_by_who_may_read_its_topic() {
     let seen = place(&server.ask(put("secret"), ROOT).await);
     let codes = (give_back(seen).await.code, consume(seen).await.code);
     assert_eq!(codes, (16, 0));
+}
+
+/// A producer that reports the half messages that it is asked about.
+struct Asked(mpsc::UnboundedSender<MessageExt>);
+
+impl Handler for Asked {
+    fn handle(&self, request: RemotingCommand, _: Responder) {
+        let half = decode(&request.body).remove(0);
+        self.0.send(half).unwrap();
+    }
+}
+
+/// Everybody may say that they are a producer of a group: it gives them no half messages of topics that they may not send to.
+#[tokio::test]
+async fn a_transaction_is_shown_to_and_decided_by_who_may_send_to_its_topic() {
+    let mut config = secured();
+    config.transaction_timeout = Duration::from_millis(100);
+    config.transaction_check_interval = Duration::from_millis(50);
+    let server = Secured(Wire::with(config).await);
+    let (alice, bob) = (("alice", "alice-secret"), ("bob", "bob-secret"));
+    for user in [alice, bob] {
+        server.add_user(user).await;
+    }
+    server.allow("alice", &[("Topic:open", "Pub")]).await;
+    server.allow("bob", &[("Topic:orders", "Pub")]).await;
+    let introduce = async |user| {
+        let (tell, asked) = mpsc::unbounded_channel();
+        let peer = server.0.join(Arc::new(Asked(tell)));
+        let data = heartbeat("p", "", MessageModel::Clustering, &[]);
+        assert_eq!(peer.call(signed(beat(&data), user)).await.code, 0);
+        (peer, asked)
+    };
+    let (_alices, mut alice_asked) = introduce(alice).await;
+    let (_bobs, mut bob_asked) = introduce(bob).await;
+
+    let half = SendMessageRequest {
+        sys_flag: sys_flag::TRANSACTION_PREPARED,
+        born_timestamp: jiff::Timestamp::now().as_millisecond(),
+        properties: "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}PG\u{2}",
+        ..request_to("orders")
+    };
+    assert_eq!(server.ask(send(&half, "paid"), bob).await.code, 0);
+    // Both would have had their turn.
+    let mut shown = None;
+    for _ in 0..4 {
+        let next = tokio::time::timeout(TIMEOUT, bob_asked.recv()).await;
+        shown = next.unwrap();
+    }
+    let shown = shown.unwrap();
+    assert_eq!((&*shown.topic, &*shown.body), ("orders", &b"paid"[..]));
+    assert!(alice_asked.try_recv().is_err());
+
+    // As Java's clients answer a check, as they decide after a send, and as old ones do both; with a topic of the caller's own.
+    let unique_id = shown.msg_id();
+    let decide = async |topic, user| {
+        let request = RemotingCommand::request(&EndTransactionRequest {
+            topic,
+            producer_group: "PG",
+            tran_state_table_offset: shown.queue_offset,
+            commit_log_offset: shown.commit_log_offset,
+            commit_or_rollback: transaction_state::COMMIT,
+            from_transaction_check: true,
+            msg_id: &unique_id,
+            transaction_id: None,
+            broker_name: None,
+        });
+        server.ask(request, user).await
+    };
+    let half_topic = Some("RMQ_SYS_TRANS_HALF_TOPIC");
+    for topic in [half_topic, Some("orders"), None, Some("open")] {
+        assert_eq!(
+            told(&decide(topic, alice).await),
+            (
+                16,
+                "User:alice has no permission to access Topic:orders from 127.0.0.1, no matched policies."
+            ),
+            "{topic:?}"
+        );
+    }
+    for topic in [half_topic, Some("orders"), None] {
+        assert_eq!(decide(topic, bob).await.code, 0, "{topic:?}");
+    }
+    let read = RemotingCommand::request(&pull("orders", 0, 0));
+    let stored = server.ask(read, ROOT).await;
+    assert_eq!(&*decode(&stored.body).remove(0).body, b"paid");
 }
 
 #[tokio::test]

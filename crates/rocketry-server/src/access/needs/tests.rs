@@ -52,6 +52,7 @@ fn requests_need_what_java_says() {
         (370, vec![t], "Topic:t Pub"),
         (37, vec![t], "Topic:t Pub"),
         (37, vec![], ""),
+        (37, vec![("topic", "RMQ_SYS_TRANS_HALF_TOPIC")], ""),
         (11, vec![cg, t], "Topic:t Sub, Group:g Sub"),
         (361, vec![cg, t], "Topic:t Sub, Group:g Sub"),
         (11, vec![cg, ("topic", "%RETRY%g")], "Group:g Sub"),

@@ -110,8 +110,8 @@ fn prepare_directly(
     Ok(consumer)
 }
 
-/// What a consumer gets of a request: its fields without those that prove who sent it, and its body. Flag, version and remark are the
-/// caller's. Differs from Java, which passes the signature on.
+/// What a consumer gets of a request: its fields without those that prove who sent it, and its body. Flag, version and remark
+/// stay behind. Differs from Java, which passes the signature on.
 fn forwarded(request: &RemotingCommand) -> RemotingCommand {
     let mut forward = RemotingCommand::bare_request(request.request_code());
     forward.fields.clone_from(&request.fields);

@@ -3,7 +3,10 @@
 //! Plain data: it decides who has to be told about a change, the caller tells them. Java: `ProducerManager`, `ConsumerManager`,
 //! `ConsumerGroupInfo`.
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
 
 use rocketry_protocol::{
     Language,
@@ -23,6 +26,8 @@ const PULL_ONLY_EXPIRY_MS: i64 = 600_000;
 pub(crate) struct Member<C> {
     pub(crate) connection: C,
     pub(crate) client_id: String,
+    /// As whom it introduced itself, where users are asked for.
+    pub(crate) user: Option<Arc<str>>,
     pub(crate) language: Option<Language>,
     pub(crate) version: i32,
     pub(crate) last_ms: i64,
@@ -400,6 +405,7 @@ mod tests {
         Member {
             connection: id,
             client_id: format!("client-{id}"),
+            user: None,
             language: Some(Language::JAVA),
             version: 513,
             last_ms,

@@ -10,7 +10,7 @@ use rocketry_remoting::{Connection, Handler, Responder};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    access::{self, Account, Accounts, Guard},
+    access::{self, Account, Accounts, Caller, Guard},
     admission::Admission,
     advertise::AsTheyCame,
     announce,
@@ -161,6 +161,13 @@ impl Handler for BrokerPort {
         let now_ms = clock::wall_ms();
         let reader = &broker.reader;
         let connection = responder.connection();
+        let asking = || {
+            let (from, code) = (connection.peer_addr().ip(), request.request_code());
+            match broker.guard.as_deref() {
+                Some(guard) => guard.caller(caller.as_deref(), from, code),
+                None => Caller::anybody(from, code),
+            }
+        };
         let reply = match request.request_code() {
             // These answer later.
             RequestCode::SEND_MESSAGE
@@ -172,7 +179,7 @@ impl Handler for BrokerPort {
                 return pull::pull(broker, &request, responder);
             }
             RequestCode::CONSUMER_SEND_MSG_BACK => {
-                return send_back::send_back(broker, &request, responder);
+                return send_back::send_back(broker, &request, asking(), responder);
             }
             RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => {
                 return reply::reply(&self.broker, &request, responder);
@@ -194,7 +201,7 @@ impl Handler for BrokerPort {
                 return assignment::set_mode(&self.broker, &request, responder);
             }
             RequestCode::END_TRANSACTION => {
-                return end_transaction::end(broker, &request, responder);
+                return end_transaction::end(broker, &request, asking(), responder);
             }
             RequestCode::UPDATE_AND_CREATE_TOPIC => {
                 return admin_topic::create(broker, &request, responder);
@@ -231,7 +238,7 @@ impl Handler for BrokerPort {
                 return admin_client::running_info(broker, &request, responder);
             }
             RequestCode::CONSUME_MESSAGE_DIRECTLY => {
-                return admin_client::consume_directly(broker, &request, responder);
+                return admin_client::consume_directly(broker, &request, asking(), responder);
             }
             RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => {
                 return admin_client::consumer_status(broker, &request, responder);
@@ -253,17 +260,12 @@ impl Handler for BrokerPort {
             }
             RequestCode::POLLING_INFO => pop::polling_info(broker, &request),
             RequestCode::QUERY_ASSIGNMENT => assignment::query(broker, &request),
-            RequestCode::VIEW_MESSAGE_BY_ID => {
-                let found = query::view(reader, &request);
-                match broker.guard.as_deref() {
-                    Some(guard) => {
-                        guard.may_see(caller.as_deref(), connection.peer_addr().ip(), found)
-                    }
-                    None => found,
-                }
-            }
+            RequestCode::VIEW_MESSAGE_BY_ID => query::view(reader, &request, asking()),
 
-            RequestCode::HEART_BEAT => heartbeat::heartbeat(broker, &request, connection, now_ms),
+            RequestCode::HEART_BEAT => {
+                let user = caller.as_deref().map(Account::name);
+                heartbeat::heartbeat(broker, &request, connection, user, now_ms)
+            }
             RequestCode::UNREGISTER_CLIENT => heartbeat::unregister(broker, &request, connection),
             RequestCode::CHECK_CLIENT_CONFIG => heartbeat::check_client(broker, &request),
             RequestCode::GET_CONSUMER_LIST_BY_GROUP => heartbeat::consumer_list(broker, &request),

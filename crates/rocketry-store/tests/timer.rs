@@ -184,8 +184,12 @@ fn s117_a_timer_of_java_goes_on() {
 
 /// A timed message, as the broker stores it.
 fn send(writer: &mut Writer, key: &str, out_ms: i64, more: &str, now_ms: i64) {
+    send_to(writer, "t", key, out_ms, more, now_ms);
+}
+
+fn send_to(writer: &mut Writer, topic: &str, key: &str, out_ms: i64, more: &str, now_ms: i64) {
     let properties = format!(
-        "UNIQ_KEY\x01{key}\x02TIMER_OUT_MS\x01{out_ms}\x02REAL_TOPIC\x01t\x02REAL_QID\x010\x02{more}"
+        "UNIQ_KEY\x01{key}\x02TIMER_OUT_MS\x01{out_ms}\x02REAL_TOPIC\x01{topic}\x02REAL_QID\x010\x02{more}"
     );
     let message = NewMessage {
         properties: properties.as_bytes(),
@@ -317,6 +321,26 @@ fn a_message_that_was_taken_back_stays_away() {
     assert_eq!(
         deliver(&mut timers, &mut writer, NOW_MS + 6 * SECOND),
         ["a"]
+    );
+}
+
+/// Who may send to one topic takes nothing back of another, however the id is written.
+#[test]
+fn a_message_is_taken_back_in_its_own_topic() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _reader, mut timers, _) = start(dir.path(), NOW_MS);
+    let out_ms = NOW_MS + 5 * SECOND;
+    for key in ["a", "b", "c", "d"] {
+        send(&mut writer, key, out_ms, "", NOW_MS);
+    }
+    for (topic, id) in [("u", "a"), ("u", "t+b"), ("t", "c"), ("t", "t+d")] {
+        let recall = format!("TIMER_DEL_UNIQKEY\x01{id}\x02");
+        send_to(&mut writer, topic, "x", out_ms, &recall, NOW_MS);
+    }
+    take_all(&mut timers, NOW_MS);
+    assert_eq!(
+        deliver(&mut timers, &mut writer, NOW_MS + 6 * SECOND),
+        ["a", "b"]
     );
 }
 

@@ -19,18 +19,16 @@ use rocketry_remoting::LogLimit;
 pub(crate) use self::{
     accounts::{Account, Accounts, is_super, unexpected},
     first_user::add as add_first_user,
+    rules::Actions,
 };
 pub use self::{
     first_user::{FirstUser, MadeUser},
     options::AccessOptions,
 };
-use self::{
-    needs::Need,
-    rules::{Actions, Decision, Kind},
-};
+use self::{needs::Need, rules::Decision};
 use crate::{
-    fault::{Fault, Reply},
-    names::{HALF_TOPIC, RETRY_PREFIX, SCHEDULE_TOPIC, TIMER_TOPIC},
+    fault::Fault,
+    names::{HALF_TOPIC, SCHEDULE_TOPIC, TIMER_TOPIC},
 };
 
 /// Codes that manage users; they cannot be opened to everybody.
@@ -71,7 +69,7 @@ impl Guard {
     ) -> Result<Option<Arc<Account>>, Fault> {
         let admitted = self.decide(request, from);
         if let Err(fault) = &admitted {
-            log_refused(request, from, fault);
+            log_refused(request.request_code(), from, fault);
         }
         admitted
     }
@@ -116,34 +114,91 @@ impl Guard {
         Ok(account)
     }
 
-    /// A message that was found by its place, if the user may see its topic, whatever topic the request spoke of. Differs from Java,
-    /// where every user can read every message so.
-    pub(crate) fn may_see(&self, account: Option<&Account>, from: IpAddr, found: Reply) -> Reply {
-        let reply = found?;
-        let code = RequestCode::VIEW_MESSAGE_BY_ID;
-        let Some(account) = account.filter(|one| !one.is_super() && !self.is_unchecked(code))
-        else {
-            return Ok(reply);
+    /// Whether a client that introduced itself as `user` may be shown a half message of `topic`, and decide it. One whose user is not
+    /// known may not.
+    pub(crate) fn may_be_asked(&self, user: Option<&str>, topic: &str, from: IpAddr) -> bool {
+        let account = user.and_then(|name| self.accounts.find(name));
+        let Some(account) = account.filter(|one| one.is_enabled()) else {
+            return false;
         };
-        let (record, _) = Record::parse(&reply.body)?;
-        let topic = record.topic;
+        let caller = self.caller(Some(&account), from, RequestCode::END_TRANSACTION);
+        caller
+            .account
+            .is_none_or(|account| check(account, Need::publish(topic), from).is_ok())
+    }
+
+    /// Whom the rules still decide on when the message of an admitted request is found.
+    pub(crate) fn caller<'a>(
+        &self,
+        account: Option<&'a Account>,
+        from: IpAddr,
+        code: RequestCode,
+    ) -> Caller<'a> {
+        Caller {
+            account: account.filter(|one| !one.is_super() && !self.is_unchecked(code)),
+            from,
+            code,
+        }
+    }
+}
+
+/// Who sent an admitted request, for what only its message tells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    /// `None`: may do everything.
+    account: Option<&'a Account>,
+    from: IpAddr,
+    code: RequestCode,
+}
+
+impl Caller<'_> {
+    /// The caller where nobody is asked who they are.
+    pub(crate) const fn anybody(from: IpAddr, code: RequestCode) -> Self {
+        Self {
+            account: None,
+            from,
+            code,
+        }
+    }
+
+    /// Refuses whoever may not reach a message that was found by its place, whatever topic the request spoke of; `group` is the one
+    /// that the request was admitted for. Differs from Java, where every user can read every message so.
+    pub(crate) fn may_reach(
+        &self,
+        record: &Record<'_>,
+        group: Option<&str>,
+        actions: Actions,
+    ) -> Result<(), Fault> {
+        let Some(account) = self.account else {
+            return Ok(());
+        };
         // What waits for its time or its decision is of the topic that it is meant for.
         let real = [SCHEDULE_TOPIC, TIMER_TOPIC, HALF_TOPIC]
-            .contains(&topic)
-            .then(|| Properties::parse(&String::from_utf8_lossy(record.properties)))
+            .contains(&record.topic)
+            .then(|| Properties::parse_bytes(record.properties))
             .and_then(|properties| properties.get(name::REAL_TOPIC).map(str::to_owned));
-        let topic = real.as_deref().unwrap_or(topic);
-        let (kind, name) = match topic.strip_prefix(RETRY_PREFIX) {
-            Some(group) => (Kind::Group, group),
-            None => (Kind::Topic, topic),
-        };
-        let need = Need {
-            kind,
-            name,
-            actions: Actions::GET,
-        };
-        check(account, need, from)?;
-        Ok(reply)
+        let topic = real.as_deref().unwrap_or(record.topic);
+        match Need::messages(topic, group, actions) {
+            Some(need) => self.check(account, need),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses whoever may not send to the topic of a half message. Differs from Java, which asks for the topic that the request names,
+    /// if any.
+    pub(crate) fn may_decide(&self, topic: &str) -> Result<(), Fault> {
+        match self.account {
+            Some(account) => self.check(account, Need::publish(topic)),
+            None => Ok(()),
+        }
+    }
+
+    fn check(&self, account: &Account, need: Need<'_>) -> Result<(), Fault> {
+        let checked = check(account, need, self.from);
+        if let Err(fault) = &checked {
+            log_refused(self.code, self.from, fault);
+        }
+        checked
     }
 }
 
@@ -174,10 +229,10 @@ pub(crate) fn refused(remark: impl Into<String>) -> Fault {
 }
 
 /// A client that may not tries again and again: one line in a while says it all.
-fn log_refused(request: &RemotingCommand, from: IpAddr, fault: &Fault) {
+fn log_refused(code: RequestCode, from: IpAddr, fault: &Fault) {
     static LIMIT: LogLimit = LogLimit::new();
     if let Some(held_back) = LIMIT.pass() {
-        let (code, remark) = (request.code, &*fault.remark);
+        let (code, remark) = (code.0, &*fault.remark);
         tracing::warn!(code, remark, %from, held_back, "a request was refused");
     }
 }

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use super::rules::{Actions, Kind};
 use crate::{
     fault::Fault,
-    names::{DEFAULT_TOPIC, RETRY_PREFIX},
+    names::{DEFAULT_TOPIC, HALF_TOPIC, RETRY_PREFIX},
 };
 
 /// One thing to be allowed; any of the actions will do.
@@ -28,6 +28,55 @@ pub(crate) struct Need<'a> {
     pub(crate) kind: Kind,
     pub(crate) name: &'a str,
     pub(crate) actions: Actions,
+}
+
+impl<'a> Need<'a> {
+    pub(crate) const fn topic(name: &'a str, actions: Actions) -> Self {
+        Self {
+            kind: Kind::Topic,
+            name,
+            actions,
+        }
+    }
+
+    /// A retry topic stands for its group. Java: `Resource.ofGroup`.
+    pub(crate) fn group(name: &'a str, actions: Actions) -> Self {
+        Self {
+            kind: Kind::Group,
+            name: name.strip_prefix(RETRY_PREFIX).unwrap_or(name),
+            actions,
+        }
+    }
+
+    /// What it takes to send to `topic`: to a retry topic, what it takes to consume for its group.
+    pub(crate) fn publish(topic: &'a str) -> Self {
+        if topic.starts_with(RETRY_PREFIX) {
+            return Self::group(topic, Actions::SUB);
+        }
+        Self::topic(topic, Actions::PUB)
+    }
+
+    /// What it takes to reach the messages of `topic` for `group`, for which the right is asked beside it; `None`: nothing more. A retry
+    /// topic belongs to the group in its name, and one of pop's has messages of one topic alone. Differs from Java, where every user
+    /// reaches every retry topic.
+    pub(crate) fn messages(topic: &'a str, group: Option<&str>, actions: Actions) -> Option<Self> {
+        let Some(owner) = topic.strip_prefix(RETRY_PREFIX) else {
+            return Some(Self::topic(topic, actions));
+        };
+        match group.and_then(|group| owner.strip_prefix(group)) {
+            Some("") => return None,
+            Some(rest) => {
+                // The underscore may be one of another group's name: the topic is asked for, and not just the own group.
+                if let Some(topic) = rest.strip_prefix(['+', '_']) {
+                    return Some(Self::topic(topic, actions));
+                }
+            }
+            None => {}
+        }
+        // No name of a group has a plus.
+        let owner = owner.split_once('+').map_or(owner, |(owner, _)| owner);
+        Some(Self::group(owner, actions))
+    }
 }
 
 /// Java's text for a name that is not there.
@@ -50,20 +99,22 @@ pub(crate) fn each(
             ask.reply(send_topic(request), cluster)
         }
         RequestCode::RECALL_MESSAGE => ask.topic(field("topic"), Actions::PUB),
+        // The half message has the topic that counts, see `end_transaction`. Answers to a check name that of all half messages.
         RequestCode::END_TRANSACTION => match request.field("topic") {
-            Some(topic) if !topic.trim().is_empty() => ask.topic(topic, Actions::PUB),
+            Some(topic) if !topic.trim().is_empty() && topic != HALF_TOPIC => {
+                ask.topic(topic, Actions::PUB)
+            }
             _ => Ok(()),
         },
 
         RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
-            ask.topic_or_retry(field("topic"), Actions::SUB)?;
-            ask.group(field("consumerGroup"), Actions::SUB)
+            ask.consume(field("topic"), field("consumerGroup"), Actions::SUB)
         }
         RequestCode::CONSUMER_SEND_MSG_BACK => ask.group(field("group"), Actions::SUB),
         RequestCode::QUERY_MESSAGE => ask.topic(field("topic"), Actions::SUB.or(Actions::GET)),
-        // Older clients name no topic; `Guard::may_see` looks at the message itself.
+        // Older clients name no topic; `query::view` looks at the message itself.
         RequestCode::VIEW_MESSAGE_BY_ID => match request.field("topic") {
-            Some(topic) => ask.topic_or_retry(topic, Actions::GET),
+            Some(topic) => ask.messages(topic, None, Actions::GET),
             None => Ok(()),
         },
         RequestCode::HEART_BEAT => ask.heartbeat(request),
@@ -134,37 +185,31 @@ struct Ask<'c> {
 }
 
 impl Ask<'_> {
-    fn one(&mut self, kind: Kind, name: &str, actions: Actions) -> Result<(), Fault> {
-        (self.check)(Need {
-            kind,
-            name,
-            actions,
-        })
-    }
-
     fn topic(&mut self, name: &str, actions: Actions) -> Result<(), Fault> {
-        self.one(Kind::Topic, name, actions)
+        (self.check)(Need::topic(name, actions))
     }
 
-    /// Java: `Resource.ofGroup`.
     fn group(&mut self, name: &str, actions: Actions) -> Result<(), Fault> {
-        let name = name.strip_prefix(RETRY_PREFIX).unwrap_or(name);
-        self.one(Kind::Group, name, actions)
+        (self.check)(Need::group(name, actions))
     }
 
-    /// Retry topics belong to their group, which is asked for beside it.
-    fn topic_or_retry(&mut self, name: &str, actions: Actions) -> Result<(), Fault> {
-        if name.starts_with(RETRY_PREFIX) {
-            return Ok(());
-        }
-        self.topic(name, actions)
+    /// See [`Need::messages`].
+    fn messages(
+        &mut self,
+        topic: &str,
+        group: Option<&str>,
+        actions: Actions,
+    ) -> Result<(), Fault> {
+        Need::messages(topic, group, actions).map_or(Ok(()), &mut *self.check)
+    }
+
+    fn consume(&mut self, topic: &str, group: &str, actions: Actions) -> Result<(), Fault> {
+        self.messages(topic, Some(group), actions)?;
+        self.group(group, actions)
     }
 
     fn publish(&mut self, topic: &str) -> Result<(), Fault> {
-        if topic.starts_with(RETRY_PREFIX) {
-            return self.group(topic, Actions::SUB);
-        }
-        self.topic(topic, Actions::PUB)
+        (self.check)(Need::publish(topic))
     }
 
     fn reply(&mut self, topic: &str, cluster: &str) -> Result<(), Fault> {
@@ -179,30 +224,32 @@ impl Ask<'_> {
         for consumer in &data.consumer_data_set {
             self.group(&consumer.group_name, Actions::SUB)?;
             for subscription in &consumer.subscription_data_set {
-                self.topic_or_retry(&subscription.topic, Actions::SUB)?;
+                let group = Some(consumer.group_name.as_str());
+                self.messages(&subscription.topic, group, Actions::SUB)?;
             }
         }
         Ok(())
     }
 
     fn offset(&mut self, request: &RemotingCommand, actions: Actions) -> Result<(), Fault> {
-        self.topic_or_retry(request.field("topic").unwrap_or(NULL), actions)?;
-        self.group(request.field("consumerGroup").unwrap_or(NULL), actions)
+        let field = |name| request.field(name).unwrap_or(NULL);
+        self.consume(field("topic"), field("consumerGroup"), actions)
     }
 
     fn locks(&mut self, request: &RemotingCommand) -> Result<(), Fault> {
         let body: LockBatchRequestBody = read(request)?;
+        let group = Some(body.consumer_group.as_str());
         self.group(&body.consumer_group, Actions::SUB)?;
         body.mq_set
             .iter()
-            .try_for_each(|queue| self.topic_or_retry(&queue.topic, Actions::SUB))
+            .try_for_each(|queue| self.messages(&queue.topic, group, Actions::SUB))
     }
 
     fn acks(&mut self, request: &RemotingCommand) -> Result<(), Fault> {
         let body: BatchAckMessageRequestBody = read(request)?;
         body.acks.iter().try_for_each(|ack| {
             self.group(&ack.consumer_group, Actions::SUB)?;
-            self.topic_or_retry(&ack.topic, Actions::SUB)
+            self.messages(&ack.topic, Some(&ack.consumer_group), Actions::SUB)
         })
     }
 
@@ -229,14 +276,22 @@ impl Ask<'_> {
                 match kind {
                     Kind::Group => self.group(name, actions)?,
                     Kind::Topic if name.starts_with(RETRY_PREFIX) => self.group(name, actions)?,
-                    kind => self.one(kind, name, actions)?,
+                    kind => (self.check)(Need {
+                        kind,
+                        name,
+                        actions,
+                    })?,
                 }
             }
         }
         if found {
             return Ok(());
         }
-        self.one(Kind::Cluster, cluster, actions)
+        (self.check)(Need {
+            kind: Kind::Cluster,
+            name: cluster,
+            actions,
+        })
     }
 }
 

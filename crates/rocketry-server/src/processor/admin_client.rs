@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rocketry_protocol::{
-    Language, RemotingCommand, ResponseCode, body,
+    Language, RemotingCommand, ResponseCode, acl, body,
     body::{
         heartbeat::{ProducerInfo, ProducerTableInfo},
         offsets::GetConsumerStatusBody,
@@ -14,11 +14,13 @@ use rocketry_protocol::{
         InvokeGetConsumerStatusRequest,
     },
     id::parse_offset_msg_id,
+    record::Record,
 };
 use rocketry_remoting::{Connection, Deadline, ErrorKind, Responder};
 
 use super::{encoded, ok_body};
 use crate::{
+    access::{Actions, Caller},
     broker::Broker,
     clients::ConsumerGroup,
     fault::{Fault, Reply, into_response},
@@ -56,19 +58,25 @@ pub(crate) fn running_info(broker: &Broker, request: &RemotingCommand, responder
         .header::<GetConsumerRunningInfoRequest<'_>>()
         .map_err(Fault::from)
         .and_then(|header| find(broker, header.consumer_group, header.client_id));
-    relay(broker, consumer, request.clone(), responder);
+    relay(broker, consumer, forwarded(request), responder);
 }
 
 /// Code 309: the client gets the message itself.
-pub(crate) fn consume_directly(broker: &Broker, request: &RemotingCommand, responder: Responder) {
-    let mut forward = request.clone();
-    let consumer = prepare_directly(broker, request, &mut forward);
+pub(crate) fn consume_directly(
+    broker: &Broker,
+    request: &RemotingCommand,
+    caller: Caller<'_>,
+    responder: Responder,
+) {
+    let mut forward = forwarded(request);
+    let consumer = prepare_directly(broker, request, caller, &mut forward);
     relay(broker, consumer, forward, responder);
 }
 
 fn prepare_directly(
     broker: &Broker,
     request: &RemotingCommand,
+    caller: Caller<'_>,
     forward: &mut RemotingCommand,
 ) -> Result<Consumer, Fault> {
     let header: ConsumeMessageDirectlyRequest<'_> = request.header()?;
@@ -80,6 +88,12 @@ fn prepare_directly(
         .record_at(offset)
         .map_err(|error| Fault::system_error(error.to_string()))?
         .ok_or_else(|| Fault::system_error(format!("look message by offset failed, {offset}")))?;
+    let (message, _) = Record::parse(&record)?;
+    caller.may_reach(
+        &message,
+        Some(header.consumer_group),
+        Actions::SUB.or(Actions::GET),
+    )?;
     let fields = forward.fields.get_or_insert_default();
     fields.push("brokerName", &broker.identity.broker_name);
     let topic_flag = header
@@ -94,6 +108,16 @@ fn prepare_directly(
     fields.push("groupSysFlag", &group_flag.to_string());
     forward.body = record;
     Ok(consumer)
+}
+
+/// What a consumer gets of a request: its fields without those that prove who sent it, and its body. Flag, version and remark
+/// stay behind. Differs from Java, which passes the signature on.
+fn forwarded(request: &RemotingCommand) -> RemotingCommand {
+    let mut forward = RemotingCommand::bare_request(request.request_code());
+    forward.fields.clone_from(&request.fields);
+    forward.body = request.body.clone();
+    acl::unsign(&mut forward);
+    forward
 }
 
 /// A consumer that a request is passed on to.

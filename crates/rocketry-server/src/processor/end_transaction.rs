@@ -11,6 +11,7 @@ use rocketry_remoting::Responder;
 
 use super::ok;
 use crate::{
+    access::Caller,
     broker::Broker,
     clock,
     fault::{Fault, into_response},
@@ -21,7 +22,12 @@ use crate::{
 };
 
 /// Checks the request, delivers or drops the message, and answers when that is stored. There is no answer to a decision that is none.
-pub(crate) fn end(broker: &Broker, request: &RemotingCommand, responder: Responder) {
+pub(crate) fn end(
+    broker: &Broker,
+    request: &RemotingCommand,
+    caller: Caller<'_>,
+    responder: Responder,
+) {
     let now_ms = clock::wall_ms();
     let header: EndTransactionRequest<'_> = match request.header() {
         Ok(header) => header,
@@ -36,7 +42,9 @@ pub(crate) fn end(broker: &Broker, request: &RemotingCommand, responder: Respond
             return responder.respond(Fault::system_error(remark).into_response());
         }
     };
-    let half = match find(broker, &header, now_ms) {
+    let found = find(broker, &header, now_ms)
+        .and_then(|half| caller.may_decide(half.real_topic()).map(|()| half));
+    let half = match found {
         Ok(half) => half,
         Err(fault) => return responder.respond(fault.into_response()),
     };
@@ -128,7 +136,7 @@ fn delivered(broker: &Broker, half: &Half, now_ms: i64) -> Result<Put, Fault> {
             ResponseCode::TOPIC_NOT_EXIST,
             format!(
                 "topic[{}] not exist: it was deleted after the half message was sent",
-                half.properties.get(name::REAL_TOPIC).unwrap_or_default()
+                half.real_topic()
             ),
         )
     })?;

@@ -2,6 +2,8 @@
 //!
 //! Java: `ClientManageProcessor`, `ConsumerManageProcessor`, `AdminBrokerProcessor.lockBatchMQ`.
 
+use std::sync::Arc;
+
 use rocketry_protocol::{
     RemotingCommand, ResponseCode, body,
     body::{
@@ -29,12 +31,14 @@ pub(crate) fn heartbeat(
     broker: &Broker,
     request: &RemotingCommand,
     connection: &Connection,
+    user: Option<&str>,
     now_ms: i64,
 ) -> Reply {
     let data: HeartbeatData = body::decode(body_of(request)?)?;
     let member = Member {
         connection: connection.clone(),
         client_id: data.client_id.clone(),
+        user: user.map(Arc::from),
         language: request.language,
         version: request.version,
         last_ms: now_ms,

@@ -5,12 +5,14 @@ use std::{fmt::Write as _, sync::Arc};
 use rocketry_protocol::{
     RemotingCommand, ResponseCode,
     header::{QueryMessageReply, QueryMessageRequest, ViewMessageRequest},
+    record::Record,
 };
 use rocketry_remoting::Responder;
 use rocketry_store::{KeyKind, KeyQuery, Reader};
 
 use super::{ok, ok_body};
 use crate::{
+    access::{Actions, Caller},
     broker::Broker,
     fault::{Fault, Reply, into_response},
 };
@@ -29,18 +31,20 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Code 33: the record at a commit-log offset. Differs from Java: an offset that is not the start of a record is not answered with
 /// whatever bytes lie there.
-pub(crate) fn view(reader: &Reader, request: &RemotingCommand) -> Reply {
+pub(crate) fn view(reader: &Reader, request: &RemotingCommand, caller: Caller<'_>) -> Reply {
     let header: ViewMessageRequest<'_> = request.header()?;
     let record = reader
         .record_at(header.offset)
-        .map_err(|error| Fault::system_error(error.to_string()))?;
-    match record {
-        Some(record) => Ok(ok_body(record)),
-        None => Err(Fault::system_error(format!(
-            "can not find message by the offset, {}",
-            header.offset
-        ))),
-    }
+        .map_err(|error| Fault::system_error(error.to_string()))?
+        .ok_or_else(|| {
+            Fault::system_error(format!(
+                "can not find message by the offset, {}",
+                header.offset
+            ))
+        })?;
+    let (message, _) = Record::parse(&record)?;
+    caller.may_reach(&message, None, Actions::GET)?;
+    Ok(ok_body(record))
 }
 
 /// Code 12: messages that have a key, tag or unique id. The index is on disk, so this does not belong on a connection's task.

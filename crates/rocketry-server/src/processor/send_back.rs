@@ -15,6 +15,7 @@ use rocketry_remoting::Responder;
 
 use super::ok;
 use crate::{
+    access::{Actions, Caller},
     broker::Broker,
     clock,
     fault::{Fault, into_response},
@@ -31,8 +32,13 @@ const MAX_TIMES_VERSION: i32 = 121;
 const FIRST_LEVEL: i32 = 3;
 
 /// Checks the request, queues the message for the log, and answers when it is stored or refused.
-pub(crate) fn send_back(broker: &Broker, request: &RemotingCommand, responder: Responder) {
-    match prepare(broker, request, clock::wall_ms()) {
+pub(crate) fn send_back(
+    broker: &Broker,
+    request: &RemotingCommand,
+    caller: Caller<'_>,
+    responder: Responder,
+) {
+    match prepare(broker, request, caller, clock::wall_ms()) {
         Err(fault) => responder.respond(fault.into_response()),
         Ok(None) => responder.respond(ok()),
         Ok(Some(put)) => {
@@ -49,7 +55,12 @@ pub(crate) fn send_back(broker: &Broker, request: &RemotingCommand, responder: R
 }
 
 /// `None`: the group has no retry queues, and the message is dropped without an error, as in Java.
-fn prepare(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Option<Put>, Fault> {
+fn prepare(
+    broker: &Broker,
+    request: &RemotingCommand,
+    caller: Caller<'_>,
+    now_ms: i64,
+) -> Result<Option<Put>, Fault> {
     let header: ConsumerSendMsgBackRequest<'_> = request.header()?;
     let Some(group) = find::group(broker, header.group, now_ms) else {
         return Err(Fault::new(
@@ -93,6 +104,7 @@ fn prepare(broker: &Broker, request: &RemotingCommand, now_ms: i64) -> Result<Op
             Fault::system_error(format!("look message by offset failed, {}", header.offset))
         })?;
     let (message, _) = Record::parse(&record)?;
+    caller.may_reach(&message, Some(header.group), Actions::SUB)?;
     let mut properties = Properties::parse_bytes(message.properties);
     if !properties.contains(name::RETRY_TOPIC) {
         properties.set(name::RETRY_TOPIC, message.topic);

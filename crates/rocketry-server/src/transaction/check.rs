@@ -402,10 +402,10 @@ impl Default for Asker {
 }
 
 impl Asker {
-    /// Asks a producer of the message's group; without one, the next check comes in the next round.
+    /// Asks a producer of the message's group that may send to its topic; without one, the next check comes in the next round.
     async fn ask(&self, broker: &Broker, half: &Half, copy: &Put, stored: &Appended) {
         let group = half.properties.get(name::PGROUP).unwrap_or_default();
-        let Some(connection) = self.connection(broker, group) else {
+        let Some(connection) = self.connection(broker, group, half.real_topic()) else {
             tracing::info!(group, "no producer is online that could be asked");
             return;
         };
@@ -428,18 +428,28 @@ impl Asker {
         });
     }
 
-    fn connection(&self, broker: &Broker, group: &str) -> Option<Connection> {
-        let connections: Vec<Connection> = broker
+    /// Everybody may call themselves a producer of any group, and the question has the whole message.
+    fn connection(&self, broker: &Broker, group: &str, topic: &str) -> Option<Connection> {
+        let members: Vec<_> = broker
             .clients
             .lock()
             .producers_of(group)
-            .map(|member| member.connection.clone())
+            .map(|member| (member.connection.clone(), member.user.clone()))
             .collect();
+        let may_be_asked = |connection: &Connection, user: Option<&str>| {
+            let guard = broker.guard.as_deref();
+            let from = connection.peer_addr().ip();
+            guard.is_none_or(|guard| guard.may_be_asked(user, topic, from))
+        };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let from = turn.checked_rem(connections.len())?;
-        let mut tried = connections.iter().cycle().skip(from);
-        tried
-            .by_ref()
+        let from = turn.checked_rem(members.len())?;
+        members
+            .iter()
+            .cycle()
+            .skip(from)
+            .take(members.len())
+            .filter(|(connection, user)| may_be_asked(connection, user.as_deref()))
+            .map(|(connection, _)| connection)
             .take(CONNECTIONS_TRIED)
             .find(|connection| !connection.is_closed())
             .cloned()

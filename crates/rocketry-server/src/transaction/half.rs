@@ -64,6 +64,11 @@ impl Half {
         }))
     }
 
+    /// The topic that it was sent to.
+    pub(crate) fn real_topic(&self) -> &str {
+        self.properties.get(name::REAL_TOPIC).unwrap_or_default()
+    }
+
     /// Time after its birth before which its producer is not asked, if it says so itself. Java: `getImmunityTime`.
     pub(crate) fn immunity_ms(&self, transaction_timeout_ms: i64) -> Option<i64> {
         let text = self.properties.get(name::CHECK_IMMUNITY_TIME_IN_SECONDS)?;
@@ -145,7 +150,7 @@ impl Half {
         if let Ok((record, _)) = Record::parse(&self.bytes) {
             let queue_id = self.properties.get(name::REAL_QID);
             Record {
-                topic: self.properties.get(name::REAL_TOPIC).unwrap_or_default(),
+                topic: self.real_topic(),
                 queue_id: queue_id.and_then(|id| id.parse().ok()).unwrap_or(0),
                 queue_offset,
                 physical_offset: log_offset,

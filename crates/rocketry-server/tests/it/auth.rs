@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rcgen::{CertificateParams, KeyPair};
 use rocketry_protocol::{
-    RemotingCommand, Request, RequestCode,
+    MessageExt, RemotingCommand, Request, RequestCode, ResponseCode,
     acl::sign,
     body::{
         self,
@@ -13,19 +13,23 @@ use rocketry_protocol::{
         route::ClusterInfo,
     },
     header::{
-        CreateAclRequest, CreateUserRequest, DeleteAclRequest, DeleteUserRequest, GetAclRequest,
-        GetRouteInfoRequest, GetUserRequest, ListAclRequest, ListUserRequest, SendMessageReply,
-        UpdateUserRequest, ViewMessageRequest,
+        ConsumeMessageDirectlyRequest, ConsumerSendMsgBackRequest, CreateAclRequest,
+        CreateUserRequest, DeleteAclRequest, DeleteUserRequest, EndTransactionRequest,
+        GetAclRequest, GetRouteInfoRequest, GetUserRequest, ListAclRequest, ListUserRequest,
+        SendMessageReply, SendMessageRequest, UpdateUserRequest, ViewMessageRequest,
+        transaction_state,
     },
-    id::parse_offset_msg_id,
+    id::{offset_msg_id, parse_offset_msg_id},
+    sys_flag,
 };
-use rocketry_remoting::{ConnectOptions, Connections, Deadline, Unsupported};
+use rocketry_remoting::{ConnectOptions, Connections, Deadline, Handler, Responder, Unsupported};
 use rocketry_server::{
     AccessOptions, Credentials, DataDir, FirstUser, Role, Server, ServerConfig, ServerError,
     TlsConfig, TlsMode, TlsServerConfig,
 };
+use tokio::sync::mpsc;
 
-use crate::common::{TIMEOUT, Wire, beat, heartbeat, pull, request_to, send};
+use crate::common::{TIMEOUT, Wire, beat, decode, heartbeat, pull, request_to, send};
 
 const ROOT: (&str, &str) = ("root", "root-secret");
 
@@ -259,6 +263,38 @@ async fn users_do_what_their_rules_allow() {
     );
 }
 
+/// What a group gave back is its own, whichever group asks for it.
+#[tokio::test]
+async fn a_retry_topic_is_read_only_by_who_may_consume_for_its_group() {
+    let server = Secured::start().await;
+    let alice = ("alice", "alice-secret");
+    server.add_user(alice).await;
+    server.allow("alice", &[("Group:CG", "Sub")]).await;
+    for group in ["CG", "Other"] {
+        let topic = format!("%RETRY%{group}");
+        assert_eq!(server.ask(put(&topic), ROOT).await.code, 0);
+    }
+    let read = |topic| RemotingCommand::request(&pull(topic, 0, 0));
+    assert_eq!(server.ask(read("%RETRY%CG"), alice).await.code, 0);
+    let subscribe = beat(&heartbeat(
+        "c",
+        "CG",
+        MessageModel::Clustering,
+        &["%RETRY%CG", "%RETRY%Other"],
+    ));
+    for request in [read("%RETRY%Other"), subscribe] {
+        assert_eq!(
+            told(&server.ask(request, alice).await),
+            (
+                16,
+                "User:alice has no permission to access Group:Other from 127.0.0.1, no matched policies."
+            )
+        );
+    }
+    server.allow("alice", &[("Group:Other", "Sub")]).await;
+    assert_eq!(server.ask(read("%RETRY%Other"), alice).await.code, 0);
+}
+
 /// Who guards the door must see the topic that is stored to.
 #[tokio::test]
 async fn a_header_with_two_topics_is_taken_for_the_one_that_is_used() {
@@ -380,6 +416,21 @@ async fn s075_settings_and_users_are_for_those_who_may_change_the_cluster() {
     }
 }
 
+/// Where a message lies that was sent.
+fn place(response: &RemotingCommand) -> i64 {
+    let reply: SendMessageReply = response.header().unwrap();
+    parse_offset_msg_id(&reply.msg_id).unwrap().1
+}
+
+/// A message of a topic that is delivered much later.
+fn delayed(topic: &str) -> RemotingCommand {
+    let request = SendMessageRequest {
+        properties: "DELAY\u{1}18\u{2}",
+        ..request_to(topic)
+    };
+    send(&request, "later")
+}
+
 /// The place of a message says nothing of its topic: it is looked at before it is given away.
 #[tokio::test]
 async fn a_message_is_found_by_its_place_only_by_who_may_see_its_topic() {
@@ -387,15 +438,9 @@ async fn a_message_is_found_by_its_place_only_by_who_may_see_its_topic() {
     let alice = ("alice", "alice-secret");
     server.add_user(alice).await;
     server.allow("alice", &[("Topic:open", "Pub,Get")]).await;
-    let place = |response: RemotingCommand| {
-        let reply: SendMessageReply = response.header().unwrap();
-        parse_offset_msg_id(&reply.msg_id).unwrap().1
-    };
-    let open = place(server.ask(put("open"), alice).await);
-    let secret = place(server.ask(put("secret"), ROOT).await);
-    let mut delayed = request_to("secret");
-    delayed.properties = "DELAY\u{1}18\u{2}";
-    let delayed = place(server.ask(send(&delayed, "later"), ROOT).await);
+    let open = place(&server.ask(put("open"), alice).await);
+    let secret = place(&server.ask(put("secret"), ROOT).await);
+    let delayed = place(&server.ask(delayed("secret"), ROOT).await);
     for topic in [Some("open"), None] {
         let view = |offset| {
             RemotingCommand::request(&ViewMessageRequest {
@@ -419,6 +464,163 @@ async fn a_message_is_found_by_its_place_only_by_who_may_see_its_topic() {
             assert_eq!(server.ask(view(hidden), ROOT).await.code, 0);
         }
     }
+}
+
+/// Answers with the body of the message that it is to consume.
+struct Consuming;
+
+impl Handler for Consuming {
+    fn handle(&self, request: RemotingCommand, responder: Responder) {
+        if request.request_code() == RequestCode::CONSUME_MESSAGE_DIRECTLY {
+            let body = decode(&request.body).remove(0).body;
+            responder.respond(RemotingCommand::response(ResponseCode::SUCCESS).with_body(body));
+        }
+    }
+}
+
+/// To give a message back, or to have it consumed directly, is to read it: both come with a place.
+#[tokio::test]
+async fn a_message_is_consumed_by_its_place_only_by_who_may_read_its_topic() {
+    let server = Secured::start().await;
+    let alice = ("alice", "alice-secret");
+    server.add_user(alice).await;
+    server
+        .allow("alice", &[("Topic:open", "Sub"), ("Group:CG", "Sub")])
+        .await;
+    let consumer = server.0.join(Arc::new(Consuming));
+    let group = heartbeat("c", "CG", MessageModel::Clustering, &["open"]);
+    assert_eq!(consumer.call(signed(beat(&group), alice)).await.code, 0);
+    let give_back = async |offset| {
+        let request = RemotingCommand::request(&ConsumerSendMsgBackRequest {
+            offset,
+            group: "CG",
+            origin_topic: Some("open"),
+            ..ConsumerSendMsgBackRequest::default()
+        });
+        server.ask(request, alice).await
+    };
+    let store_host = server.0.server.broker_addr().parse().unwrap();
+    let consume = async |offset| {
+        let request = RemotingCommand::request(&ConsumeMessageDirectlyRequest {
+            consumer_group: "CG",
+            client_id: Some("c"),
+            msg_id: Some(&offset_msg_id(store_host, offset)),
+            topic: Some("open"),
+            ..ConsumeMessageDirectlyRequest::default()
+        });
+        server.ask(request, alice).await
+    };
+    for topic in ["open", "%RETRY%CG", "%RETRY%CG_open"] {
+        let own = place(&server.ask(put(topic), ROOT).await);
+        let (back, consumed) = (give_back(own).await, consume(own).await);
+        assert_eq!((told(&back), consumed.code), ((0, ""), 0), "{topic}");
+        assert_eq!(&*consumed.body, b"body", "{topic}");
+    }
+    for (hidden, resource) in [
+        (put("secret"), "Topic:secret"),
+        (delayed("secret"), "Topic:secret"),
+        (put("%RETRY%CG_secret"), "Topic:secret"),
+        (put("%RETRY%Other"), "Group:Other"),
+    ] {
+        let hidden = place(&server.ask(hidden, ROOT).await);
+        let remark = format!(
+            "User:alice has no permission to access {resource} from 127.0.0.1, no matched policies."
+        );
+        for response in [give_back(hidden).await, consume(hidden).await] {
+            assert_eq!(told(&response), (16, &*remark));
+            assert!(response.body.is_empty());
+        }
+    }
+    // To look at a message is enough to have it consumed, and not to give it back.
+    server.allow("alice", &[("Topic:secret", "Get")]).await;
+    let seen = place(&server.ask(put("secret"), ROOT).await);
+    let codes = (give_back(seen).await.code, consume(seen).await.code);
+    assert_eq!(codes, (16, 0));
+}
+
+/// A producer that reports the half messages that it is asked about.
+struct Asked(mpsc::UnboundedSender<MessageExt>);
+
+impl Handler for Asked {
+    fn handle(&self, request: RemotingCommand, _: Responder) {
+        let half = decode(&request.body).remove(0);
+        self.0.send(half).unwrap();
+    }
+}
+
+/// Everybody may say that they are a producer of a group: it gives them no half messages of topics that they may not send to.
+#[tokio::test]
+async fn a_transaction_is_shown_to_and_decided_by_who_may_send_to_its_topic() {
+    let mut config = secured();
+    config.transaction_timeout = Duration::from_millis(100);
+    config.transaction_check_interval = Duration::from_millis(50);
+    let server = Secured(Wire::with(config).await);
+    let (alice, bob) = (("alice", "alice-secret"), ("bob", "bob-secret"));
+    for user in [alice, bob] {
+        server.add_user(user).await;
+    }
+    server.allow("alice", &[("Topic:open", "Pub")]).await;
+    server.allow("bob", &[("Topic:orders", "Pub")]).await;
+    let introduce = async |user| {
+        let (tell, asked) = mpsc::unbounded_channel();
+        let peer = server.0.join(Arc::new(Asked(tell)));
+        let data = heartbeat("p", "", MessageModel::Clustering, &[]);
+        assert_eq!(peer.call(signed(beat(&data), user)).await.code, 0);
+        (peer, asked)
+    };
+    let (_alices, mut alice_asked) = introduce(alice).await;
+    let (_bobs, mut bob_asked) = introduce(bob).await;
+
+    let half = SendMessageRequest {
+        sys_flag: sys_flag::TRANSACTION_PREPARED,
+        born_timestamp: jiff::Timestamp::now().as_millisecond(),
+        properties: "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}PG\u{2}",
+        ..request_to("orders")
+    };
+    assert_eq!(server.ask(send(&half, "paid"), bob).await.code, 0);
+    // Both would have had their turn.
+    let mut shown = None;
+    for _ in 0..4 {
+        let next = tokio::time::timeout(TIMEOUT, bob_asked.recv()).await;
+        shown = next.unwrap();
+    }
+    let shown = shown.unwrap();
+    assert_eq!((&*shown.topic, &*shown.body), ("orders", &b"paid"[..]));
+    assert!(alice_asked.try_recv().is_err());
+
+    // As Java's clients answer a check, as they decide after a send, and as old ones do both; with a topic of the caller's own.
+    let unique_id = shown.msg_id();
+    let decide = async |topic, user| {
+        let request = RemotingCommand::request(&EndTransactionRequest {
+            topic,
+            producer_group: "PG",
+            tran_state_table_offset: shown.queue_offset,
+            commit_log_offset: shown.commit_log_offset,
+            commit_or_rollback: transaction_state::COMMIT,
+            from_transaction_check: true,
+            msg_id: &unique_id,
+            transaction_id: None,
+            broker_name: None,
+        });
+        server.ask(request, user).await
+    };
+    let half_topic = Some("RMQ_SYS_TRANS_HALF_TOPIC");
+    for topic in [half_topic, Some("orders"), None, Some("open")] {
+        assert_eq!(
+            told(&decide(topic, alice).await),
+            (
+                16,
+                "User:alice has no permission to access Topic:orders from 127.0.0.1, no matched policies."
+            ),
+            "{topic:?}"
+        );
+    }
+    for topic in [half_topic, Some("orders"), None] {
+        assert_eq!(decide(topic, bob).await.code, 0, "{topic:?}");
+    }
+    let read = RemotingCommand::request(&pull("orders", 0, 0));
+    let stored = server.ask(read, ROOT).await;
+    assert_eq!(&*decode(&stored.body).remove(0).body, b"paid");
 }
 
 #[tokio::test]

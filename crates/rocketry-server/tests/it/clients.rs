@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use rocketry_protocol::{
     RemotingCommand, RequestCode, ResponseCode,
+    acl::{Credentials, sign},
     body::{
         self, Queue,
         heartbeat::{GetConsumerListByGroupResponseBody, HeartbeatData, MessageModel},
@@ -9,8 +10,9 @@ use rocketry_protocol::{
         offsets::ResetOffsetBody,
     },
     header::{
-        GetConsumerListByGroupRequest, GetConsumerRunningInfoRequest, HeartbeatReply, OffsetReply,
-        PullMessageReply, PullMessageRequest, QueryConsumerOffsetRequest, ResetOffsetRequest,
+        ConsumeMessageDirectlyRequest, GetConsumerListByGroupRequest,
+        GetConsumerRunningInfoRequest, HeartbeatReply, OffsetReply, PullMessageReply,
+        PullMessageRequest, QueryConsumerOffsetRequest, ResetOffsetRequest,
         UnregisterClientRequest, UpdateConsumerOffsetRequest,
     },
 };
@@ -18,7 +20,7 @@ use rocketry_remoting::{Handler, Responder, Unsupported};
 use rocketry_server::{DataDir, Server, ServerConfig};
 use tokio::sync::mpsc;
 
-use crate::common::{TIMEOUT, Wire, beat, heartbeat};
+use crate::common::{TIMEOUT, Wire, beat, decode, heartbeat};
 
 /// Reports the code 40s that a client gets.
 struct Told(mpsc::UnboundedSender<String>);
@@ -367,23 +369,21 @@ async fn s064_a_reset_reaches_the_next_pull() {
     );
 }
 
-/// Answers what a broker passes on to a consumer.
+/// Answers what a broker passes on to a consumer: its code, its body, and which fields it has of the caller's.
 struct Answering;
 
 impl Handler for Answering {
     fn handle(&self, request: RemotingCommand, responder: Responder) {
-        let text = format!(
-            "{} {}",
-            request.code,
-            String::from_utf8_lossy(&request.body)
-        );
-        if request.request_code() == RequestCode::GET_CONSUMER_RUNNING_INFO {
-            responder.respond(RemotingCommand::response(ResponseCode::SUCCESS).with_body(text));
-        }
+        let mine = ["AccessKey", "SecurityToken", "Signature", "consumerGroup"];
+        let fields = mine.map(|name| request.field(name).unwrap_or("-"));
+        let messages = decode(&request.body).into_iter();
+        let bodies: Vec<_> = messages.map(|message| message.body).collect();
+        let text = format!("{} {bodies:?} {}", request.code, fields.join(" "));
+        responder.respond(RemotingCommand::response(ResponseCode::SUCCESS).with_body(text));
     }
 }
 
-/// S-065.
+/// S-065. Who asked is between them and the broker: their signature would hold for other requests of the consumer's too.
 #[tokio::test]
 async fn s065_requests_are_passed_on_to_the_consumer_that_they_name() {
     let wire = Wire::start().await;
@@ -399,6 +399,27 @@ async fn s065_requests_are_passed_on_to_the_consumer_that_they_name() {
     );
     let consumer = wire.join(Arc::new(Answering));
     consumer.call(beat(&cluster("a"))).await;
-    let response = wire.ask_broker(&ask("a")).await;
-    assert_eq!((response.code, &*response.body), (0, &b"307 "[..]));
+    let stored = wire.put("T", 0, "", "hello").await;
+    let directly = RemotingCommand::request(&ConsumeMessageDirectlyRequest {
+        consumer_group: "G",
+        client_id: Some("a"),
+        msg_id: Some(&stored.msg_id),
+        ..ConsumeMessageDirectlyRequest::default()
+    });
+    for (mut request, expected) in [
+        (RemotingCommand::request(&ask("a")), "307 [] - - - G"),
+        (directly, "309 [b\"hello\"] - - - G"),
+    ] {
+        sign(
+            &mut request,
+            &Credentials {
+                access_key: "alice".to_owned(),
+                secret_key: "alice-secret".to_owned(),
+                security_token: Some("token".to_owned()),
+            },
+        );
+        let response = wire.broker(request).await;
+        let text = std::str::from_utf8(&response.body).unwrap();
+        assert_eq!((response.code, text), (0, expected));
+    }
 }

@@ -137,8 +137,8 @@ struct DueSlot {
     units: Vec<Unit>,
     /// The first unit that was not handed out.
     next: usize,
-    /// Unique ids of messages that were taken back.
-    deleted: HashSet<String>,
+    /// The messages that were taken back.
+    deleted: HashSet<Named>,
     /// What was handed out and is not delivered.
     out: Vec<DueMessage>,
 }
@@ -417,10 +417,9 @@ impl Timers {
             let read = self.record_of(unit);
             if let Some(bytes) = self.unless_lost(unit, read)?
                 && let Ok((record, _)) = Record::parse(&bytes)
-                && let Some(key) =
-                    Properties::parse_bytes(record.properties).get(name::TIMER_DEL_UNIQKEY)
             {
-                deleted.insert(key.to_owned());
+                let properties = Properties::parse_bytes(record.properties);
+                deleted.extend(named(&properties, name::TIMER_DEL_UNIQKEY));
             }
         }
         units.retain(|unit| !unit.deletes || unit.rolls);
@@ -545,20 +544,32 @@ impl Timers {
     }
 }
 
-/// Whether a message was taken back: by its unique id, or by topic and id. Java: `TimerMessageStore.buildDeleteKey`
-fn is_deleted(record: &[u8], deleted: &HashSet<String>) -> bool {
+/// A message as it was sent: topic, and unique id or what stands for it.
+type Named = (String, String);
+
+fn named(properties: &Properties, key: &str) -> Option<Named> {
+    let topic = properties.get(name::REAL_TOPIC).unwrap_or_default();
+    Some((topic.to_owned(), properties.get(key)?.to_owned()))
+}
+
+/// Whether a message was taken back, by its unique id, or by topic and id. Differs from Java, where the id is enough: who may send to
+/// a topic takes back messages of that topic. Java: `TimerMessageStore.buildDeleteKey`
+fn is_deleted(record: &[u8], deleted: &HashSet<Named>) -> bool {
     if deleted.is_empty() {
         return false;
     }
     let Ok((record, _)) = Record::parse(record) else {
         return false;
     };
-    let properties = Properties::parse_bytes(record.properties);
-    let Some(key) = properties.get(name::UNIQ_KEY) else {
+    let Some(message) = named(&Properties::parse_bytes(record.properties), name::UNIQ_KEY) else {
         return false;
     };
-    let topic = properties.get(name::REAL_TOPIC).unwrap_or_default();
-    deleted.contains(key) || deleted.contains(&format!("{topic}+{key}"))
+    if deleted.contains(&message) {
+        return true;
+    }
+    let (topic, key) = message;
+    let both = format!("{topic}+{key}");
+    deleted.contains(&(topic, both))
 }
 
 const fn floor(ms: i64, precision: i64) -> i64 {

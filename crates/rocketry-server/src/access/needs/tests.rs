@@ -52,9 +52,35 @@ fn requests_need_what_java_says() {
         (370, vec![t], "Topic:t Pub"),
         (37, vec![t], "Topic:t Pub"),
         (37, vec![], ""),
+        (37, vec![("topic", "RMQ_SYS_TRANS_HALF_TOPIC")], ""),
         (11, vec![cg, t], "Topic:t Sub, Group:g Sub"),
         (361, vec![cg, t], "Topic:t Sub, Group:g Sub"),
         (11, vec![cg, ("topic", "%RETRY%g")], "Group:g Sub"),
+        (
+            11,
+            vec![cg, ("topic", "%RETRY%h")],
+            "Group:h Sub, Group:g Sub",
+        ),
+        (
+            11,
+            vec![cg, ("topic", "%RETRY%gh")],
+            "Group:gh Sub, Group:g Sub",
+        ),
+        (
+            11,
+            vec![cg, ("topic", "%RETRY%g_t")],
+            "Topic:t Sub, Group:g Sub",
+        ),
+        (
+            361,
+            vec![cg, ("topic", "%RETRY%g+t")],
+            "Topic:t Sub, Group:g Sub",
+        ),
+        (
+            361,
+            vec![cg, ("topic", "%RETRY%h+t")],
+            "Group:h Sub, Group:g Sub",
+        ),
         (36, vec![("group", "g")], "Group:g Sub"),
         (12, vec![t], "Topic:t Sub|Get"),
         (35, vec![cg], "Group:g Sub"),
@@ -62,6 +88,17 @@ fn requests_need_what_java_says() {
         (38, vec![cg], "Group:g Sub|Get"),
         (14, vec![cg, t], "Topic:t Sub|Get, Group:g Sub|Get"),
         (15, vec![cg, t], "Topic:t Sub|Update, Group:g Sub|Update"),
+        (14, vec![cg, ("topic", "%RETRY%g")], "Group:g Sub|Get"),
+        (
+            14,
+            vec![cg, ("topic", "%RETRY%h")],
+            "Group:h Sub|Get, Group:g Sub|Get",
+        ),
+        (
+            15,
+            vec![cg, ("topic", "%RETRY%h")],
+            "Group:h Sub|Update, Group:g Sub|Update",
+        ),
         (105, vec![t], "Topic:t Pub|Sub|Get"),
         (105, vec![("topic", "%RETRY%g")], "Group:g Sub|Get"),
         (105, vec![("topic", "TBW102")], ""),
@@ -73,6 +110,8 @@ fn requests_need_what_java_says() {
         ),
         (30, vec![t], "Topic:t Get"),
         (33, vec![t], "Topic:t Get"),
+        (33, vec![("topic", "%RETRY%g")], "Group:g Get"),
+        (33, vec![("topic", "%RETRY%g+t")], "Group:g Get"),
         (33, vec![], ""),
         (17, vec![t], "Topic:t Create"),
         (215, vec![t], "Topic:t Delete"),
@@ -121,7 +160,7 @@ fn bodies_are_looked_into() {
     let data = HeartbeatData {
         consumer_data_set: vec![ConsumerData {
             group_name: "g".to_owned(),
-            subscription_data_set: ["t", "%RETRY%g"]
+            subscription_data_set: ["t", "%RETRY%g", "%RETRY%h"]
                 .map(|topic| SubscriptionData::by_tags(topic, "*", 1))
                 .to_vec(),
             ..ConsumerData::default()
@@ -130,15 +169,23 @@ fn bodies_are_looked_into() {
     };
     let with = |code, text: &[u8]| request(code, &[]).with_body(text.to_vec());
     let beat = with(RequestCode::HEART_BEAT, &body::encode(&data).unwrap());
-    assert_eq!(needs(&beat), ["Group:g Sub", "Topic:t Sub"]);
-    let lock = br#"{"consumerGroup":"g","mqSet":[{"topic":"t"},{"topic":"%RETRY%g"}]}"#;
+    let expected = ["Group:g Sub", "Topic:t Sub", "Group:h Sub"];
+    assert_eq!(needs(&beat), expected);
+    let lock = br#"{"consumerGroup":"g","mqSet":[{"topic":"t"},{"topic":"%RETRY%g"},{"topic":"%RETRY%h"}]}"#;
     for code in [RequestCode::LOCK_BATCH_MQ, RequestCode::UNLOCK_BATCH_MQ] {
-        assert_eq!(needs(&with(code, lock)), ["Group:g Sub", "Topic:t Sub"]);
+        assert_eq!(needs(&with(code, lock)), expected);
     }
-    let acks = br#"{"acks":[{"c":"g","t":"t"},{"c":"h","t":"u"}]}"#;
+    let acks = br#"{"acks":[{"c":"g","t":"t"},{"c":"h","t":"u"},{"c":"h","t":"%RETRY%g"}]}"#;
     assert_eq!(
         needs(&with(RequestCode::BATCH_ACK_MESSAGE, acks)),
-        ["Group:g Sub", "Topic:t Sub", "Group:h Sub", "Topic:u Sub"]
+        [
+            "Group:g Sub",
+            "Topic:t Sub",
+            "Group:h Sub",
+            "Topic:u Sub",
+            "Group:h Sub",
+            "Group:g Sub"
+        ]
     );
     let topics = br#"{"topicConfigList":[{"topicName":"t"},{"topicName":"u"}]}"#;
     assert_eq!(

@@ -99,7 +99,7 @@ async fn three_masters(world: &mut World, dir: &Path, ns: &str) -> Result {
     registered(world.driver()?, ns, NAMES[VICTIM]).await?;
     let received = world
         .driver()?
-        .consume(Reader::Push, ns, TOPIC, sent.len())
+        .consume(Reader::Pull, ns, TOPIC, sent.len())
         .await?;
     contains(&counted(bodies(&received)), sent.iter(), "all three")?;
     for broker in brokers.into_iter().chain([revived]) {
@@ -159,7 +159,7 @@ fn counted<B: AsRef<[u8]>>(bodies: Vec<B>) -> BTreeMap<Vec<u8>, usize> {
     counts
 }
 
-/// A send that failed on the victim may be there twice; none may be missing.
+/// A send that failed on the victim may be there twice, so that all of every queue has to be read; none may be missing.
 fn contains<'a>(
     received: &BTreeMap<Vec<u8>, usize>,
     wanted: impl Iterator<Item = &'a Vec<u8>>,

@@ -112,11 +112,6 @@ pub(crate) struct Received {
 pub(crate) type Queues = BTreeMap<(String, i32), i64>;
 
 impl Received {
-    /// Where it was.
-    pub(crate) fn queue(&self) -> (String, i32) {
-        (self.broker.clone(), self.queue_id)
-    }
-
     /// Reads the records that the Java driver wrote (see `interop/java/Consume.java`).
     pub(crate) fn read_file(file: &Path) -> Result<Vec<Self>> {
         let text = std::fs::read_to_string(file)?;
@@ -230,7 +225,7 @@ pub(crate) fn unbroken_queues(received: &[Received]) -> Result<Queues> {
     let mut offsets: BTreeMap<(String, i32), Vec<i64>> = BTreeMap::new();
     for message in received {
         offsets
-            .entry(message.queue())
+            .entry((message.broker.clone(), message.queue_id))
             .or_default()
             .push(message.queue_offset);
     }

@@ -9,13 +9,16 @@ use rocketry::Client;
 use crate::Result;
 use crate::interop::apache::registered;
 use crate::interop::cases::kept_users;
-use crate::interop::driver::Driver;
+use crate::interop::driver::{Driver, Reader};
+use crate::interop::text::Queues;
 use crate::interop::{
     Broker, BrokerConfig, NameServer, Rocketry, Serve, ServeOptions, Tools, text,
 };
 
 /// Small enough to roll during a run, so that messages cross a file boundary.
 const COMMIT_LOG_FILE_BYTES: u64 = 1024 * 1024;
+/// Times that a group is given again what it has not committed.
+const COMMITS: u32 = 4;
 /// What our client may take to say goodbye.
 const CLOSE: Duration = Duration::from_secs(3);
 
@@ -78,6 +81,26 @@ impl World {
             sent: HashSet::new(),
             usual_settings: false,
         })
+    }
+
+    /// Lets the group of Java's push consumer commit all that it has read of a topic, up to `ends`. Each of the client's pulls tells the
+    /// broker an offset as well, and one that is worked off after its last commit takes the group back: what it is given again then is
+    /// read again.
+    pub(crate) async fn all_committed(&mut self, ns: &str, topic: &str, ends: &Queues) -> Result {
+        let group = Reader::Push.group(topic);
+        for _ in 0..COMMITS {
+            let committed = self.rocketry.committed(ns, &group, topic).await?;
+            let lag = ends.iter().map(|(queue, end)| {
+                let committed = committed.get(queue).copied().unwrap_or_default();
+                (end - committed).max(0)
+            });
+            let lag = usize::try_from(lag.sum::<i64>())?;
+            if lag == 0 {
+                return Ok(());
+            }
+            self.driver()?.consume(Reader::Push, ns, topic, lag).await?;
+        }
+        Err(format!("{group} does not commit what it has read of {topic}").into())
     }
 
     /// Another world, whose systems have no past. To be stopped.

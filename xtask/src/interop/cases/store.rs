@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Case;
 use crate::Result;
 use crate::interop::driver::Reader;
-use crate::interop::text::{Queues, Received, bodies, lines, same_lines, unbroken_queues};
+use crate::interop::text::{Received, bodies, lines, same_lines, unbroken_queues};
 use crate::interop::world::World;
 use crate::interop::{Broker, BrokerConfig, NameServer, Serve, ServeOptions};
 use crate::process::run_ok;
@@ -142,7 +142,7 @@ async fn group_in_apache(world: &mut World) -> Result {
     let serve = serve(world, &dir, &data).await?;
     let ns = serve.namesrv.clone();
     world.driver()?.produce(&ns, TOPIC, "async", &text).await?;
-    let consumed = Consumed::by_push(world, &ns, &sent)
+    push(world, &ns, &sent)
         .await
         .map_err(|error| format!("on ours: {error}"))?;
     serve.stop().await?;
@@ -152,8 +152,7 @@ async fn group_in_apache(world: &mut World) -> Result {
         .driver()?
         .produce(&system.ns, TOPIC, "async", &text)
         .await?;
-    consumed
-        .goes_on(world, &system.ns, &sent)
+    push(world, &system.ns, &sent)
         .await
         .map_err(|error| format!("on Apache's broker: {error}"))?;
     system.end(End::Kill).await
@@ -169,7 +168,7 @@ async fn group_in_ours(world: &mut World) -> Result {
         .driver()?
         .produce(&system.ns, TOPIC, "async", &text)
         .await?;
-    let consumed = Consumed::by_push(world, &system.ns, &sent)
+    push(world, &system.ns, &sent)
         .await
         .map_err(|error| format!("on Apache's broker: {error}"))?;
     system.end(End::Stop).await?;
@@ -177,8 +176,7 @@ async fn group_in_ours(world: &mut World) -> Result {
     let serve = serve(world, &dir, &data).await?;
     let ns = serve.namesrv.clone();
     world.driver()?.produce(&ns, TOPIC, "async", &text).await?;
-    consumed
-        .goes_on(world, &ns, &sent)
+    push(world, &ns, &sent)
         .await
         .map_err(|error| format!("on ours: {error}"))?;
     serve.stop().await
@@ -240,54 +238,16 @@ async fn other_file_sizes(world: &mut World) -> Result {
     name_server.kill().await
 }
 
-/// What the push consumer of the topic's group received from one owner of the directory, and how far the group came.
-struct Consumed {
-    received: Vec<Received>,
-    committed: Queues,
-}
-
-impl Consumed {
-    /// The group reads exactly `expected`.
-    async fn by_push(world: &mut World, ns: &str, expected: &[Vec<u8>]) -> Result<Self> {
-        let read = world
-            .driver()?
-            .consume(Reader::Push, ns, TOPIC, expected.len())
-            .await?;
-        unbroken_queues(&read)?;
-        same_lines(expected, &bodies(&read))?;
-        let group = Reader::Push.group(TOPIC);
-        Ok(Self {
-            received: read,
-            committed: world.rocketry.committed(ns, &group, TOPIC).await?,
-        })
-    }
-
-    /// From the next owner the group reads `new`, and of what it had only that which it had not committed. Mostly it has committed
-    /// all; but each of the client's pulls tells an offset as well, and a broker that works one off after the client's last commit
-    /// goes back to an older one.
-    async fn goes_on(&self, world: &mut World, ns: &str, new: &[Vec<u8>]) -> Result {
-        let again = self.received.iter().filter(|message| {
-            let committed = self.committed.get(&message.queue());
-            committed.is_none_or(|offset| message.queue_offset >= *offset)
-        });
-        let again: Vec<_> = again.map(|message| message.body.clone()).collect();
-        let expected = [again.as_slice(), new].concat();
-        let next = Self::by_push(world, ns, &expected)
-            .await
-            .map_err(|error| format!("{} were not committed; {error}", again.len()))?;
-        let mut starts = Queues::new();
-        for message in &next.received {
-            let start = starts
-                .entry(message.queue())
-                .or_insert(message.queue_offset);
-            *start = message.queue_offset.min(*start);
-        }
-        if starts == self.committed {
-            return Ok(());
-        }
-        let committed = &self.committed;
-        Err(format!("committed were {committed:?}, the group began at {starts:?}").into())
-    }
+/// One push consumer of the topic's group reads exactly `expected`, and commits that: a group that began anew would be given older
+/// lines first.
+async fn push(world: &mut World, ns: &str, expected: &[Vec<u8>]) -> Result {
+    let read = world
+        .driver()?
+        .consume(Reader::Push, ns, TOPIC, expected.len())
+        .await?;
+    let ends = unbroken_queues(&read)?;
+    same_lines(expected, &bodies(&read))?;
+    world.all_committed(ns, TOPIC, &ends).await
 }
 
 async fn java_pull(world: &mut World, ns: &str, topic: &str) -> Result<Vec<Received>> {

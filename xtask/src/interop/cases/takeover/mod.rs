@@ -320,11 +320,12 @@ impl Takeover {
         let read = driver
             .consume(Reader::Push, &ns, GROUP_TOPIC, unread.len())
             .await?;
-        unbroken_queues(&read)?;
+        let ends = unbroken_queues(&read)?;
         same_lines(&unread, &bodies(&read))
             .map_err(|error| format!("the group went on: {error}"))?;
+        world.all_committed(&ns, GROUP_TOPIC, &ends).await?;
         if waiting {
-            let pending = driver.ask("takeover-pending", &options).await?;
+            let pending = world.driver()?.ask("takeover-pending", &options).await?;
             self.history.add_pending(&pending)?;
         }
         Ok(())

@@ -75,10 +75,14 @@ impl Tables {
         topics: impl ExactSizeIterator<Item = &'t TopicConfig>,
         now_ms: i64,
     ) -> Result<Registered, RegisterRefused> {
-        self.clusters
-            .entry(r.cluster.to_owned())
-            .or_default()
-            .insert(r.broker_name.to_owned());
+        if let Some(ours) = self.claimed_of_ours(r) {
+            return Err(ours);
+        }
+        // A slave of the broker of this process says nothing about it.
+        let is_described = r.connection_id.is_none()
+            || !self
+                .ours()
+                .any(|(_, live)| live.broker_name == r.broker_name);
         let mut register_first = !self.brokers.contains_key(r.broker_name);
         let broker = self
             .brokers
@@ -89,21 +93,19 @@ impl Tables {
                 zone_name: None,
                 enable_acting_master: false,
             });
-        r.cluster.clone_into(&mut broker.cluster);
-        broker.zone_name = r.zone_name.map(str::to_owned);
-        broker.enable_acting_master = r.enable_acting_master;
+        if is_described {
+            self.clusters
+                .entry(r.cluster.to_owned())
+                .or_default()
+                .insert(r.broker_name.to_owned());
+            r.cluster.clone_into(&mut broker.cluster);
+            broker.zone_name = r.zone_name.map(str::to_owned);
+            broker.enable_acting_master = r.enable_acting_master;
+        }
         broker
             .addrs
             .retain(|id, addr| *id == r.broker_id || addr != r.broker_addr);
 
-        // Java lets the latest registration win; the broker of this process registers once and would be lost.
-        if let Some(other) = broker.addrs.get(&r.broker_id)
-            && other != r.broker_addr
-            && let Some(live) = self.live.get(&key(&broker.cluster, other))
-            && live.connection_id.is_none()
-        {
-            return Err(RegisterRefused::Ours(other.clone()));
-        }
         // An older master with a larger state version stays: it was elected later than the one that registers now.
         if let Some(other) = broker.addrs.get(&r.broker_id)
             && other != r.broker_addr
@@ -166,6 +168,33 @@ impl Tables {
             master_addr: ha_server_addr.as_ref().and(master_addr),
             ha_server_addr,
         })
+    }
+
+    /// What a connection's registration would take from the broker of this process. Java lets the latest registration win; this broker
+    /// registers once and would be lost.
+    fn claimed_of_ours(&self, r: &Registration<'_>) -> Option<RegisterRefused> {
+        r.connection_id?;
+        self.ours().find_map(|(addr, live)| {
+            if addr == r.broker_addr {
+                Some(RegisterRefused::OurAddress)
+            } else if live.broker_name == r.broker_name && live.broker_id == r.broker_id {
+                Some(RegisterRefused::OurName(addr.to_owned()))
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Addresses and entries of the broker of this process.
+    fn ours(&self) -> impl Iterator<Item = (&str, &Live)> {
+        self.live
+            .iter()
+            .filter(|(_, live)| live.connection_id.is_none())
+            .map(|((_, addr), live)| (addr.as_str(), live))
+    }
+
+    pub(super) fn is_our_addr(&self, broker_addr: &str) -> bool {
+        self.ours().any(|(addr, _)| addr == broker_addr)
     }
 
     pub(super) fn remove_live(&mut self, gone: impl Fn(&Live) -> bool) -> usize {

@@ -122,12 +122,35 @@ fn the_broker_of_this_process_never_expires() {
     ns.register(&local, [topic("T"), topic("U")].iter(), 0)
         .unwrap();
     assert_eq!(ns.expire(i64::MAX), 0);
-    let claim = broker("C", "b", "a:2", 0);
-    assert_eq!(
-        ns.register(&claim, [topic("T"), topic("U")].iter(), 0),
-        Err(RegisterRefused::Ours("a:1".to_owned()))
-    );
-    assert_eq!(ns.member_group("b")[&0], "a:1");
+    let before = ns.cluster_info();
+    let topics = [topic("T"), topic("U")];
+    for cluster in ["C", "D"] {
+        let claim = |name, addr, id| Registration {
+            enable_acting_master: true,
+            zone_name: Some("z"),
+            ..broker(cluster, name, addr, id)
+        };
+        assert_eq!(
+            ns.register(&claim("b", "a:2", 0), topics.iter(), 0),
+            Err(RegisterRefused::OurName("a:1".to_owned()))
+        );
+        for (name, id) in [("b", 0), ("b", 1), ("c", 0)] {
+            assert_eq!(
+                ns.register(&claim(name, "a:1", id), topics.iter(), 0),
+                Err(RegisterRefused::OurAddress)
+            );
+            ns.unregister(cluster, name, "a:1");
+        }
+        assert!(!ns.connection_closed(1));
+        assert_eq!(ns.cluster_info(), before);
+
+        let slave = claim("b", "a:2", 1);
+        ns.register(&slave, [].iter(), 0).unwrap();
+        assert_eq!(ns.member_group("b").len(), 2);
+        assert!(ns.connection_closed(1));
+        assert_eq!(ns.cluster_info(), before);
+    }
+    assert_eq!(ns.all_topics(), ["T", "U"]);
     ns.set_topic("b", &topic("V"), 6);
     assert!(ns.route("V").is_some());
     ns.remove_topic_of("b", "V");

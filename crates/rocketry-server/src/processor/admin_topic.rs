@@ -25,7 +25,7 @@ use crate::{
     broker::Broker,
     clock,
     fault::{Fault, Reply, into_response},
-    names,
+    names, topics,
     writer::WriterHandle,
 };
 
@@ -287,6 +287,12 @@ fn checked(broker: &Broker, wanted: Wanted) -> Result<TopicConfig, Fault> {
     names::check_topic(&config.topic_name).map_err(invalid)?;
     if broker.system.is_system(&config.topic_name) {
         return Err(invalid(conflict(&config.topic_name)));
+    }
+    for (field, queues) in [
+        ("readQueueNums", config.read_queue_nums),
+        ("writeQueueNums", config.write_queue_nums),
+    ] {
+        topics::check_queues(field, queues).map_err(invalid)?;
     }
     if changes.sets("message.type", "MIXED") {
         return Err(invalid("MIXED message type is not supported.".to_owned()));

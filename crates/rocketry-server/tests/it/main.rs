@@ -35,6 +35,7 @@ mod reply;
 mod roles;
 mod send;
 mod served;
+mod slow_disk;
 mod sql92;
 mod timer;
 #[cfg(feature = "tls")]

@@ -70,7 +70,8 @@ async fn write_until_closed<W: AsyncWrite>(
                 in_a_row = 0;
             }
         }
-        io.flush().await?;
+        // Over TLS, what was taken may wait here for the socket.
+        poll_fn(|cx| watched(shared, io.as_mut().poll_flush(cx))).await?;
         shared.activity.wrote(Instant::now());
         shared.wrote(&batch);
         batch.clear();
@@ -128,18 +129,22 @@ async fn write_some<W: AsyncWrite>(
             [only] => io.as_mut().poll_write(cx, only),
             many => io.as_mut().poll_write_vectored(cx, many),
         };
-        if polled.is_pending() && shared.activity.stalled(Instant::now()) {
-            shared.tick.notify_one();
-        }
-        match ready!(polled) {
+        match ready!(watched(shared, polled)) {
             Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            other => {
-                shared.activity.unstalled();
-                Poll::Ready(other)
-            }
+            other => Poll::Ready(other),
         }
     })
     .await
+}
+
+/// Notes whether the socket takes bytes; the watching task gives a peer up that takes none for long.
+fn watched<T>(shared: &Shared, polled: Poll<T>) -> Poll<T> {
+    if polled.is_ready() {
+        shared.activity.unstalled();
+    } else if shared.activity.stalled(Instant::now()) {
+        shared.tick.notify_one();
+    }
+    polled
 }
 
 /// Pieces given to one vectored write; far below the 1,024 of common systems, since they lie on the stack.

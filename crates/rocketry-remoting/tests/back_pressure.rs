@@ -19,10 +19,13 @@ use std::{
 
 use rocketry_protocol::{RemotingCommand, ResponseCode};
 use rocketry_remoting::{
-    CloseReason, ConnectionOptions, ErrorKind, Handler, Responder, Stage, Unsupported,
+    CloseReason, Connection, ConnectionOptions, ErrorKind, Handler, Responder, Stage, Unsupported,
 };
-use support::{connected_with, request, settle, within};
-use tokio::{io::AsyncWriteExt, time::Instant};
+use support::{connected_with, info, request, settle, within};
+use tokio::{
+    io::{AsyncWriteExt, BufStream},
+    time::Instant,
+};
 
 const BODY_BYTES: usize = 4096;
 
@@ -159,6 +162,34 @@ async fn a_peer_that_takes_no_byte_for_the_write_timeout_is_given_up() {
     assert!(error.maybe_delivered(), "it was in the batch being written");
     assert_eq!(started.elapsed(), Duration::from_secs(17));
     connection.closed().await;
+}
+
+/// A stream that takes bytes into a buffer of its own, as TLS does, has not given them to the peer.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_flushed_for_the_write_timeout_is_given_up() {
+    let mut options = ConnectionOptions::default();
+    options.write_timeout = Duration::from_secs(5);
+    options.idle_timeout = None;
+    let (near, _peer) = tokio::io::duplex(64);
+    let connection = Connection::start(
+        BufStream::with_capacity(64, 1 << 16, near),
+        info(),
+        &options,
+        Arc::new(Unsupported),
+    );
+    let started = Instant::now();
+    connection
+        .oneway(request(vec![0; 1000]), within(1000))
+        .await
+        .unwrap();
+    tokio::time::timeout(Duration::from_mins(1), connection.closed())
+        .await
+        .expect("an end");
+    assert_eq!(
+        connection.close_reason(),
+        Some(&CloseReason::WriteTimeout(Duration::from_secs(5)))
+    );
+    assert!(started.elapsed() < Duration::from_secs(6));
 }
 
 /// What is queued behind the batch being written certainly never left.
@@ -345,7 +376,7 @@ async fn requests_in_both_directions_at_once_do_not_lock_up() {
         .into_iter()
         .map(|(io, options)| {
             let handler = Generous::new(BODY_BYTES);
-            rocketry_remoting::Connection::start(io, support::info(), &options, handler)
+            Connection::start(io, info(), &options, handler)
         })
         .collect();
     let mut callers = tokio::task::JoinSet::new();

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use rocketry_protocol::body::groups::SubscriptionGroupConfig;
 use rocketry_store::metadata::Groups;
 
-use crate::names::{SYSTEM_GROUPS, check_group};
+use crate::{
+    names::{SYSTEM_GROUPS, check_group},
+    topics::MAX_QUEUES,
+};
 
 /// The read bit of the forbidden table, the only one in use.
 pub(crate) const FORBIDDEN_READ: i32 = 1 << 2;
@@ -24,6 +27,28 @@ pub(crate) fn add_predefined(groups: &Groups, now_ms: i64) {
     for name in SYSTEM_GROUPS {
         groups.put_if_absent(with_defaults(name), now_ms);
     }
+}
+
+/// Cuts groups whose retry topics would get more queues than are allowed here; returns what is to be told of it.
+pub(crate) fn limit_retry_queues(groups: &Groups, now_ms: i64) -> Vec<String> {
+    let mut notes = Vec::new();
+    for group in groups.all() {
+        let queues = group.retry_queue_nums;
+        if queues <= MAX_QUEUES {
+            continue;
+        }
+        notes.push(format!(
+            "subscriptionGroup.json: group {} has {queues} retry queues; {MAX_QUEUES} are used",
+            group.group_name
+        ));
+        let config = SubscriptionGroupConfig {
+            retry_queue_nums: MAX_QUEUES,
+            ..SubscriptionGroupConfig::clone(&group)
+        };
+        groups.put(config, now_ms);
+    }
+    notes.sort();
+    notes
 }
 
 /// The group, created with defaults if that is allowed. Java: `findSubscriptionGroupConfig`.

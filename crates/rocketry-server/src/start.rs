@@ -102,6 +102,11 @@ impl RunningBroker {
         let config = around.config;
         let identity = identity(&config, &around.advertised, around.local);
         let system = SystemNames::new(&config.cluster_name, &config.broker_name);
+        let mut found = topics::limit_queues(&reader.metadata().topics, now_ms);
+        found.extend(groups::limit_retry_queues(
+            &reader.metadata().groups,
+            now_ms,
+        ));
         topics::add_predefined(
             &reader.metadata().topics,
             &system,
@@ -121,7 +126,6 @@ impl RunningBroker {
         let holds = Arc::new(holds);
         let (pops, woken_pops) = Pops::new(waiting);
         let pops = Arc::new(pops);
-        let mut found = Vec::new();
         let request_modes =
             RequestModes::open(&disk, &around.data_dir, &mut found).map_err(|source| {
                 ServerError::Store {

@@ -9,6 +9,42 @@ use rocketry_store::metadata::Topics;
 
 use crate::names::{self, SystemNames};
 
+/// Most queues of a topic. Pops, figures and what tools ask for go over all of them, whether they have messages or not.
+pub(crate) const MAX_QUEUES: i32 = 16_384;
+
+/// Checks a number of queues; the error is the remark of the answer.
+pub(crate) fn check_queues(field: &str, queues: i32) -> Result<(), String> {
+    if queues > MAX_QUEUES {
+        return Err(format!(
+            "{field} {queues} is more than {MAX_QUEUES}, which is the limit"
+        ));
+    }
+    Ok(())
+}
+
+/// Cuts topics that another server left with more queues than are allowed here; returns what is to be told of it.
+pub(crate) fn limit_queues(topics: &Topics, now_ms: i64) -> Vec<String> {
+    let mut notes = Vec::new();
+    for topic in topics.all() {
+        let (read, write) = (topic.read_queue_nums, topic.write_queue_nums);
+        if read.max(write) <= MAX_QUEUES {
+            continue;
+        }
+        notes.push(format!(
+            "topics.json: topic {} has {read} queues to read and {write} to write; only the first {MAX_QUEUES} are used",
+            topic.topic_name
+        ));
+        let config = TopicConfig {
+            read_queue_nums: read.min(MAX_QUEUES),
+            write_queue_nums: write.min(MAX_QUEUES),
+            ..TopicConfig::clone(&topic)
+        };
+        topics.put(config, now_ms);
+    }
+    notes.sort();
+    notes
+}
+
 /// A topic found, or made or changed by the call: then it must be announced.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {

@@ -50,7 +50,9 @@ pub(crate) enum RegisterRefused {
     /// One topic from an unknown broker: an incremental registration that came before the full one.
     Incremental,
     /// The name and id are those of the broker of this process, at this address.
-    Ours(String),
+    OurName(String),
+    /// The address is that of the broker of this process.
+    OurAddress,
 }
 
 /// Route, cluster and liveness tables.
@@ -102,11 +104,12 @@ impl NameServer {
         }
     }
 
-    /// Ends a registration; the entry is found by its address. Java: `RouteInfoManager.unRegisterBroker`.
+    /// Ends a registration that came over a connection; the entry is found by its address. Java: `RouteInfoManager.unRegisterBroker`.
     pub(crate) fn unregister(&self, cluster: &str, broker_name: &str, broker_addr: &str) {
-        self.tables
-            .write()
-            .unregister(cluster, broker_name, broker_addr);
+        let mut tables = self.tables.write();
+        if !tables.is_our_addr(broker_addr) {
+            tables.unregister(cluster, broker_name, broker_addr);
+        }
     }
 
     /// Ends the registrations that came over a connection; returns whether there were any.

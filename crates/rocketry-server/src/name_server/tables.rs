@@ -37,7 +37,7 @@ impl Queues {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Broker {
     pub(super) cluster: String,
     pub(super) addrs: BTreeMap<i64, String>,
@@ -75,51 +75,31 @@ impl Tables {
         topics: impl ExactSizeIterator<Item = &'t TopicConfig>,
         now_ms: i64,
     ) -> Result<Registered, RegisterRefused> {
-        self.clusters
-            .entry(r.cluster.to_owned())
-            .or_default()
-            .insert(r.broker_name.to_owned());
-        let mut register_first = !self.brokers.contains_key(r.broker_name);
-        let broker = self
-            .brokers
-            .entry(r.broker_name.to_owned())
-            .or_insert_with(|| Broker {
-                cluster: r.cluster.to_owned(),
-                addrs: BTreeMap::new(),
-                zone_name: None,
-                enable_acting_master: false,
-            });
-        r.cluster.clone_into(&mut broker.cluster);
-        broker.zone_name = r.zone_name.map(str::to_owned);
-        broker.enable_acting_master = r.enable_acting_master;
-        broker
-            .addrs
-            .retain(|id, addr| *id == r.broker_id || addr != r.broker_addr);
-
-        // Java lets the latest registration win; the broker of this process registers once and would be lost.
-        if let Some(other) = broker.addrs.get(&r.broker_id)
-            && other != r.broker_addr
-            && let Some(live) = self.live.get(&key(&broker.cluster, other))
-            && live.connection_id.is_none()
-        {
-            return Err(RegisterRefused::Ours(other.clone()));
+        if let Some(ours) = self.claimed_of_ours(r) {
+            return Err(ours);
         }
+        let holder = self
+            .brokers
+            .get(r.broker_name)
+            .and_then(|broker| broker.addrs.get(&r.broker_id));
         // An older master with a larger state version stays: it was elected later than the one that registers now.
-        if let Some(other) = broker.addrs.get(&r.broker_id)
+        if let Some(other) = holder
             && other != r.broker_addr
             && let Some(live) = self.live.get(&key(r.cluster, other))
             && live.data_version.state_version > r.data_version.state_version
         {
-            self.live.remove(&key(r.cluster, r.broker_addr));
+            self.unregister(r.cluster, r.broker_name, r.broker_addr);
             return Ok(Registered::default());
         }
-        if !broker.addrs.contains_key(&r.broker_id) && topics.len() == 1 {
+        let register_first = holder.is_none();
+        if register_first && topics.len() == 1 {
             return Err(RegisterRefused::Incremental);
         }
-        register_first |= broker
+        let broker = self.described(r);
+        broker
             .addrs
-            .insert(r.broker_id, r.broker_addr.to_owned())
-            .is_none();
+            .retain(|id, addr| *id == r.broker_id || addr != r.broker_addr);
+        broker.addrs.insert(r.broker_id, r.broker_addr.to_owned());
         let master_addr = broker.addrs.get(&0).cloned();
 
         if r.broker_id == 0 {
@@ -168,6 +148,71 @@ impl Tables {
         })
     }
 
+    /// The broker of a registration, as the registration says it is.
+    fn described(&mut self, r: &Registration<'_>) -> &mut Broker {
+        // A slave of the broker of this process says nothing about it.
+        let is_said = r.connection_id.is_none()
+            || !self
+                .ours()
+                .any(|(_, live)| live.broker_name == r.broker_name);
+        if is_said {
+            let before = self.brokers.get(r.broker_name);
+            if let Some(left) = before.map(|broker| broker.cluster.clone())
+                && left != r.cluster
+            {
+                self.leave(&left, r.broker_name);
+                self.live.remove(&key(&left, r.broker_addr));
+            }
+            self.clusters
+                .entry(r.cluster.to_owned())
+                .or_default()
+                .insert(r.broker_name.to_owned());
+        }
+        let broker = self.brokers.entry(r.broker_name.to_owned()).or_default();
+        if is_said {
+            r.cluster.clone_into(&mut broker.cluster);
+            broker.zone_name = r.zone_name.map(str::to_owned);
+            broker.enable_acting_master = r.enable_acting_master;
+        }
+        broker
+    }
+
+    fn leave(&mut self, cluster: &str, broker_name: &str) {
+        if let Some(names) = self.clusters.get_mut(cluster) {
+            names.remove(broker_name);
+            if names.is_empty() {
+                self.clusters.remove(cluster);
+            }
+        }
+    }
+
+    /// What a connection's registration would take from the broker of this process. Java lets the latest registration win; this broker
+    /// registers once and would be lost.
+    fn claimed_of_ours(&self, r: &Registration<'_>) -> Option<RegisterRefused> {
+        r.connection_id?;
+        self.ours().find_map(|(addr, live)| {
+            if addr == r.broker_addr {
+                Some(RegisterRefused::OurAddress)
+            } else if live.broker_name == r.broker_name && live.broker_id == r.broker_id {
+                Some(RegisterRefused::OurName(addr.to_owned()))
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Addresses and entries of the broker of this process.
+    fn ours(&self) -> impl Iterator<Item = (&str, &Live)> {
+        self.live
+            .iter()
+            .filter(|(_, live)| live.connection_id.is_none())
+            .map(|((_, addr), live)| (addr.as_str(), live))
+    }
+
+    pub(super) fn is_our_addr(&self, broker_addr: &str) -> bool {
+        self.ours().any(|(addr, _)| addr == broker_addr)
+    }
+
     pub(super) fn remove_live(&mut self, gone: impl Fn(&Live) -> bool) -> usize {
         let removed: Vec<(String, String, String)> = self
             .live
@@ -199,13 +244,9 @@ impl Tables {
         if !broker.addrs.is_empty() {
             return;
         }
+        let cluster = std::mem::take(&mut broker.cluster);
         self.brokers.remove(broker_name);
-        if let Some(names) = self.clusters.get_mut(cluster) {
-            names.remove(broker_name);
-            if names.is_empty() {
-                self.clusters.remove(cluster);
-            }
-        }
+        self.leave(&cluster, broker_name);
         self.topics.retain(|_, brokers| {
             brokers.remove(broker_name);
             !brokers.is_empty()

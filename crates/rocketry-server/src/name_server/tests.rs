@@ -60,6 +60,7 @@ fn s002_an_incremental_registration_of_an_unknown_broker_is_refused() {
         ns.register(&registration, one.iter(), 0),
         Err(RegisterRefused::Incremental)
     );
+    assert_eq!(ns.cluster_info(), ClusterInfo::default());
     ns.register(&registration, [topic("A"), topic("B")].iter(), 0)
         .unwrap();
     let later = Registration {
@@ -68,6 +69,31 @@ fn s002_an_incremental_registration_of_an_unknown_broker_is_refused() {
     };
     ns.register(&later, one.iter(), 0).unwrap();
     assert!(ns.route("T").is_some() && ns.route("A").is_some());
+}
+
+#[test]
+fn a_broker_that_changes_its_cluster_leaves_the_old_one() {
+    let ns = NameServer::default();
+    let topics = [topic("T"), topic("U")];
+    for name in ["b", "c"] {
+        ns.register(&broker("C", name, name, 0), topics.iter(), 0)
+            .unwrap();
+    }
+    for name in ["b", "c"] {
+        ns.register(&broker("D", name, name, 0), topics.iter(), 100_000)
+            .unwrap();
+    }
+    let info = ns.cluster_info();
+    assert_eq!(
+        info.cluster_addr_table.into_iter().collect::<Vec<_>>(),
+        [("D".to_owned(), vec!["b".to_owned(), "c".to_owned()])]
+    );
+    assert!(ns.topics_of_cluster("C").is_empty());
+    assert_eq!(ns.expire(130_000), 0);
+    assert_eq!(ns.route("T").unwrap().queue_datas.len(), 2);
+    ns.unregister("C", "b", "b");
+    ns.unregister("D", "c", "c");
+    assert_eq!(ns.cluster_info(), ClusterInfo::default());
 }
 
 /// S-004.
@@ -122,12 +148,35 @@ fn the_broker_of_this_process_never_expires() {
     ns.register(&local, [topic("T"), topic("U")].iter(), 0)
         .unwrap();
     assert_eq!(ns.expire(i64::MAX), 0);
-    let claim = broker("C", "b", "a:2", 0);
-    assert_eq!(
-        ns.register(&claim, [topic("T"), topic("U")].iter(), 0),
-        Err(RegisterRefused::Ours("a:1".to_owned()))
-    );
-    assert_eq!(ns.member_group("b")[&0], "a:1");
+    let before = ns.cluster_info();
+    let topics = [topic("T"), topic("U")];
+    for cluster in ["C", "D"] {
+        let claim = |name, addr, id| Registration {
+            enable_acting_master: true,
+            zone_name: Some("z"),
+            ..broker(cluster, name, addr, id)
+        };
+        assert_eq!(
+            ns.register(&claim("b", "a:2", 0), topics.iter(), 0),
+            Err(RegisterRefused::OurName("a:1".to_owned()))
+        );
+        for (name, id) in [("b", 0), ("b", 1), ("c", 0)] {
+            assert_eq!(
+                ns.register(&claim(name, "a:1", id), topics.iter(), 0),
+                Err(RegisterRefused::OurAddress)
+            );
+            ns.unregister(cluster, name, "a:1");
+        }
+        assert!(!ns.connection_closed(1));
+        assert_eq!(ns.cluster_info(), before);
+
+        let slave = claim("b", "a:2", 1);
+        ns.register(&slave, [].iter(), 0).unwrap();
+        assert_eq!(ns.member_group("b").len(), 2);
+        assert!(ns.connection_closed(1));
+        assert_eq!(ns.cluster_info(), before);
+    }
+    assert_eq!(ns.all_topics(), ["T", "U"]);
     ns.set_topic("b", &topic("V"), 6);
     assert!(ns.route("V").is_some());
     ns.remove_topic_of("b", "V");
@@ -249,6 +298,16 @@ fn an_older_master_with_a_larger_state_version_stays() {
     )
     .unwrap();
     assert_eq!(ns.member_group("b")[&0], "a:1");
+
+    ns.register(&broker("C", "b", "a:2", 1), [].iter(), 0)
+        .unwrap();
+    ns.register(&broker("C", "b", "a:2", 0), [].iter(), 0)
+        .unwrap();
+    assert_eq!(ns.member_group("b").len(), 1);
+    assert_eq!(
+        ns.query_data_version("C", "a:2", &version(1), 0),
+        (true, None)
+    );
 }
 
 #[test]

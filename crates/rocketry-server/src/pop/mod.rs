@@ -105,8 +105,11 @@ impl Pops {
             group: group.to_owned(),
             queue_id,
         };
-        let is_free = self.taken.lock().insert(queue.clone());
-        is_free.then_some(QueueGuard { pops: self, queue })
+        if !self.taken.lock().insert(queue.clone()) {
+            // Without a guard: it would give the queue of the other free.
+            return None;
+        }
+        Some(QueueGuard { pops: self, queue })
     }
 
     /// Spreads check points over the queues of the revive topic.
@@ -172,5 +175,28 @@ impl ArrivalSink for Pops {
             woken.append(&mut first(holds, ANY_QUEUE));
             woken
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who looks in vain leaves the queue to who has it.
+    #[test]
+    fn a_queue_is_kept_from_all_others_until_it_is_let_go() {
+        let limits = HoldLimits {
+            requests: 1,
+            bytes: 1,
+        };
+        let (pops, _woken) = Pops::new(limits);
+        let guard = pops.try_lock("T", "G", 0);
+        assert!(guard.is_some());
+        for _ in 0..2 {
+            assert!(pops.try_lock("T", "G", 0).is_none());
+        }
+        assert!(pops.try_lock("T", "H", 0).is_some() && pops.try_lock("T", "G", 1).is_some());
+        drop(guard);
+        assert!(pops.try_lock("T", "G", 0).is_some());
     }
 }

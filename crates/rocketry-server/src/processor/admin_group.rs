@@ -37,7 +37,7 @@ use crate::{
     fault::{Fault, Reply, into_response},
     find,
     groups::FORBIDDEN_READ,
-    names,
+    names, topics,
 };
 
 /// Code 200.
@@ -73,6 +73,7 @@ fn checked(
     mut config: SubscriptionGroupConfig,
 ) -> Result<SubscriptionGroupConfig, Fault> {
     names::check_group(&config.group_name)
+        .and_then(|()| topics::check_queues("retryQueueNums", config.retry_queue_nums))
         .map_err(|remark| Fault::new(ResponseCode::INVALID_PARAMETER, remark))?;
     let changes = attributes::Changes::from_prefixed(std::mem::take(&mut config.attributes))
         .map_err(Fault::system_error)?;

@@ -26,7 +26,7 @@ use crate::{
     clock,
     fault::{Fault, Reply, into_response},
     metadata::NotWritten,
-    names,
+    names, topics,
     writer::WriterHandle,
 };
 
@@ -289,6 +289,12 @@ fn checked(broker: &Broker, wanted: Wanted) -> Result<TopicConfig, Fault> {
     names::check_topic(&config.topic_name).map_err(invalid)?;
     if broker.system.is_system(&config.topic_name) {
         return Err(invalid(conflict(&config.topic_name)));
+    }
+    for (field, queues) in [
+        ("readQueueNums", config.read_queue_nums),
+        ("writeQueueNums", config.write_queue_nums),
+    ] {
+        topics::check_queues(field, queues).map_err(invalid)?;
     }
     if changes.sets("message.type", "MIXED") {
         return Err(invalid("MIXED message type is not supported.".to_owned()));

@@ -102,9 +102,13 @@ pub(crate) fn register(
         .register(&registration, table.topic_config_table.values(), now_ms)
         .map_err(|refused| match refused {
             RegisterRefused::Incremental => Fault::system_error("register broker failed"),
-            RegisterRefused::Ours(addr) => Fault::system_error(format!(
+            RegisterRefused::OurName(addr) => Fault::system_error(format!(
                 "register broker failed: {} with id {} is this server's own broker at {addr}; give the other one another name",
                 header.broker_name, header.broker_id
+            )),
+            RegisterRefused::OurAddress => Fault::system_error(format!(
+                "register broker failed: this server's own broker is at {}; give the other one another address",
+                header.broker_addr
             )),
         })?;
     let response = ok().with_header(&RegisterBrokerReply {

@@ -323,6 +323,11 @@ fn filter(broker: &Broker, header: &PopMessageRequest<'_>) -> Result<MessageFilt
 async fn serve(broker: &Arc<Broker>, held: HeldPop) {
     let HeldPop { pop, responder } = held;
     loop {
+        if responder.connection().is_closed() {
+            // What woke it is for the next.
+            broker.pops.wake_one(&pop.topic, &pop.group, pop.queue_id);
+            return;
+        }
         if pop.wish == Wish::Notice && take::has_more(broker, &pop) {
             responder.respond(ok().with_header(&NotificationReply {
                 has_msg: true,
@@ -376,8 +381,12 @@ fn keep(broker: &Arc<Broker>, held: HeldPop) {
     let deadline = take::blocked_for(broker, &pop).map_or(pop.deadline, |blocked| {
         pop.deadline.min(Instant::now() + blocked)
     });
-    let connection = held.responder.connection().id();
-    let id = match broker.pops.polls.hold(queue, connection, deadline, held) {
+    let connection = held.responder.connection().clone();
+    let id = match broker
+        .pops
+        .polls
+        .hold(queue, connection.id(), deadline, held)
+    {
         Ok(id) => id,
         Err(held) => {
             let full = nothing(&pop, ResponseCode::POLLING_FULL);
@@ -385,6 +394,11 @@ fn keep(broker: &Arc<Broker>, held: HeldPop) {
             return;
         }
     };
+    if connection.is_closed() {
+        // Whoever takes out the requests of a connection that ended may have been here before.
+        broker.pops.polls.closed(connection.id());
+        return;
+    }
     if take::has_more(broker, &pop)
         && let Some(held) = broker.pops.polls.take(id)
     {

@@ -121,6 +121,9 @@ fn first(broker: &Broker, mut pull: Pull, mut responder: Responder) {
 
 /// Answers a pull that a message woke. When its filter refuses all there is, it waits on behind that.
 pub(crate) fn woken(broker: &Broker, mut held: HeldPull) {
+    if held.responder.connection().is_closed() {
+        return;
+    }
     let answer = read(broker, &held.pull);
     if !answer.is_refused() || held.deadline <= Instant::now() {
         answer.give(held.responder);
@@ -155,11 +158,15 @@ fn keep(broker: &Broker, held: HeldPull) -> Kept {
         topic: Arc::clone(&topic),
         queue_id,
     };
-    let (connection, deadline) = (held.responder.connection().id(), held.deadline);
-    let id = match broker.holds.hold(queue, connection, deadline, held) {
+    let (connection, deadline) = (held.responder.connection().clone(), held.deadline);
+    let id = match broker.holds.hold(queue, connection.id(), deadline, held) {
         Ok(id) => id,
         Err(held) => return Kept::Full(held),
     };
+    if connection.is_closed() {
+        // Whoever takes out the requests of a connection that ended may have been here before.
+        broker.holds.closed(connection.id());
+    }
     // A message may have come between the read and the hold; the log's thread then passed by.
     let came = broker
         .reader

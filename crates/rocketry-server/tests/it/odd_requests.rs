@@ -4,12 +4,13 @@ use rocketry_protocol::{
     RemotingCommand, RequestCode,
     body::{
         self,
+        groups::SubscriptionGroupConfig,
         heartbeat::MessageModel,
-        topics::{TopicConfig, TopicList},
+        topics::{CreateTopicListRequestBody, TopicConfig, TopicList},
     },
     header::{
-        EndTransactionRequest, GetTopicConfigRequest, InvokeGetConsumerStatusRequest,
-        PollingInfoRequest, SendMessageRequest,
+        CreateTopicRequest, EndTransactionRequest, GetTopicConfigRequest,
+        InvokeGetConsumerStatusRequest, PollingInfoRequest, SendMessageRequest,
     },
     sys_flag,
 };
@@ -104,6 +105,70 @@ async fn s018_a_send_may_leave_out_what_is_not_needed() {
     let response = wire.broker(pull).await;
     assert_eq!(response.code, 0, "{:?}", response.remark);
     assert_eq!(crate::common::decode(&response.body).len(), 3);
+}
+
+/// S-069: a number of queues that nobody can go over is refused; it would be gone over at every pop.
+#[tokio::test]
+async fn s069_a_topic_has_no_more_queues_than_the_limit() {
+    const LIMIT: i32 = 16_384;
+    let wire = Wire::start().await;
+    let refused = |response: RemotingCommand, field: &str, queues: i32| {
+        let remark = format!("{field} {queues} is more than {LIMIT}, which is the limit");
+        assert_eq!(
+            (response.code, response.remark.as_deref()),
+            (29, Some(&*remark))
+        );
+    };
+    let topic = |name: &str, read, write| TopicConfig {
+        read_queue_nums: read,
+        write_queue_nums: write,
+        ..TopicConfig::new(name, 1)
+    };
+    let created = async |config: &TopicConfig| {
+        let request = CreateTopicRequest {
+            topic: &config.topic_name,
+            default_topic: "TBW102",
+            read_queue_nums: config.read_queue_nums,
+            write_queue_nums: config.write_queue_nums,
+            perm: 6,
+            topic_filter_type: "SINGLE_TAG",
+            ..CreateTopicRequest::default()
+        };
+        wire.ask_broker(&request).await
+    };
+    let (read, write) = (topic("T", i32::MAX, LIMIT), topic("T", LIMIT, LIMIT + 1));
+    refused(created(&read).await, "readQueueNums", i32::MAX);
+    refused(created(&write).await, "writeQueueNums", LIMIT + 1);
+    let list = CreateTopicListRequestBody {
+        topic_config_list: vec![topic("U", 1, 1), read],
+    };
+    let list = RemotingCommand::bare_request(RequestCode::UPDATE_AND_CREATE_TOPIC_LIST)
+        .with_body(body::encode(&list).unwrap());
+    refused(wire.broker(list).await, "readQueueNums", i32::MAX);
+    for topic in ["T", "U"] {
+        let request = GetTopicConfigRequest {
+            topic,
+            ..GetTopicConfigRequest::default()
+        };
+        assert_eq!(wire.ask_broker(&request).await.code, 17);
+    }
+    assert_eq!(created(&topic("T", LIMIT, LIMIT)).await.code, 0);
+
+    for (queues, is_refused) in [(LIMIT + 1, true), (LIMIT, false)] {
+        let group = SubscriptionGroupConfig {
+            group_name: "G".to_owned(),
+            retry_queue_nums: queues,
+            ..SubscriptionGroupConfig::default()
+        };
+        let set = RemotingCommand::bare_request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP)
+            .with_body(body::encode(&group).unwrap());
+        let response = wire.broker(set).await;
+        if is_refused {
+            refused(response, "retryQueueNums", queues);
+        } else {
+            assert_eq!(response.code, 0);
+        }
+    }
 }
 
 /// S-043: a decision that is neither commit, rollback nor unknown is refused, not left without an answer.

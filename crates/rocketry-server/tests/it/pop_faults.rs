@@ -152,6 +152,43 @@ async fn an_invisible_time_must_be_one_that_the_broker_can_time() {
     }
 }
 
+/// A pop whose client left while another had the queue takes nothing: it would be hidden from everybody else.
+#[tokio::test]
+async fn a_pop_takes_nothing_for_a_client_that_left() {
+    let mut config = quick();
+    config.flush = FlushMode::Sync;
+    let disk = SlowDisk::new("nothing");
+    let server = Server::start_on(Arc::new(disk.clone()), config).await;
+    let wire = Wire::to(server.unwrap());
+    for body in ["first", "second"] {
+        wire.put("T", 0, "", body).await;
+    }
+    let one = |poll_ms| PopMessageRequest {
+        max_msg_nums: 1,
+        ..pop(poll_ms, 60_000)
+    };
+    disk.shut(true);
+    let first = wire.join(Arc::new(Unsupported));
+    let first =
+        tokio::spawn(async move { first.call(RemotingCommand::request(&one(20_000))).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let gone = wire.join(Arc::new(Unsupported));
+    tokio::select! {
+        response = gone.call(RemotingCommand::request(&one(20_000))) => panic!("{response:?}"),
+        () = tokio::time::sleep(Duration::from_millis(300)) => {}
+    }
+    gone.leave().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!first.is_finished());
+    disk.shut(false);
+    let response = first.await.unwrap();
+    assert_eq!(&*decode(&response.body)[0].body, b"first");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let response = wire.ask_broker(&one(1_000)).await;
+    assert_eq!(response.code, 0, "{:?}", response.remark);
+    assert_eq!(&*decode(&response.body)[0].body, b"second");
+}
+
 /// A message wakes who wants to know of it and who wants to have it.
 #[tokio::test]
 async fn a_notification_does_not_take_a_pops_message() {

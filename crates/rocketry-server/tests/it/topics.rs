@@ -5,7 +5,7 @@ use rocketry_protocol::{
         groups::{SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper},
         offsets::{ConsumeStats, TopicStatsTable},
         route::KVTable,
-        topics::{TopicConfig, TopicConfigAndMappingSerializeWrapper},
+        topics::{TopicConfig, TopicConfigAndMappingSerializeWrapper, TopicConfigSerializeWrapper},
     },
     header::{
         BoundaryType, CreateTopicRequest, DeleteTopicRequest, GetAllSubscriptionGroupConfigReply,
@@ -195,6 +195,49 @@ async fn s071_a_deleted_topic_leaves_nothing_and_begins_anew() {
     let bodies: Vec<_> = wire.read_all("T", 0).await;
     assert_eq!(bodies.len(), 1);
     assert_eq!(&*bodies[0].body, b"new");
+}
+
+/// A file of another server may name any number of queues.
+#[tokio::test]
+async fn queues_beyond_the_limit_are_cut_at_the_start_which_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = ServerConfig::temp();
+    config.data_dir = DataDir::Path(dir.path().to_owned());
+    let wire = Wire::with(config.clone()).await;
+    assert_eq!(wire.ask_broker(&create("T", None)).await.code, 0);
+    let group = SubscriptionGroupConfig {
+        group_name: "G".to_owned(),
+        retry_queue_nums: 12_345,
+        ..SubscriptionGroupConfig::default()
+    };
+    let set = RemotingCommand::bare_request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP)
+        .with_body(body::encode(&group).unwrap());
+    assert_eq!(wire.broker(set).await.code, 0);
+    wire.server.shutdown(TIMEOUT).await.unwrap();
+    let topics = dir.path().join("config/topics.json");
+    let mut table: TopicConfigSerializeWrapper =
+        body::decode(&std::fs::read(&topics).unwrap()).unwrap();
+    table
+        .topic_config_table
+        .get_mut("T")
+        .unwrap()
+        .read_queue_nums = i32::MAX;
+    std::fs::write(&topics, body::encode(&table).unwrap()).unwrap();
+    let groups = dir.path().join("config/subscriptionGroup.json");
+    let text = std::fs::read_to_string(&groups).unwrap();
+    std::fs::write(&groups, text.replace("12345", "2147483647")).unwrap();
+
+    let wire = Wire::with(config).await;
+    assert_eq!(
+        wire.server.notes(),
+        [
+            "topics.json: topic T has 2147483647 queues to read and 2 to write; only the first 16384 are used",
+            "subscriptionGroup.json: group G has 2147483647 retry queues; 16384 are used",
+        ]
+    );
+    let stats = GetTopicStatsInfoRequest { topic: "T" };
+    let stats: TopicStatsTable = body::decode(&wire.ask_broker(&stats).await.body).unwrap();
+    assert_eq!(stats.offset_table.len(), 16_384);
 }
 
 #[tokio::test]

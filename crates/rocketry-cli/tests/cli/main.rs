@@ -11,6 +11,7 @@
 mod access;
 mod bench;
 mod broker;
+mod consume;
 mod corpus;
 mod crash;
 mod errors;

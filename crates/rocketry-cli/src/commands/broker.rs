@@ -170,11 +170,11 @@ async fn set(
             let Some(now) = values.get(key).filter(|now| !is_same(asked, now)) else {
                 continue;
             };
-            refused.push(if before.get(key) == Some(now) {
+            refused.push(Failure::new(if before.get(key) == Some(now) {
                 format!("broker {shown} keeps {key}={now}: it cannot be changed while it runs")
             } else {
                 format!("broker {shown} made {key}={now} of {asked}")
-            });
+            }));
         }
         values.retain(|key, now| {
             settings
@@ -192,13 +192,10 @@ async fn set(
             }
         }
     }
-    if refused.is_empty() {
-        return Ok(());
-    }
     // What was set is said before what was not.
     output.flush()?;
-    Err(Failure::new(refused.join("\n  "))
-        .hint("set it where the broker is started: an option of `rocketry serve`, or broker.conf"))
+    let hint = "set it where the broker is started: an option of `rocketry serve`, or broker.conf";
+    Failure::of_all(refused).map_or(Ok(()), |failure| Err(failure.hint(hint)))
 }
 
 /// Whether two texts are one value of a setting: brokers write numbers and truths their own way.

@@ -62,8 +62,11 @@ pub(crate) fn access(code: ResponseCode, remark: Option<&str>) -> Hint {
     let remark = remark.filter(|_| code == ResponseCode::NO_PERMISSION)?;
     if let Some((user, resource)) = missing_rule(remark) {
         return Some(
-            format!("a super user may allow it: rocketry acl create {user} --resource {resource} --actions ...")
-                .into(),
+            format!(
+                "a super user may allow it: rocketry acl create {user} --resource {resource} --actions ...; this \
+                 replaces a rule on {resource} that {user} has already, so name its actions as well (rocketry acl get {user})"
+            )
+            .into(),
         );
     }
     unauthenticated(remark).map(Into::into)

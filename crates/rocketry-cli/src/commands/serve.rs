@@ -283,7 +283,8 @@ fn introduce(made: &MadeUser) {
     output::note(format_args!(
         "  export ROCKETRY_ACCESS_KEY={name} ROCKETRY_SECRET_KEY={secret}\n  \
          rocketry user create alice\n  \
-         rocketry acl create alice --resource Topic:Orders --actions Pub,Sub"
+         rocketry acl create alice --resource Topic:Orders --actions Pub,Sub,Get\n  \
+         rocketry acl create alice --resource Group:billing --actions Sub"
     ));
 }
 

@@ -338,10 +338,16 @@ fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 impl From<rocketry_server::ServerError> for Failure {
     fn from(error: rocketry_server::ServerError) -> Self {
         let mut message = error.to_string();
+        // Many name the directory, or their cause, themselves.
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
+            let reason = cause.to_string();
+            if reason.starts_with(&message) {
+                message = reason;
+            } else if !message.contains(&reason) {
+                message.push_str(": ");
+                message.push_str(&reason);
+            }
             source = cause.source();
         }
         Self::new(message)

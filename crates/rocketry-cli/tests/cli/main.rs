@@ -22,6 +22,7 @@ mod mqadmin;
 mod quickstart;
 mod request;
 mod round_trip;
+mod send_ends;
 mod send_options;
 mod serve;
 mod store;

@@ -129,7 +129,13 @@ async fn print(
                 batch => batch,
             }?,
         };
-        if !batch.is_empty() {
+        if batch.is_empty() {
+            // The position may have moved past what is not handed out.
+            consumed.written(reader.positions(), &[], false);
+            if silent_since.elapsed() >= patience {
+                return Ok(End::Idle(patience));
+            }
+        } else {
             let room = usize::try_from(limit - consumed.messages).unwrap_or(usize::MAX);
             let taken = batch.get(..room).unwrap_or(&batch);
             for message in taken {
@@ -145,11 +151,6 @@ async fn print(
                 return Ok(End::Enough);
             }
             silent_since = clock::now();
-        } else if silent_since.elapsed() >= patience {
-            return Ok(End::Idle(patience));
-        } else {
-            // The position may have moved past what is not handed out.
-            consumed.written(reader.positions(), &[], false);
         }
         if consumed.commit_due() == Some(Duration::ZERO) {
             let committed = consumed.commit(client).await;

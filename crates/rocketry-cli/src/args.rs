@@ -26,7 +26,7 @@ pub(crate) use send::{Codec, InputFormat, Mode, Recall, Request, Send, Transacti
 pub(crate) use serve::{Flush, Role, Serve, ServeLimits};
 pub(crate) use serve_access::ServeAccess;
 pub(crate) use store::{ExportFormat, Store};
-pub(crate) use topic::{Perm, Topic};
+pub(crate) use topic::{Perm, Topic, TopicSettings};
 pub(crate) use users::{Acl, Password, RuleArgs, User, UserChange, UserStatus, UserType};
 
 use crate::access::Access;

@@ -51,6 +51,20 @@ impl Failure {
         Self::new(format!("cannot {what} {}: {error}", path.display()))
     }
 
+    /// One failure that says all of `failures`, with the first hint; `None` of none.
+    pub(crate) fn of_all(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
+        failures.into_iter().reduce(|mut all, next| {
+            all.message.push_str("\n  ");
+            all.message.push_str(&next.message);
+            all.hint = all.hint.or(next.hint);
+            all.detail = match (all.detail, next.detail) {
+                (Some(all), Some(next)) => Some(format!("{}\n{next}", all.trim_end())),
+                (all, next) => all.or(next),
+            };
+            all
+        })
+    }
+
     /// Adds what to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -12,6 +12,7 @@ mod latency;
 mod load;
 mod output;
 mod progress;
+mod signals;
 mod tls_dev;
 mod units;
 

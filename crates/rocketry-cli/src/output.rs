@@ -51,6 +51,14 @@ impl<W: Write> Output<W> {
             .map_err(failed)
     }
 
+    /// Writes `bytes` and a line feed; to a terminal as text that does nothing to it.
+    pub(crate) fn body(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if io::stdout().is_terminal() {
+            return self.line(escaped_lines(&String::from_utf8_lossy(bytes)));
+        }
+        self.raw_line(bytes)
+    }
+
     /// Writes `value` as JSON on one line.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         self.json_unterminated(value)?;
@@ -140,6 +148,19 @@ pub(crate) fn escaped(to: &mut impl fmt::Write, text: &str) -> fmt::Result {
     Ok(())
 }
 
+/// `text` as a terminal can show it on several lines: control characters but line feeds and tabs are escaped.
+fn escaped_lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for piece in text.split_inclusive(['\n', '\t']) {
+        let end = piece.trim_end_matches(['\n', '\t']).len();
+        let (text, end) = piece.split_at(end);
+        // Writing to a string does not fail.
+        let _ = escaped(&mut shown, text);
+        shown.push_str(end);
+    }
+    shown
+}
+
 /// A message on stderr.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
@@ -178,6 +199,14 @@ mod tests {
         ] {
             assert_eq!(is_yes(answer), yes, "{answer:?}");
         }
+    }
+
+    #[test]
+    fn a_body_does_nothing_to_the_terminal() {
+        assert_eq!(
+            escaped_lines("one\n\n\ttwo\u{1b}]0;title\u{7}\r\nthree"),
+            "one\n\n\ttwo\\u{1b}]0;title\\u{7}\\r\nthree"
+        );
     }
 
     /// Accepts `left` bytes, then fails with `kind`.

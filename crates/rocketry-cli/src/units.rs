@@ -1,10 +1,10 @@
 //! Values of options as people write them: durations, sizes, points in time, queues.
 
-use std::time::Duration;
+use std::{env, sync::LazyLock, time::Duration};
 
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 
-use crate::load::Limit;
+use crate::{load::Limit, output};
 
 /// Where `consume` starts in each queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,17 +205,33 @@ pub(crate) fn when(text: &str) -> Result<When, String> {
     let local = text
         .parse::<civil::DateTime>()
         .ok()
-        .and_then(|civil| civil.to_zoned(TimeZone::system()).ok());
+        .and_then(|civil| civil.to_zoned(local_zone()).ok());
     local.map(|zoned| When::Ms(zoned.timestamp().as_millisecond())).ok_or_else(|| {
         "write a time as 2026-01-31T10:00:00Z, '2026-01-31 10:00' (local), milliseconds since 1970, or -1h".to_owned()
     })
+}
+
+/// The zone that `TZ` or the system's settings name. UTC, which is said once, where `TZ` names none that the system knows.
+fn local_zone() -> TimeZone {
+    static ZONE: LazyLock<TimeZone> = LazyLock::new(|| {
+        TimeZone::try_system().unwrap_or_else(|_| {
+            if let Some(named) = env::var_os("TZ") {
+                output::note(format_args!(
+                    "TZ={}: no time zone of that name is known here, local times are in UTC",
+                    named.display()
+                ));
+            }
+            TimeZone::UTC
+        })
+    });
+    ZONE.clone()
 }
 
 /// Milliseconds since 1970 as local time with milliseconds, for people.
 pub(crate) fn local_time(ms: i64) -> String {
     match Timestamp::from_millisecond(ms) {
         Ok(timestamp) => timestamp
-            .to_zoned(TimeZone::system())
+            .to_zoned(local_zone())
             .strftime("%Y-%m-%d %H:%M:%S%.3f")
             .to_string(),
         Err(_) => ms.to_string(),

@@ -44,6 +44,9 @@ pub(crate) fn refused(code: ResponseCode, remark: Option<&str>, topic: &str) -> 
     if let Some(hint) = access(code, remark) {
         return Some(hint);
     }
+    if remark.is_some_and(|remark| remark.starts_with("timer message illegal")) {
+        return Some("the broker keeps a message back for timerMaxDelaySec at most, which is 3 days unless set".into());
+    }
     Some(match code.0 {
         2 | 215 => "the broker is overloaded: send more slowly, or look at its disk".into(),
         13 => "the broker's limits are maxMessageSize (4 MiB unless set) and 32767 bytes of properties".into(),
@@ -62,8 +65,11 @@ pub(crate) fn access(code: ResponseCode, remark: Option<&str>) -> Hint {
     let remark = remark.filter(|_| code == ResponseCode::NO_PERMISSION)?;
     if let Some((user, resource)) = missing_rule(remark) {
         return Some(
-            format!("a super user may allow it: rocketry acl create {user} --resource {resource} --actions ...")
-                .into(),
+            format!(
+                "a super user may allow it: rocketry acl create {user} --resource {resource} --actions ...; this \
+                 replaces a rule on {resource} that {user} has already, so name its actions as well (rocketry acl get {user})"
+            )
+            .into(),
         );
     }
     unauthenticated(remark).map(Into::into)

@@ -80,8 +80,8 @@ pub use rocketry_remoting::TlsConfig;
 pub use rocketry_remoting::{Dial, DialFuture, Dialed, SocksProxy};
 
 pub use admin::{
-    Admin, Boundary, BrokerAddress, Brokers, GroupChange, GroupProgress, GroupUpdate, QueryOptions,
-    QueryResult, QueueProgress, QueueStats, ResetTo, TopicChange, TopicOptions,
+    Admin, Boundary, BrokerAddress, Brokers, CreatedTopic, GroupChange, GroupProgress, GroupUpdate,
+    QueryOptions, QueryResult, QueueProgress, QueueStats, ResetTo, TopicChange, TopicOptions,
 };
 pub use client::Client;
 pub use config::{AttemptBudget, ClientConfig, ProducerConfig};

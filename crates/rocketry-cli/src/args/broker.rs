@@ -54,8 +54,8 @@ Examples:
     /// Change settings of brokers while they run
     #[command(after_help = "\
 Apache's brokers write the change to their configuration file and ignore names that they do
-not know; `rocketry serve` keeps it until it stops. What was set is read back, and a name that
-a broker does not have is an error.
+not know; `rocketry serve` keeps it until it stops. What was set is read back: a name that a
+broker does not have, and a value that it does not take while it runs, are errors.
 
 Examples:
   rocketry broker set autoCreateTopicEnable=false

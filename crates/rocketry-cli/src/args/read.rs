@@ -20,10 +20,11 @@ pub(crate) struct Consume {
     /// Stop after N messages
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// Stop when no message came for this long; `0s` = behind what is there now, `forever` = only Ctrl-C stops
+    /// Stop when no message came for this long; `0s` = behind what is there now, `forever` = only Ctrl-C and SIGTERM stop, and
+    /// a broker that is away is waited for
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::wait)]
     pub(crate) wait: Wait,
-    /// Consumer group whose offsets are used and committed
+    /// Consumer group whose offsets are used, and committed within 5 s of what was written
     #[arg(long, short, value_name = "G")]
     pub(crate) group: Option<String>,
     /// text (one readable line per message), jsonl (everything), raw (bodies, one per line)

@@ -21,8 +21,8 @@ pub(crate) enum Topic {
     },
     /// Create a topic, or set all of its settings
     #[command(after_help = "\
-What is not given gets its default, also on a topic that exists: `topic update` changes
-single settings.
+What is not given gets its default, also on a topic that exists, which only keeps its number
+of queues: `topic update` changes single settings.
 
 Examples:
   rocketry topic create Orders
@@ -31,9 +31,9 @@ Examples:
     Create {
         /// The topic
         topic: String,
-        /// Queues to read from and to write to, on each broker
-        #[arg(long, short, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_535))]
-        queues: u32,
+        /// Queues to read from and to write to, on each broker [new topics: 8]
+        #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+        queues: Option<u32>,
         #[command(flatten)]
         settings: TopicSettings,
         #[command(flatten)]

@@ -198,13 +198,17 @@ Examples:
 const RULES: &str = "\
 Resources are Topic:NAME, Group:NAME and Cluster:NAME; NAME may end with * for all names that
 begin so, and * alone is everything. To send takes Pub on the topic; to consume takes Sub on
-the topic and on the group. Of several rules the one that says most decides (a name before a
-beginning before all), and Deny before Allow.
+the topic and on the group, and Get on the topic to ask for its offsets. `rocketry consume`
+without --group, or with --from, reads as the group TOOLS_CONSUMER. Of several rules the one
+that says most decides (a name before a beginning before all), and Deny before Allow.
+
+A rule replaces the one that the user has on the same resource: name all actions.
 
 Examples:
   rocketry acl create alice --resource Topic:Orders --actions Pub
-  rocketry acl create billing --resource Topic:Orders,Group:billing --actions Sub
-  rocketry acl create alice --resource 'Topic:shop-*' --actions Pub,Sub --source 10.0.0.0/8
+  rocketry acl create bob --resource Topic:Orders --actions Sub,Get
+  rocketry acl create bob --resource Group:billing,Group:TOOLS_CONSUMER --actions Sub
+  rocketry acl create alice --resource 'Topic:shop-*' --actions Pub,Sub,Get --source 10.0.0.0/8
   rocketry acl create alice --resource Topic:shop-secret --actions All --deny";
 
 /// The password of a user.

@@ -141,7 +141,7 @@ fn print(
     output.table(&columns, rows.collect())
 }
 
-/// Reads back what was set: brokers confirm settings that they do not have.
+/// Reads back what was set: brokers confirm settings that they do not have, or do not change while they run.
 async fn set(
     admin: &Admin,
     settings: &[(String, String)],
@@ -154,7 +154,9 @@ async fn set(
         brokers: Vec<Described>,
     }
     let mut brokers = Vec::new();
+    let mut refused = Vec::new();
     for (name, address) in addresses(admin, which).await? {
+        let before = admin.broker_config(&address).await?;
         admin.update_broker_config(&address, settings).await?;
         let mut values = admin.broker_config(&address).await?;
         if let Some((key, _)) = settings.iter().find(|(key, _)| !values.contains_key(key)) {
@@ -163,16 +165,73 @@ async fn set(
                     .hint("see which it has: rocketry broker config"),
             );
         }
-        values.retain(|key, _| settings.iter().any(|(set, _)| set == key));
+        let shown = if name.is_empty() { &address } else { &name };
+        for (key, asked) in settings {
+            let Some(now) = values.get(key).filter(|now| !is_same(asked, now)) else {
+                continue;
+            };
+            refused.push(Failure::new(if before.get(key) == Some(now) {
+                format!("broker {shown} keeps {key}={now}: it cannot be changed while it runs")
+            } else {
+                format!("broker {shown} made {key}={now} of {asked}")
+            }));
+        }
+        values.retain(|key, now| {
+            settings
+                .iter()
+                .any(|(set, asked)| set == key && is_same(asked, now))
+        });
         brokers.push(Described::new(name, address, values, &[]));
     }
     if format.output == ReportFormat::Json {
-        return output.pretty_json(&Set { brokers });
-    }
-    for broker in &brokers {
-        for (key, value) in &broker.values {
-            output.line(format_args!("{key}={value} on {}", broker.address))?;
+        output.pretty_json(&Set { brokers })?;
+    } else {
+        for broker in &brokers {
+            for (key, value) in &broker.values {
+                output.line(format_args!("{key}={value} on {}", broker.address))?;
+            }
         }
     }
-    Ok(())
+    // What was set is said before what was not.
+    output.flush()?;
+    let hint = "set it where the broker is started: an option of `rocketry serve`, or broker.conf";
+    Failure::of_all(refused).map_or(Ok(()), |failure| Err(failure.hint(hint)))
+}
+
+/// Whether two texts are one value of a setting: brokers write numbers and truths their own way.
+fn is_same(asked: &str, now: &str) -> bool {
+    let (asked, now) = (asked.trim(), now.trim());
+    let number = |text: &str| text.parse::<f64>().ok();
+    asked == now
+        || is_truth(asked) && asked.eq_ignore_ascii_case(now)
+        || match (asked.parse::<i64>(), now.parse::<i64>()) {
+            (Ok(asked), Ok(now)) => asked == now,
+            _ => number(asked).is_some_and(|asked| number(now) == Some(asked)),
+        }
+}
+
+fn is_truth(text: &str) -> bool {
+    ["true", "false"]
+        .iter()
+        .any(|truth| text.eq_ignore_ascii_case(truth))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_may_be_written_in_more_than_one_way() {
+        for (asked, now) in [
+            ("48", "48"),
+            ("048", "48"),
+            ("TRUE", "true"),
+            (" 0.5", "0.50"),
+        ] {
+            assert!(is_same(asked, now), "{asked} {now}");
+        }
+        for (asked, now) in [("48", "72"), ("true", "false"), ("A", "a"), ("1", "true")] {
+            assert!(!is_same(asked, now), "{asked} {now}");
+        }
+    }
 }

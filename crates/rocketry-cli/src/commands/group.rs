@@ -244,8 +244,12 @@ async fn progress(
         in_flight: i64,
         last_consumed_ms: Option<i64>,
     }
+    if let Some(topic) = topic {
+        admin.topic_route(topic).await?;
+    }
     let found: GroupProgress = admin.group_progress(group, topic).await?;
-    if found.queues.is_empty() {
+    // Of a topic that they have, brokers show the queues to whatever group.
+    if found.queues.is_empty() || topic.is_some() {
         must_exist(admin, group).await?;
     }
     let queues: Vec<_> = found

@@ -78,7 +78,7 @@ async fn view(
             rows.push(row("body", &format!("{} B", message.body.len())));
             let columns = [Column::Text("WHAT"), Column::Text("VALUE")];
             output.table(&columns, rows)?;
-            output.raw_line(&message.body)
+            output.body(&message.body)
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     load::{Limit, Load, Outcome},
     output::{self, Column, Output},
     progress::{Progress, Unit},
+    signals::Signals,
     units::readable,
 };
 
@@ -29,6 +30,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Anything that failed, or a difference between what was sent and what was read.
 pub(crate) async fn run(args: &Quickstart) -> Result<(), Failure> {
     let started = clock::now();
+    let mut signals = Signals::new()?;
     let server = Server::start_temp().await?;
     let name_server = server.namesrv_addr().to_owned();
     output::note(format_args!(
@@ -37,16 +39,20 @@ pub(crate) async fn run(args: &Quickstart) -> Result<(), Failure> {
         server.data_dir().display(),
         readable(started.elapsed())
     ));
-    let client = Client::connect(name_server.as_str()).await?;
-    let outcomes = send(&client, args).await?;
-    let found = read_back(client.reader(TOPIC).await?, args).await?;
-    client.shutdown(CLOSE_WITHIN).await;
-    server.shutdown(CLOSE_WITHIN).await?;
+    let toured = tokio::select! {
+        biased;
+        signal = signals.next() => Err(Failure::new(format!("{signal}: stopped before the end"))),
+        toured = tour(&name_server, args) => toured,
+    };
+    // Whatever happened: the data is in a temporary directory, which goes with this.
+    let stopped = server.shutdown(CLOSE_WITHIN).await;
+    let (outcomes, found) = toured?;
+    stopped?;
 
     let mut output = Output::stdout();
     output.table(&COLUMNS, rows(&outcomes, &found))?;
     output.flush()?;
-    if let Some(difference) = difference(&outcomes, &found) {
+    if let Some(difference) = difference(&found) {
         return Err(Failure::new(difference));
     }
     output::note(format_args!(
@@ -63,6 +69,19 @@ pub(crate) async fn run(args: &Quickstart) -> Result<(), Failure> {
         output::note(format_args!("  {program} {arguments:<30} {what}"));
     }
     Ok(())
+}
+
+/// Sends in each mode, then reads everything back.
+async fn tour(name_server: &str, args: &Quickstart) -> Result<([Outcome; 3], [Found; 3]), Failure> {
+    let client = Client::connect(name_server).await?;
+    let toured = async {
+        let outcomes = send(&client, args).await?;
+        let found = read_back(client.reader(TOPIC).await?, args).await?;
+        Ok((outcomes, found))
+    };
+    let toured = toured.await;
+    client.shutdown(CLOSE_WITHIN).await;
+    toured
 }
 
 /// How this program was called: `cargo run` leaves it where no shell looks for it.
@@ -99,10 +118,18 @@ async fn send(client: &Client, args: &Quickstart) -> Result<[Outcome; 3], Failur
             message: move |number| Message::new(TOPIC, body(mode, number, size)).tag(mode.name()),
         };
         let mut progress = Progress::new(Unit::Messages, Some(count));
-        outcomes.push(
-            load.run(|done, _| progress.update(done, || format!("sent, {}", mode.name())))
-                .await,
-        );
+        let outcome = load
+            .run(|done, _| progress.update(done, || format!("sent, {}", mode.name())))
+            .await;
+        if let Some(error) = outcome.first_error {
+            let failed = format!(
+                "{} of {count} sends failed in mode {}",
+                outcome.failed,
+                mode.name()
+            );
+            return Err(Failure::from(error).during(failed));
+        }
+        outcomes.push(outcome);
     }
     outcomes
         .try_into()
@@ -173,7 +200,7 @@ fn rows(outcomes: &[Outcome; 3], found: &[Found; 3]) -> Vec<Vec<String>> {
         .map(|((mode, outcome), found)| {
             vec![
                 mode.name().to_owned(),
-                (outcome.sent + outcome.failed).to_string(),
+                outcome.sent.to_string(),
                 if *mode == Mode::Oneway {
                     "n/a".to_owned()
                 } else {
@@ -189,21 +216,17 @@ fn rows(outcomes: &[Outcome; 3], found: &[Found; 3]) -> Vec<Vec<String>> {
 }
 
 /// What is wrong, if anything.
-fn difference(outcomes: &[Outcome; 3], found: &[Found; 3]) -> Option<String> {
+fn difference(found: &[Found; 3]) -> Option<String> {
     let mut text = String::new();
-    for ((mode, outcome), found) in MODES.iter().zip(outcomes).zip(found) {
+    for (mode, found) in MODES.iter().zip(found) {
         let missing = found.seen.iter().filter(|seen| !**seen).count();
         let numbers = [
-            (outcome.failed, "sends failed"),
             (missing as u64, "messages are missing"),
             (found.twice, "messages were read twice"),
             (found.different, "messages differ from what was sent"),
         ];
         for (number, what) in numbers.iter().filter(|(number, _)| *number > 0) {
             let _ = write!(text, "\n  {}: {number} {what}", mode.name());
-        }
-        if let Some(error) = &outcome.first_error {
-            let _ = write!(text, "; the first: {error}");
         }
     }
     (!text.is_empty()).then(|| format!("what was read back is not what was sent:{text}"))

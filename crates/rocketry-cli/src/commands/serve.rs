@@ -18,6 +18,7 @@ use crate::{
     clock::MainEntered,
     failure::Failure,
     output::{self, Output},
+    signals::Signals,
     tls_dev::DevCertificate,
 };
 
@@ -282,7 +283,8 @@ fn introduce(made: &MadeUser) {
     output::note(format_args!(
         "  export ROCKETRY_ACCESS_KEY={name} ROCKETRY_SECRET_KEY={secret}\n  \
          rocketry user create alice\n  \
-         rocketry acl create alice --resource Topic:Orders --actions Pub,Sub"
+         rocketry acl create alice --resource Topic:Orders --actions Pub,Sub,Get\n  \
+         rocketry acl create alice --resource Group:billing --actions Sub"
     ));
 }
 
@@ -336,57 +338,18 @@ fn data_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
 impl From<rocketry_server::ServerError> for Failure {
     fn from(error: rocketry_server::ServerError) -> Self {
         let mut message = error.to_string();
+        // Many name the directory, or their cause, themselves.
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
+            let reason = cause.to_string();
+            if reason.starts_with(&message) {
+                message = reason;
+            } else if !message.contains(&reason) {
+                message.push_str(": ");
+                message.push_str(&reason);
+            }
             source = cause.source();
         }
         Self::new(message)
-    }
-}
-
-/// The signals that mean: stop.
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
-}
-
-/// The signal that means: stop.
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) -> &'static str {
-        let _ = tokio::signal::ctrl_c().await;
-        "Ctrl-C"
     }
 }

@@ -62,4 +62,14 @@ async fn settings_are_changed_and_read_back() {
     run("broker set brokerPermission")
         .await
         .fails_with(2, &["NAME=VALUE"]);
+
+    // What holds from the start on is not said to be changed.
+    let kept = "broker broker-a keeps maxMessageSize=4194304: it cannot be changed while it runs";
+    let both = "broker set autoCreateTopicEnable=true maxMessageSize=1024";
+    let refused = run(both).await.fails_with(1, &[kept, "rocketry serve"]);
+    assert_eq!(
+        refused.text(),
+        format!("autoCreateTopicEnable=true on {}\n", server.broker)
+    );
+    run("broker set maxMessageSize=4194304").await.ok();
 }

@@ -95,6 +95,12 @@ async fn progress_is_shown_and_moved() {
         table.lines().last().unwrap().starts_with("total"),
         "{table}"
     );
+    run("group progress nobody --topic Orders")
+        .await
+        .fails_with(1, &["group nobody does not exist", "rocketry group list"]);
+    run("group progress billing --topic Missing")
+        .await
+        .fails_with(1, &["Missing", "does not exist"]);
     let overview = run("group progress --output json").await.ok().json();
     assert_eq!(overview["groups"][0]["group"], "billing");
     assert_eq!(overview["groups"][0]["lag"], 6);
@@ -125,6 +131,9 @@ async fn progress_is_shown_and_moved() {
     run("group reset billing --topic Missing --to first")
         .await
         .fails_with(1, &["Missing", "does not exist"]);
+    // A group that nobody created exists once it has consumed.
+    run("consume Orders --group fresh --wait 0s").await.ok();
+    run("group progress fresh --topic Orders").await.ok();
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 mod access;
 mod bench;
 mod broker;
+mod consume;
 mod corpus;
 mod crash;
 mod errors;
@@ -21,6 +22,7 @@ mod mqadmin;
 mod quickstart;
 mod request;
 mod round_trip;
+mod send_ends;
 mod send_options;
 mod serve;
 mod store;

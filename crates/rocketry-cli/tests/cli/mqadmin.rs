@@ -40,6 +40,9 @@ async fn old_commands_do_what_ours_do() {
         .ok();
     let progress = mqadmin("consumerProgress -g billing").await.ok().text();
     assert!(progress.contains("total"), "{progress}");
+    mqadmin("updateBrokerConfig -c DefaultCluster -k fileReservedTime -v 48")
+        .await
+        .fails_with(1, &["broker broker-a keeps fileReservedTime=72: it cannot"]);
     mqadmin("updateBrokerConfig -c DefaultCluster -k brokerPermission -v 6")
         .await
         .ok();

@@ -1,6 +1,14 @@
 //! The first command of the README.
 
-use crate::support::run;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::timeout,
+};
+
+use crate::support::{DEADLINE, command, run};
 
 #[tokio::test]
 async fn three_modes_are_sent_and_read_back() {
@@ -58,4 +66,38 @@ async fn bodies_may_be_as_small_as_their_number() {
     run(&["quickstart", "--count", "1", "--size", "1"])
         .await
         .ok();
+}
+
+/// Where the server keeps its data, as the first line on stderr says.
+fn data_of(line: &str) -> &Path {
+    let (_, rest) = line.split_once(", data in ").unwrap();
+    Path::new(rest.split_once(", ready after").unwrap().0)
+}
+
+#[tokio::test]
+async fn an_interrupted_tour_leaves_nothing_behind() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut child = command(&["quickstart", "--count", "10000000"])
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let read = timeout(DEADLINE, stderr.read_line(&mut line)).await;
+        read.unwrap().unwrap();
+        assert!(data_of(&line).exists(), "{line}");
+        let pid = i32::try_from(child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        let status = timeout(DEADLINE, child.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(1), "{signal:?}");
+        assert!(!data_of(&line).exists(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_send_that_fails_is_told_as_it_is() {
+    let run = run(&["quickstart", "--count", "2", "--size", "5MiB"])
+        .await
+        .fails_with(1, &["2 of 2 sends failed in mode sync", "5242880"]);
+    assert!(!run.stderr.contains("does not exist"), "{}", run.stderr);
+    assert!(!data_of(run.stderr.lines().next().unwrap()).exists());
 }

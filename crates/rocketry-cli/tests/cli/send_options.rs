@@ -259,7 +259,7 @@ async fn a_timed_message_comes_unless_it_is_recalled() {
     let text = server
         .run(&["send", "T", "x", "--at", "2099-01-01T00:00:00Z"])
         .await
-        .fails_with(1, &["the delay time should not be bigger"]);
+        .fails_with(1, &["the delay time should not be bigger", "3 days"]);
     assert!(text.stdout.is_empty());
     server
         .run(&["recall", "T", "nonsense"])

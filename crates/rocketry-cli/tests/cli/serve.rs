@@ -144,7 +144,7 @@ async fn a_directory_serves_one_server_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
     let server = Served::start(&["--data", data]).await;
-    run(&[
+    let second = run(&[
         "serve",
         "--data",
         data,
@@ -154,7 +154,8 @@ async fn a_directory_serves_one_server_at_a_time() {
         "0",
     ])
     .await
-    .fails_with(1, &[data, "in use"]);
+    .fails_with(1, &["in use"]);
+    assert_eq!(second.stderr.matches(data).count(), 1, "{}", second.stderr);
     server.run(&["send", "Still", "here"]).await.ok();
     server.kill().await;
     // A killed server leaves no lock.

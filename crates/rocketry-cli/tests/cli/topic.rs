@@ -1,8 +1,9 @@
 //! `topic`: create, list, route, stats, delete.
 
 use serde_json::json;
+use tokio::time::timeout;
 
-use crate::support::Served;
+use crate::support::{DEADLINE, Served};
 
 #[tokio::test]
 async fn a_topic_lives_and_dies() {
@@ -153,4 +154,47 @@ async fn single_settings_are_changed() {
     run("topic delete Orders --cluster nowhere")
         .await
         .fails_with(1, &["nowhere"]);
+}
+
+/// Nobody loses queues by creating a topic once more.
+#[tokio::test]
+async fn a_topic_that_exists_keeps_its_queues() {
+    let server = Served::temp().await;
+    let run = async |line: &str| server.run(&line.split(' ').collect::<Vec<_>>()).await;
+    let broker = &server.broker;
+    let created = run("topic create Orders").await.ok().text();
+    assert_eq!(
+        created,
+        format!("created Orders on {broker} with 8 queues\n")
+    );
+    run("topic create Orders --queues 16").await.ok();
+    let again = run("topic create Orders").await.ok().text();
+    let replaced = format!("replaced the settings of Orders on {broker}");
+    assert_eq!(again, format!("{replaced} (16 queues)\n"));
+    let fewer = run("topic create Orders --queues 8").await.ok().text();
+    let lost = "(queues 16 -> 8: messages of queues 8 to 15 are not read any more)";
+    assert_eq!(fewer, format!("{replaced} {lost}\n"));
+    let json = run("topic create Orders --output json").await.ok().json();
+    assert_eq!(json["replaced"], json!([broker]));
+    assert_eq!(json["failures"], json!([]));
+}
+
+#[tokio::test]
+async fn a_broker_that_did_not_take_a_topic_is_named() {
+    let first = Served::start(&["--temp", "--broker-name", "aa"]).await;
+    let join = ["--temp", "--broker-name", "bb", "--namesrv", &first.namesrv];
+    let second = Served::start(&join).await;
+    let list = ["cluster", "list", "--output", "json"];
+    let registered = async { while !first.run(&list).await.ok().text().contains("\"bb\"") {} };
+    timeout(DEADLINE, registered)
+        .await
+        .expect("bb does not register");
+    second.signal(rustix::process::Signal::STOP);
+    let created = ["topic", "create", "T", "--output", "json"];
+    let created = first.run(&created).await;
+    let created = created
+        .fails_with(1, &["error: not created on bb: "])
+        .json();
+    assert_eq!(created["brokers"], json!([first.broker]));
+    assert_eq!(created["failures"].as_array().unwrap().len(), 1);
 }

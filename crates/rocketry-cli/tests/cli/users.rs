@@ -90,6 +90,42 @@ async fn users_are_made_and_do_what_they_may() {
     served.stop().await;
 }
 
+/// What the documentation tells to do is enough, and what it says to be needed is.
+#[tokio::test]
+async fn a_user_consumes_by_the_recipe() {
+    let (served, secret) = secured().await;
+    let admin = async |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        as_user(&served, "admin", &secret, &words).await.ok()
+    };
+    admin("user create alice --password its-a-secret").await;
+    let alice = async |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        as_user(&served, "alice", "its-a-secret", &words).await
+    };
+    admin("acl create alice --resource Topic:Orders --actions Pub,Sub").await;
+    alice("send Orders hello").await.ok();
+    alice("consume Orders --wait 0s").await.fails_with(
+        1,
+        &[
+            "has no permission to access Topic:Orders",
+            "replaces a rule on Topic:Orders",
+            "rocketry acl get alice",
+        ],
+    );
+    admin("acl create alice --resource Topic:Orders --actions Pub,Sub,Get").await;
+    admin("acl create alice --resource Group:billing --actions Sub").await;
+    for wait in ["0s", "1s"] {
+        let line = format!("consume Orders --group billing --wait {wait} --output raw");
+        let text = alice(&line).await.ok().text();
+        assert_eq!(text, if wait == "0s" { "hello\n" } else { "" });
+    }
+    let line = "consume Orders --wait 0s --output raw";
+    alice(line).await.fails_with(1, &["Group:TOOLS_CONSUMER"]);
+    admin("acl create alice --resource Group:TOOLS_CONSUMER --actions Sub").await;
+    assert_eq!(alice(line).await.ok().text(), "hello\n");
+}
+
 #[tokio::test]
 async fn old_names_make_users_and_rules_and_copy_them() {
     let (one, secret) = secured().await;

@@ -13,7 +13,7 @@ pub use groups::{GroupChange, GroupUpdate};
 pub use messages::{QueryOptions, QueryResult};
 pub use offsets::Boundary;
 pub use progress::{GroupProgress, QueueProgress, ResetTo};
-pub use topics::{QueueStats, TopicChange, TopicOptions};
+pub use topics::{CreatedTopic, QueueStats, TopicChange, TopicOptions};
 
 use std::{sync::Arc, time::Duration};
 

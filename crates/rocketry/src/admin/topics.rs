@@ -65,6 +65,16 @@ impl TopicOptions {
     }
 }
 
+/// What became of a topic to create.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CreatedTopic {
+    /// Addresses of the masters that took it, at least one.
+    pub brokers: Vec<String>,
+    /// Why others did not.
+    pub failures: Vec<Error>,
+}
+
 /// What to change of a topic; what is `None` stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TopicChange {
@@ -114,7 +124,7 @@ impl Admin {
     }
 
     /// Creates or changes a topic on every chosen master; returns the addresses of those that took it, at least one. A master that
-    /// does not is logged.
+    /// does not is logged: [`Admin::create_topic_on_each`] returns why.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for names the system uses, [`ErrorKind::NotFound`] when no master is chosen, else the last
@@ -126,6 +136,22 @@ impl Admin {
         topic: &str,
         options: &TopicOptions,
     ) -> Result<Vec<String>, Error> {
+        let created = self.create_topic_on_each(topic, options).await?;
+        for error in &created.failures {
+            tracing::warn!(%error, "topic not created there");
+        }
+        Ok(created.brokers)
+    }
+
+    /// As [`Admin::create_topic`], with the failures of masters that did not take it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn create_topic_on_each(
+        &self,
+        topic: &str,
+        options: &TopicOptions,
+    ) -> Result<CreatedTopic, Error> {
         let topic = &*self.core().namespace.wrap(topic);
         let action = format!("create topic {topic:?}");
         topic_name(&action, topic)?;
@@ -151,23 +177,25 @@ impl Admin {
         };
         let deadline = self.deadline();
         let masters = self.masters(&action, &options.brokers(), deadline).await?;
-        let mut took = Vec::new();
-        let mut last_error = None;
+        let mut created = CreatedTopic {
+            brokers: Vec::new(),
+            failures: Vec::new(),
+        };
         for (broker, address) in masters {
             match self
                 .ask_broker(&action, &broker, &address, &request, deadline)
                 .await
             {
-                Ok(_) => took.push(address),
-                Err(error) => {
-                    tracing::warn!(%error, "topic not created there");
-                    last_error = Some(error);
-                }
+                Ok(_) => created.brokers.push(address),
+                Err(error) => created.failures.push(error.with_topic(topic)),
             }
         }
-        match last_error {
-            Some(error) if took.is_empty() => Err(error.with_topic(topic)),
-            _ => Ok(took),
+        match created.failures.pop() {
+            Some(error) if created.brokers.is_empty() => Err(error),
+            last => {
+                created.failures.extend(last);
+                Ok(created)
+            }
         }
     }
 

@@ -250,6 +250,10 @@ async fn a_topic_is_created_on_every_master_that_is_there() {
     // `b` knows no such request
     let took = admin.create_topic("orders", &options).await.unwrap();
     assert_eq!(took, [cluster.broker("a").addr()]);
+    let each = admin.create_topic_on_each("orders", &options).await;
+    let failures = each.unwrap().failures;
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].broker(), Some("b"));
     let created = &cluster.broker("a").received(17)[0];
     assert_eq!(
         (created.field("topic"), created.field("perm")),

@@ -24,6 +24,7 @@ use crate::{
     failure::Failure,
     output::{self, Output},
     progress::{Progress, Unit},
+    signals::Signals,
 };
 use explain::Explanation;
 use input::{Chunk, Content, Item};
@@ -83,11 +84,23 @@ pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure
     let mut in_flight = JoinSet::new();
     let mut ended = Ended::No;
     let mut input_error = None;
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut signals = Signals::new()?;
+    let mut interrupted = false;
     loop {
         tokio::select! {
             biased;
-            _ = &mut interrupt, if ended == Ended::No => ended = Ended::Interrupted,
+            signal = signals.next(), if ended == Ended::No || !in_flight.is_empty() => {
+                if interrupted {
+                    progress.clear();
+                    return Err(Failure::new(format!(
+                        "{signal} again: ended at once; what was in flight may be stored"
+                    )));
+                }
+                interrupted = true;
+                if ended == Ended::No || !ready.is_empty() {
+                    ended = Ended::Interrupted;
+                }
+            }
             Some(done) = in_flight.join_next() => {
                 let mut next = Some(done);
                 while let Some(done) = next {
@@ -146,7 +159,8 @@ pub(crate) async fn run(args: args::Send, global: &Global) -> Result<(), Failure
     progress.clear();
     report.finish()?;
     client.shutdown(CLOSE_WITHIN).await;
-    if !single {
+    // An input that cannot be read at all has nothing to sum up.
+    if !single && (input_error.is_none() || report.done() > 0) {
         output::note(report.summary(&args.topic, source.empty, started.elapsed()));
     }
     if let Some(failure) = report.failure(ended == Ended::GivenUp) {

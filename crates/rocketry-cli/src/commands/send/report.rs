@@ -310,7 +310,7 @@ impl Report {
         }
         text.push_str(match self.mode {
             Mode::Oneway => ", none confirmed (one-way)",
-            Mode::Sync | Mode::Async if self.failed == 0 => ", all acknowledged",
+            Mode::Sync | Mode::Async if self.failed == 0 && good > 0 => ", all acknowledged",
             Mode::Sync | Mode::Async => "",
         });
         if self.not_durable > 0 {

@@ -1,8 +1,10 @@
 //! `rocketry topic`: list, create, change, inspect and delete topics.
 
+mod create;
+
 use std::collections::BTreeMap;
 
-use rocketry::{Admin, QueueStats, TopicChange, TopicOptions};
+use rocketry::{Admin, QueueStats, TopicChange};
 use rocketry_protocol::topic::{DEAD_LETTER_PREFIX, RETRY_PREFIX, is_system};
 use serde::Serialize;
 
@@ -30,18 +32,7 @@ pub(crate) async fn run(command: Topic, global: &Global) -> Result<(), Failure> 
             settings,
             place,
             format,
-        } => {
-            let options = TopicOptions {
-                read_queues: number(settings.read_queues.unwrap_or(queues)),
-                write_queues: number(settings.write_queues.unwrap_or(queues)),
-                perm: settings.perm.unwrap_or(Perm::Rw).bits(),
-                order: settings.order.unwrap_or(false),
-                attributes: attributes(&settings.attributes),
-                cluster: place.cluster,
-                broker: place.broker,
-            };
-            create(&admin, &topic, &options, format, &mut output).await
-        }
+        } => create::run(&admin, &topic, queues, settings, place, format, &mut output).await,
         Topic::Update {
             topic,
             queues,
@@ -175,39 +166,6 @@ async fn groups(
             Ok(())
         }
         ReportFormat::Text => groups.iter().try_for_each(|group| output.line(group)),
-    }
-}
-
-async fn create(
-    admin: &Admin,
-    topic: &str,
-    options: &TopicOptions,
-    format: Report,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    #[derive(Serialize)]
-    struct Created<'a> {
-        topic: &'a str,
-        read_queues: i32,
-        write_queues: i32,
-        perm: i32,
-        brokers: Vec<String>,
-    }
-    let brokers = admin.create_topic(topic, options).await?;
-    match format.output {
-        ReportFormat::Json => output.pretty_json(&Created {
-            topic,
-            read_queues: options.read_queues,
-            write_queues: options.write_queues,
-            perm: options.perm,
-            brokers,
-        }),
-        ReportFormat::Text => brokers.iter().try_for_each(|broker| {
-            output.line(format_args!(
-                "created {topic} on {broker} with {} queues",
-                options.write_queues
-            ))
-        }),
     }
 }
 

@@ -249,7 +249,7 @@ async fn progress(
     }
     let found: GroupProgress = admin.group_progress(group, topic).await?;
     // Of a topic that they have, brokers show the queues to whatever group.
-    if found.queues.is_empty() || topic.is_some() {
+    if found.queues.iter().all(|one| one.consumer_offset == 0) {
         must_exist(admin, group).await?;
     }
     let queues: Vec<_> = found

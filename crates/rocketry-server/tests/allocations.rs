@@ -9,12 +9,13 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use rocketry_protocol::{RemotingCommand, frame, header::SendMessageRequest};
 use rocketry_server::Server;
+use tokio::time::Instant;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 

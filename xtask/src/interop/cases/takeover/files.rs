@@ -48,8 +48,15 @@ impl Files {
         Ok(())
     }
 
+    /// Whether a configuration file has left its previous version: Java removes the file before it renames the new one.
+    fn has_backup(&self, path: &Path) -> bool {
+        let backup = path.with_added_extension("bak");
+        top(path) == Path::new("config") && self.bytes.contains_key(&backup)
+    }
+
     /// Fails unless `after` has the same files with the same lengths and what was in them, but for what an owner may do: write on,
-    /// prepare or drop empty files, bring files of its own, and, `killed`, begin the last index files anew.
+    /// prepare or drop empty files, bring files of its own, and, `killed`, begin the last index files anew
+    /// and leave the previous version alone of a configuration file.
     pub(super) fn same_in(&self, after: &Self, killed: bool) -> Result {
         for (path, bytes) in &self.bytes {
             match after.bytes.get(path) {
@@ -62,6 +69,7 @@ impl Files {
                 None if path == Path::new("abort") || is_javas_own(path) || self.is_empty(path) => {
                 }
                 None if killed && top(path) == Path::new("index") => {}
+                None if killed && after.has_backup(path) => {}
                 None => return Err(format!("{} is gone", path.display()).into()),
             }
         }

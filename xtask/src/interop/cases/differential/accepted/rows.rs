@@ -2,7 +2,7 @@
 
 use super::{Accepted, at_times, known};
 
-pub(crate) const ACCEPTED: [Accepted; 67] = [
+pub(crate) const ACCEPTED: [Accepted; 70] = [
     known(
         "* without *",
         "remark",
@@ -16,6 +16,27 @@ pub(crate) const ACCEPTED: [Accepted; 67] = [
         "1 the custom field <*> is null",
         "0",
         "a field that is needed is named; Java goes on with null or 0",
+    ),
+    known(
+        "cluster-two",
+        "body .brokerAddrTable.other.*",
+        "-",
+        "*",
+        "a registration that is refused leaves nothing behind; Java keeps the broker, without an address, for good",
+    ),
+    known(
+        "cluster-two",
+        "body .clusterAddrTable.C2[other]",
+        "-",
+        "yes",
+        "a registration that is refused leaves nothing behind; Java keeps the broker, without an address, for good",
+    ),
+    known(
+        "route-hand",
+        "code",
+        "17 No topic route info *",
+        "0",
+        "a topic is put on brokers that are there; Java keeps one whose registration it refused",
     ),
     known(
         "pop-empty without *",

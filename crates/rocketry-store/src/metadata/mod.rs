@@ -73,7 +73,7 @@ impl Metadata {
         })
     }
 
-    /// Writes every table that changed since it was written. The log is on disk as far as the tables speak of it.
+    /// Writes every table that changed since it was written, for a caller that has the log on disk as far as the tables speak of it.
     ///
     /// # Errors
     /// As [`Metadata::persist_after`].
